@@ -1,0 +1,249 @@
+"""The configuration: one TOML file, checked whole before anything starts.
+
+Unknown keys are refused, and every fault is reported at once with its key.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from syncd.domain import TOLERANCES, AnalysisSettings, Priority, Tolerance
+from syncd.errors import ErrorCode, SyncdError
+
+DEFAULT_CONFIG_PATH: Final = Path("/etc/syncd/syncd.toml")
+CONFIG_VARIABLE: Final = "SYNCD_CONFIG"
+
+MethodName = Literal["correlation", "mfcc", "onset", "spectral", "chunked", "speech", "chroma"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LedgerSection(_Section):
+    """[ledger]: where jobs are recorded."""
+
+    path: Path = Path("/var/lib/syncd/ledger.db")
+    """The SQLite file; on a local disk. Backups lie beside it."""
+
+
+class WatchSection(_Section):
+    """[[watch]]: one folder into which people drop files."""
+
+    path: Path
+    """The folder."""
+    recursive: bool = True
+    """Whether folders below it count too."""
+    settle_seconds: Annotated[float, Field(ge=0.0, le=3600.0)] = 5.0
+    """How long a file must lie unchanged before it counts as complete."""
+    orphan_after_seconds: Annotated[float, Field(ge=0.0)] = 3600.0
+    """After how long a file without partner is listed as an orphan."""
+    rescan_seconds: Annotated[float, Field(ge=1.0, le=3600.0)] = 60.0
+    """How often the whole folder is read again, for what events missed."""
+    polling: Literal["auto", "always", "never"] = "auto"
+    """Whether to poll instead of listening for events; auto: on network and FUSE file systems."""
+    patterns: tuple[str, ...] = ()
+    """Extra naming rules: regular expressions with the groups title, role and lang."""
+    profile: str = "default"
+    """The profile of the jobs found here."""
+    priority: Priority = Priority.NORMAL
+    """The priority of the jobs found here."""
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        if not path.is_absolute():
+            raise ValueError("must be an absolute path")
+        return path
+
+    @field_validator("patterns")
+    @classmethod
+    def _compilable(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                groups = re.compile(pattern).groupindex
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
+            if not {"title", "role"} <= set(groups):
+                raise ValueError(f"{pattern!r} needs the named groups title and role")
+        return patterns
+
+
+class CustomTolerance(_Section):
+    """A tolerance of the user's own."""
+
+    early_ms: Annotated[float, Field(gt=0.0)]
+    late_ms: Annotated[float, Field(gt=0.0)]
+
+
+class ProfileSection(_Section):
+    """[profiles.NAME]: how jobs are analysed."""
+
+    methods: Annotated[tuple[MethodName, ...], Field(min_length=1)] = ("correlation", "spectral")
+    """Which methods are run."""
+    ai: Literal["off", "auto", "wav2vec2", "yamnet", "spectral-embedding"] = "off"
+    """Which model confirms them."""
+    tolerance: Literal["ebu-r37", "itu-bt1359", "atsc-is191"] | CustomTolerance = "ebu-r37"
+    """What still counts as in sync."""
+    confidence_threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.8
+    """Below it the report asks for a person's look."""
+    html: bool = True
+    """Whether a page is written beside the JSON report."""
+
+    def to_settings(self) -> AnalysisSettings:
+        """The values as a job keeps them."""
+        tolerance = (
+            Tolerance("custom", self.tolerance.early_ms, self.tolerance.late_ms)
+            if isinstance(self.tolerance, CustomTolerance)
+            else TOLERANCES[self.tolerance]
+        )
+        return AnalysisSettings(self.methods, tolerance, self.confidence_threshold, self.ai, self.html)
+
+
+class AiSection(_Section):
+    """[ai]: where models lie."""
+
+    wav2vec2: str = "/var/lib/syncd/models/wav2vec2-base"
+    """A directory, or a hub name if downloads are allowed."""
+    allow_download: bool = False
+    """Whether models may be fetched from the hub."""
+
+
+class WorkersSection(_Section):
+    """[workers]: what measures, and within which limits."""
+
+    devices: Literal["auto", "cpu"] | tuple[int | str, ...] = "auto"
+    """auto, cpu, or a list of GPU indices or UUIDs."""
+    gpu_memory_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.75
+    """The share of each card's memory that syncd may use."""
+    cpu_slots: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    """How many jobs may run on the CPU at once; auto: half the cores."""
+    stall_seconds: Annotated[float, Field(ge=1.0)] = 120.0
+    """After how long without progress a worker counts as hung."""
+    job_seconds: Annotated[float, Field(ge=1.0)] = 7200.0
+    """After how long a job is ended whatever it does."""
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    """How often a job is tried when the machinery fails."""
+
+
+class LimitsSection(_Section):
+    """[limits]: what is refused."""
+
+    max_queued: Annotated[int, Field(ge=1)] | None = None
+    """Jobs waiting at most; further pairs wait in their folder until there is room."""
+    max_file_bytes: Annotated[int, Field(ge=1)] | None = None
+    """A larger file gets a failed job."""
+    max_duration_seconds: Annotated[float, Field(gt=0.0)] | None = None
+    """A longer programme gets a failed job."""
+
+
+class CacheSection(_Section):
+    """[cache]: where workers keep scratch files and features."""
+
+    path: Path = Path("/var/cache/syncd")
+    """The folder; on a disk, not in memory."""
+    max_bytes: Annotated[int, Field(ge=0)] = 20_000_000_000
+    """How much the features of masters may take."""
+
+
+class ReportsSection(_Section):
+    """[reports]: where reports go besides their media's folder."""
+
+    fallback: Path | None = None
+    """Where reports go when the media's folder cannot be written to."""
+    done: Path | None = None
+    """Where finished pairs are moved (from version 0.5 on)."""
+    failed: Path | None = None
+    """Where failed pairs are moved (from version 0.5 on)."""
+
+
+class MetricsSection(_Section):
+    """[metrics]: Prometheus."""
+
+    listen: str = ""
+    """Address and port on loopback; empty: off."""
+
+
+class Config(_Section):
+    """The whole file."""
+
+    ledger: LedgerSection = LedgerSection()
+    watch: tuple[WatchSection, ...] = ()
+    profiles: dict[str, ProfileSection] = Field(default_factory=lambda: {"default": ProfileSection()})
+    ai: AiSection = AiSection()
+    workers: WorkersSection = WorkersSection()
+    limits: LimitsSection = LimitsSection()
+    cache: CacheSection = CacheSection()
+    reports: ReportsSection = ReportsSection()
+    metrics: MetricsSection = MetricsSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_profile_always_exists(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and isinstance(profiles := raw.get("profiles"), dict) and "default" not in profiles:
+            return {**raw, "profiles": {**profiles, "default": {}}}
+        return raw
+
+    def faults_between_sections(self) -> list[str]:
+        """What no section can see alone: unknown profiles, folders named twice."""
+        faults = [
+            f"watch.{i}.profile: there is no [profiles.{watch.profile}]"
+            for i, watch in enumerate(self.watch)
+            if watch.profile not in self.profiles
+        ]
+        seen: set[Path] = set()
+        for i, watch in enumerate(self.watch):
+            if watch.path in seen:
+                faults.append(f"watch.{i}.path: {watch.path} is named twice")
+            seen.add(watch.path)
+        return faults
+
+
+def parse_config(text: str, origin: str) -> Config:
+    """Read a configuration; raises `SyncdError` CONFIG_INVALID with every fault in `details["faults"]`."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _invalid(origin, [f"not TOML: {error}"]) from error
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        raise _invalid(origin, [_fault(item["loc"], item["msg"]) for item in error.errors()]) from error
+    if faults := config.faults_between_sections():
+        raise _invalid(origin, faults)
+    return config
+
+
+def load_config(path: Path) -> Config:
+    """Read and check the file; raises `SyncdError` CONFIG_INVALID."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise SyncdError(ErrorCode.CONFIG_INVALID, f"There is no configuration at {path}.") from error
+    except UnicodeDecodeError as error:
+        raise _invalid(str(path), [f"not UTF-8: {error}"]) from error
+    except OSError as error:
+        raise SyncdError(ErrorCode.CONFIG_INVALID, f"{path} cannot be read: {error.strerror}.") from error
+    return parse_config(text, str(path))
+
+
+def find_config_path(given: Path | None) -> Path:
+    """The file that holds: --config, then $SYNCD_CONFIG, then /etc/syncd/syncd.toml."""
+    if given is not None:
+        return given
+    return Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG_PATH)
+
+
+def _fault(location: tuple[int | str, ...], message: str) -> str:
+    return f"{'.'.join(str(part) for part in location)}: {message[0].lower()}{message[1:]}"
+
+
+def _invalid(origin: str, faults: list[str]) -> SyncdError:
+    listed = "; ".join(faults)
+    return SyncdError(ErrorCode.CONFIG_INVALID, f"{origin} is not valid: {listed}.", {"faults": faults})

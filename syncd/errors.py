@@ -1,0 +1,170 @@
+"""The errors that people meet: a stable code, what happened, what to do.
+
+Three kinds: the *media's* (the file is at fault; trying again changes nothing), the *machinery's* (a worker, a disk or a
+device failed; tried again), the *operator's* (a wrong command or configuration). The codes are the same in the ledger,
+the sidecar and the commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+DetailValue = str | int | float | list[str]
+
+
+class ErrorKind(StrEnum):
+    """Who can mend it, and so whether it is tried again."""
+
+    MEDIA = "media"
+    """The file is at fault: final."""
+    MACHINERY = "machinery"
+    """A process, disk or device failed: retried."""
+    OPERATOR = "operator"
+    """A command or the configuration is wrong: refused at the door."""
+
+
+class ErrorCode(StrEnum):
+    """Stable names; scripts may depend on them."""
+
+    FILE_NOT_FOUND = "FILE_NOT_FOUND"
+    FILE_CHANGED = "FILE_CHANGED"
+    MEDIA_UNREADABLE = "MEDIA_UNREADABLE"
+    NO_AUDIO = "NO_AUDIO"
+    MEDIA_TRUNCATED = "MEDIA_TRUNCATED"
+    MEDIA_TOO_SHORT = "MEDIA_TOO_SHORT"
+    MEDIA_TOO_LONG = "MEDIA_TOO_LONG"
+    MEDIA_TOO_LARGE = "MEDIA_TOO_LARGE"
+    TRACK_NOT_FOUND = "TRACK_NOT_FOUND"
+    AMBIGUOUS_PAIR = "AMBIGUOUS_PAIR"
+    PERMISSION_DENIED = "PERMISSION_DENIED"
+    DISK_FULL = "DISK_FULL"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    GPU_OUT_OF_MEMORY = "GPU_OUT_OF_MEMORY"
+    WORKER_CRASHED = "WORKER_CRASHED"
+    WORKER_STALLED = "WORKER_STALLED"
+    TIME_LIMIT = "TIME_LIMIT"
+    MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
+    QUEUE_FULL = "QUEUE_FULL"
+    CONFIG_INVALID = "CONFIG_INVALID"
+    USAGE = "USAGE"
+    NOT_FOUND = "NOT_FOUND"
+    NO_LEDGER = "NO_LEDGER"
+    LEDGER_IN_USE = "LEDGER_IN_USE"
+    LEDGER_NEWER = "LEDGER_NEWER"
+    LEDGER_DAMAGED = "LEDGER_DAMAGED"
+    INTERNAL = "INTERNAL"
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    kind: ErrorKind
+    advice: str
+    exit_code: int = 1
+
+
+_MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
+    ErrorCode.FILE_NOT_FOUND: _Meaning(
+        ErrorKind.MEDIA, "Put the file back, or drop it again; syncd then starts anew.", 1
+    ),
+    ErrorCode.FILE_CHANGED: _Meaning(
+        ErrorKind.MEDIA, "Wait until whatever writes the file is done; the new version is picked up by itself."
+    ),
+    ErrorCode.MEDIA_UNREADABLE: _Meaning(
+        ErrorKind.MEDIA, "Play the file in another program; if that fails too, export or copy it again."
+    ),
+    ErrorCode.NO_AUDIO: _Meaning(ErrorKind.MEDIA, "Export the file with its audio track and drop it again."),
+    ErrorCode.MEDIA_TRUNCATED: _Meaning(
+        ErrorKind.MEDIA, "Copy the file again from its source and compare the sizes."
+    ),
+    ErrorCode.MEDIA_TOO_SHORT: _Meaning(
+        ErrorKind.MEDIA, "Deliver a longer excerpt; what is this short cannot be placed reliably."
+    ),
+    ErrorCode.MEDIA_TOO_LONG: _Meaning(
+        ErrorKind.MEDIA, "Raise limits.max_duration_seconds in the configuration, or cut the file into reels."
+    ),
+    ErrorCode.MEDIA_TOO_LARGE: _Meaning(
+        ErrorKind.MEDIA, "Raise limits.max_file_bytes in the configuration, or deliver the audio alone."
+    ),
+    ErrorCode.TRACK_NOT_FOUND: _Meaning(
+        ErrorKind.MEDIA, "Choose one of the tracks listed in the details with --master-track or --dub-track."
+    ),
+    ErrorCode.AMBIGUOUS_PAIR: _Meaning(
+        ErrorKind.MEDIA, "Leave one master per title in the folder, or name the pair with 'syncctl submit'."
+    ),
+    ErrorCode.PERMISSION_DENIED: _Meaning(
+        ErrorKind.MACHINERY, "Give the service's user the right to read the file and to write beside it."
+    ),
+    ErrorCode.DISK_FULL: _Meaning(ErrorKind.MACHINERY, "Free some space on the named file system."),
+    ErrorCode.OUT_OF_MEMORY: _Meaning(
+        ErrorKind.MACHINERY, "Lower workers.cpu_slots, or give the machine more memory."
+    ),
+    ErrorCode.GPU_OUT_OF_MEMORY: _Meaning(
+        ErrorKind.MACHINERY, "Lower workers.gpu_memory_fraction, or set workers.devices to 'cpu'."
+    ),
+    ErrorCode.WORKER_CRASHED: _Meaning(
+        ErrorKind.MACHINERY, "See 'syncctl show' for the attempts; 'syncctl retry' starts the job again."
+    ),
+    ErrorCode.WORKER_STALLED: _Meaning(
+        ErrorKind.MACHINERY, "See 'syncctl show' for where it stood; 'syncctl retry' starts the job again."
+    ),
+    ErrorCode.TIME_LIMIT: _Meaning(
+        ErrorKind.MACHINERY, "Raise workers.job_seconds in the configuration, then 'syncctl retry'."
+    ),
+    ErrorCode.MODEL_UNAVAILABLE: _Meaning(
+        ErrorKind.MACHINERY, "Check the paths in [ai] of the configuration with 'syncctl doctor'."
+    ),
+    ErrorCode.QUEUE_FULL: _Meaning(
+        ErrorKind.OPERATOR, "Wait for jobs to finish, or raise limits.max_queued in the configuration."
+    ),
+    ErrorCode.CONFIG_INVALID: _Meaning(
+        ErrorKind.OPERATOR, "Mend the keys named above; 'syncd --check --config FILE' tries them.", 2
+    ),
+    ErrorCode.USAGE: _Meaning(ErrorKind.OPERATOR, "Add --help to the command to see how it is used.", 2),
+    ErrorCode.NOT_FOUND: _Meaning(ErrorKind.OPERATOR, "'syncctl list' shows the jobs that exist.", 4),
+    ErrorCode.NO_LEDGER: _Meaning(
+        ErrorKind.OPERATOR, "Start syncd once, or name the right configuration with --config.", 10
+    ),
+    ErrorCode.LEDGER_IN_USE: _Meaning(
+        ErrorKind.OPERATOR, "Stop the other syncd on this ledger first ('systemctl stop syncd').", 11
+    ),
+    ErrorCode.LEDGER_NEWER: _Meaning(
+        ErrorKind.OPERATOR, "Install the newer syncd again, or restore the backup beside the ledger."
+    ),
+    ErrorCode.LEDGER_DAMAGED: _Meaning(
+        ErrorKind.OPERATOR, "Restore a backup from beside the ledger, or move the ledger away and start syncd."
+    ),
+    ErrorCode.INTERNAL: _Meaning(
+        ErrorKind.MACHINERY, "This is a fault in syncd: please report it with the log of the job."
+    ),
+}
+
+
+def error_kind(code: ErrorCode) -> ErrorKind:
+    """Who can mend it."""
+    return _MEANINGS[code].kind
+
+
+def error_advice(code: ErrorCode) -> str:
+    """What to do about it, in one sentence."""
+    return _MEANINGS[code].advice
+
+
+def error_exit_code(code: ErrorCode) -> int:
+    """The exit status of a command that ends with this error."""
+    return _MEANINGS[code].exit_code
+
+
+class SyncdError(Exception):
+    """What went wrong (one sentence), under a stable code; the advice follows from the code."""
+
+    def __init__(self, code: ErrorCode, message: str, details: Mapping[str, DetailValue] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details: dict[str, DetailValue] = dict(details or {})
+
+    def __str__(self) -> str:
+        return f"{self.message} {error_advice(self.code)}"

@@ -1,0 +1,183 @@
+"""What supervisor and worker say to each other, over one private pair of pipes.
+
+Each frame is a 4-byte big-endian length and that many bytes of msgpack::
+
+    supervisor                         worker
+        │  ◄──────────────── Hello ──────│   once, after it is exec'd; versions must agree
+        │ ── ProbeRequest ──────────────►│
+        │  ◄──────────────── Started ────│   before any work: a crash is now this task's
+        │  ◄──────────────── Probed ─────│   or Failed
+        │ ── MeasureRequest ────────────►│
+        │  ◄──────────────── Started ────│
+        │  ◄──────────────── Progressed ─│   from the loop that does the work, many
+        │  ◄──────────────── MethodDone ─│   one a method
+        │  ◄──────────────── Measured ───│   or Failed
+        │ ── Cancel ────────────────────►│   at any time; answered by Failed or by the end
+        │ ── Shutdown ──────────────────►│   ends by itself; so does a closed pipe
+
+Paths travel as bytes. Every message names its task; one that belongs to an earlier task is dropped.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from syncd.domain import AnalysisSettings, Failure, MediaInfo, MethodResult, Result
+
+PROTOCOL_VERSION: Final = 1
+MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+_LENGTH: Final = struct.Struct(">I")
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
+    """One frame."""
+
+
+class Hello(Message, frozen=True):
+    """The worker is up."""
+
+    protocol_version: int
+    pid: int
+    device: str
+
+
+class ProbeRequest(Message, frozen=True):
+    """Look into these files: what is in them, without decoding them through."""
+
+    task_id: int
+    paths: tuple[bytes, ...]
+
+
+class MeasureRequest(Message, frozen=True):
+    """Find where the dub lies against the master."""
+
+    task_id: int
+    master_path: bytes
+    dub_path: bytes
+    master_track: int | None
+    dub_track: int | None
+    language: str | None
+    settings: AnalysisSettings
+    scratch_folder: bytes
+    max_duration_s: float | None = None
+
+
+class Cancel(Message, frozen=True):
+    """Give the task up at the next step."""
+
+    task_id: int
+
+
+class Shutdown(Message, frozen=True):
+    """End when idle."""
+
+
+class Started(Message, frozen=True):
+    """The worker has the task in hand."""
+
+    task_id: int
+
+
+class Progressed(Message, frozen=True):
+    """The work moved on: `done` of `total` units of `stage`."""
+
+    task_id: int
+    stage: str
+    done: int
+    total: int
+    text: str
+
+
+class Probed(Message, frozen=True):
+    """What the containers say, one `MediaInfo` a path, in order."""
+
+    task_id: int
+    media: tuple[MediaInfo, ...]
+    peak_rss_bytes: int
+
+
+class MethodDone(Message, frozen=True):
+    """One method's answer, as soon as it is there."""
+
+    task_id: int
+    result: MethodResult
+
+
+class Measured(Message, frozen=True):
+    """The whole answer."""
+
+    task_id: int
+    result: Result
+    peak_rss_bytes: int
+    scratch_bytes: int
+    seconds: float
+
+
+class Failed(Message, frozen=True):
+    """The task ended without an answer; the worker goes on."""
+
+    task_id: int
+    failure: Failure
+    path: bytes | None = None
+    """The file at fault, where it is one file's fault."""
+    traceback: str | None = None
+    """For the ledger and the log, never for a user's eyes."""
+
+
+ToWorker = ProbeRequest | MeasureRequest | Cancel | Shutdown
+ToSupervisor = Hello | Started | Progressed | Probed | MethodDone | Measured | Failed
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_to_worker: Final = msgspec.msgpack.Decoder(ToWorker)
+_to_supervisor: Final = msgspec.msgpack.Decoder(ToSupervisor)
+
+
+class ProtocolError(Exception):
+    """The other side does not speak this protocol; the connection is of no further use."""
+
+
+def encode_frame(message: Message) -> bytes:
+    """The message with its length before it."""
+    body = _encoder.encode(message)
+    return _LENGTH.pack(len(body)) + body
+
+
+class FrameBuffer:
+    """Bytes in, whole frames out, however the pipe cuts them."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield the bodies of the frames that `chunk` completes; raises `ProtocolError` on an impossible length."""
+        self._bytes += chunk
+        while len(self._bytes) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._bytes)
+            if length > MAX_FRAME_BYTES:
+                raise ProtocolError(f"a frame of {length} bytes")
+            end = _LENGTH.size + length
+            if len(self._bytes) < end:
+                return
+            body = bytes(self._bytes[_LENGTH.size : end])
+            del self._bytes[:end]
+            yield body
+
+
+def decode_to_worker(body: bytes) -> ToWorker:
+    """A frame that the supervisor sent; raises `ProtocolError`."""
+    try:
+        return _to_worker.decode(body)
+    except msgspec.DecodeError as error:
+        raise ProtocolError(str(error)) from error
+
+
+def decode_to_supervisor(body: bytes) -> ToSupervisor:
+    """A frame that a worker sent; raises `ProtocolError`."""
+    try:
+        return _to_supervisor.decode(body)
+    except msgspec.DecodeError as error:
+        raise ProtocolError(str(error)) from error
