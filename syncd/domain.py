@@ -17,7 +17,7 @@ import msgspec
 
 from syncd.errors import DetailValue, ErrorCode
 
-Metadata = dict[str, str | int | float | bool | None | list[float] | list[str]]
+Metadata = dict[str, str | int | float | bool | None | list[str | int | float]]
 
 
 # --- files and pairs -------------------------------------------------------------------------------------------------
