@@ -46,6 +46,8 @@ class WatchSection(_Section):
     """After how long a file without partner is listed as an orphan."""
     rescan_seconds: Annotated[float, Field(ge=1.0, le=3600.0)] = 60.0
     """How often the whole folder is read again, for what events missed."""
+    incomplete_after_seconds: Annotated[float, Field(ge=0.0)] = 300.0
+    """After how long an empty file, or one shorter than its header promises, is passed on as it is, to fail by name."""
     polling: Literal["auto", "always", "never"] = "auto"
     """Whether to poll instead of listening for events; auto: on network and FUSE file systems."""
     patterns: tuple[str, ...] = ()
@@ -189,6 +191,10 @@ class Config(_Section):
         if isinstance(raw, dict) and isinstance(profiles := raw.get("profiles"), dict) and "default" not in profiles:
             return {**raw, "profiles": {**profiles, "default": {}}}
         return raw
+
+    def profile(self, name: str) -> ProfileSection:
+        """The profile of that name; the default one if it is no longer there."""
+        return self.profiles.get(name) or self.profiles["default"]
 
     def faults_between_sections(self) -> list[str]:
         """What no section can see alone: unknown profiles, folders named twice."""

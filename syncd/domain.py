@@ -1,8 +1,8 @@
 """The values that travel between the rooms: frozen, without behaviour beyond what follows from themselves.
 
 Paths are `pathlib.Path` made with the file system's own encoding (surrogateescape), so every byte of a name survives;
-whoever stores or sends one turns it into bytes with `os.fsencode`. The two that share a field, `Estimate | Inconclusive`,
-are tagged structs, so that a message can tell them apart.
+whoever stores or sends one turns it into bytes with `os.fsencode`. The two that share a field, `Estimate` and
+`Inconclusive`, are tagged structs, so that a message can tell them apart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 
 from syncd.errors import DetailValue, ErrorCode
 
-Metadata = dict[str, str | int | float | bool | None | list[str | int | float]]
+Metadata = dict[str, str | int | float | bool | list[str | int | float] | None]
 
 
 # --- files and pairs -------------------------------------------------------------------------------------------------

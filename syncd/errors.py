@@ -1,7 +1,7 @@
 """The errors that people meet: a stable code, what happened, what to do.
 
-Three kinds: the *media's* (the file is at fault; trying again changes nothing), the *machinery's* (a worker, a disk or a
-device failed; tried again), the *operator's* (a wrong command or configuration). The codes are the same in the ledger,
+Three kinds: the *media's* (the file is at fault; trying again changes nothing), the *machinery's* (a worker, a disk or
+a device failed; tried again), the *operator's* (a wrong command or configuration). The codes are the same in the ledger,
 the sidecar and the commands.
 """
 
@@ -48,6 +48,7 @@ class ErrorCode(StrEnum):
     TIME_LIMIT = "TIME_LIMIT"
     MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
     QUEUE_FULL = "QUEUE_FULL"
+    WATCH_LIMIT = "WATCH_LIMIT"
     CONFIG_INVALID = "CONFIG_INVALID"
     USAGE = "USAGE"
     NOT_FOUND = "NOT_FOUND"
@@ -76,9 +77,7 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
         ErrorKind.MEDIA, "Play the file in another program; if that fails too, export or copy it again."
     ),
     ErrorCode.NO_AUDIO: _Meaning(ErrorKind.MEDIA, "Export the file with its audio track and drop it again."),
-    ErrorCode.MEDIA_TRUNCATED: _Meaning(
-        ErrorKind.MEDIA, "Copy the file again from its source and compare the sizes."
-    ),
+    ErrorCode.MEDIA_TRUNCATED: _Meaning(ErrorKind.MEDIA, "Copy the file again from its source and compare the sizes."),
     ErrorCode.MEDIA_TOO_SHORT: _Meaning(
         ErrorKind.MEDIA, "Deliver a longer excerpt; what is this short cannot be placed reliably."
     ),
@@ -98,9 +97,7 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
         ErrorKind.MACHINERY, "Give the service's user the right to read the file and to write beside it."
     ),
     ErrorCode.DISK_FULL: _Meaning(ErrorKind.MACHINERY, "Free some space on the named file system."),
-    ErrorCode.OUT_OF_MEMORY: _Meaning(
-        ErrorKind.MACHINERY, "Lower workers.cpu_slots, or give the machine more memory."
-    ),
+    ErrorCode.OUT_OF_MEMORY: _Meaning(ErrorKind.MACHINERY, "Lower workers.cpu_slots, or give the machine more memory."),
     ErrorCode.GPU_OUT_OF_MEMORY: _Meaning(
         ErrorKind.MACHINERY, "Lower workers.gpu_memory_fraction, or set workers.devices to 'cpu'."
     ),
@@ -118,6 +115,9 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
     ),
     ErrorCode.QUEUE_FULL: _Meaning(
         ErrorKind.OPERATOR, "Wait for jobs to finish, or raise limits.max_queued in the configuration."
+    ),
+    ErrorCode.WATCH_LIMIT: _Meaning(
+        ErrorKind.MACHINERY, "Raise the limit with sysctl; until then syncd polls, which is slower but misses nothing."
     ),
     ErrorCode.CONFIG_INVALID: _Meaning(
         ErrorKind.OPERATOR, "Mend the keys named above; 'syncd --check --config FILE' tries them.", 2

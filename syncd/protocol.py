@@ -132,8 +132,8 @@ ToWorker = ProbeRequest | MeasureRequest | Cancel | Shutdown
 ToSupervisor = Hello | Started | Progressed | Probed | MethodDone | Measured | Failed
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_to_worker: Final = msgspec.msgpack.Decoder(ToWorker)
-_to_supervisor: Final = msgspec.msgpack.Decoder(ToSupervisor)
+_to_worker: Final[msgspec.msgpack.Decoder[ToWorker]] = msgspec.msgpack.Decoder(ToWorker)
+_to_supervisor: Final[msgspec.msgpack.Decoder[ToSupervisor]] = msgspec.msgpack.Decoder(ToSupervisor)
 
 
 class ProtocolError(Exception):

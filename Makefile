@@ -1,0 +1,43 @@
+# Everything a user or CI calls. Each target makes what it needs first; .venv is made once and kept in step with constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DROP ?= drop
+
+.PHONY: demo test run bench lint types floors wheel clean
+
+demo: $(STAMP)  ## Make a pair with a known offset, let the real daemon find it, print the report and the truth.
+	@$(BIN)/python -m tests.demo
+
+test: $(STAMP)  ## The whole test suite (below 15 minutes).
+	$(BIN)/python -m pytest
+
+run: $(STAMP)  ## The daemon on a folder of your own: make run DROP=folder
+	@$(BIN)/python -m tests.demo --run "$(DROP)"
+
+bench: $(STAMP)  ## The benchmarks, with their tables.
+	$(BIN)/python -m tests.benchmarks
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+floors: $(STAMP)
+	$(BIN)/python -m pytest -q tests/unit/test_floors.py
+
+wheel: $(STAMP)
+	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+
+# torch goes first: whatever depends on it must find it there, or pip would choose a build of its own.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[ai,test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

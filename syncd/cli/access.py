@@ -1,0 +1,63 @@
+"""How commands reach the ledger: reading directly, changing by request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from syncd.config import Config, find_config_path, load_config
+from syncd.errors import ErrorCode, SyncdError
+from syncd.ledger.reader import LedgerReader
+from syncd.ledger.records import Request, RequestKind
+from syncd.ledger.requests import RequestBox
+
+ANSWER_WAIT_S: Final = 5.0
+POLL_S: Final = 0.05
+
+
+def configuration(given: Path | None) -> Config:
+    """The configuration that holds for this command."""
+    return load_config(find_config_path(given))
+
+
+@contextmanager
+def ledger(given: Path | None) -> Iterator[LedgerReader]:
+    """The ledger, for reading."""
+    reader = LedgerReader.open(configuration(given).ledger.path)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def ask(given: Path | None, kind: RequestKind, payload: dict[str, object]) -> Request:
+    """Leave a request, and wait a moment for its answer if the daemon runs; raises the error that it gets."""
+    path = configuration(given).ledger.path
+    box = RequestBox.open(path)
+    try:
+        request_id = box.add(kind, payload)
+    finally:
+        box.close()
+    with ledger(given) as reader:
+        return _await_answer(reader, request_id)
+
+
+def _await_answer(reader: LedgerReader, request_id: int) -> Request:
+    deadline_s = time.monotonic() + ANSWER_WAIT_S
+    while True:
+        request = reader.request(request_id)
+        if request is None:
+            raise SyncdError(ErrorCode.INTERNAL, f"Request {request_id} is gone from the ledger.")
+        if request.error is not None:
+            raise SyncdError(request.error.code, request.error.message, request.error.details)
+        if request.finished_at is not None or time.monotonic() > deadline_s or not reader.daemon_is_running():
+            return request
+        time.sleep(POLL_S)
+
+
+def kept_note(request: Request) -> str:
+    """What to tell when there is no answer yet."""
+    return f"Recorded as request {request.request_id}; syncd carries it out as soon as it runs."

@@ -1,0 +1,68 @@
+"""`syncctl`: the commands, one file each, and the one place where an error becomes a sentence and an exit status."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from syncd import __version__
+from syncd.cli import analyze, cancel, doctor, jobs, pause, priority, retry, schema, show, submit, watch
+from syncd.cli.output import printable
+from syncd.errors import SyncdError, error_exit_code
+
+app = typer.Typer(
+    name="syncctl",
+    help="Look into syncd's ledger and steer its jobs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        typer.echo(f"syncctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version_wanted: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Look into syncd's ledger and steer its jobs."""
+
+
+app.command("list")(jobs.list_jobs)
+app.command("show")(show.show)
+app.command("watch")(watch.watch)
+app.command("submit")(submit.submit)
+app.command("retry")(retry.retry)
+app.command("cancel")(cancel.cancel)
+app.command("priority")(priority.priority)
+app.command("pause")(pause.pause)
+app.command("resume")(pause.resume)
+app.command("analyze")(analyze.analyze)
+app.command("schema")(schema.schema)
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """Run a command; ends the process with its exit status."""
+    try:
+        app()
+    except SyncdError as error:
+        sys.stderr.write(f"syncctl: {printable(error)}\n")
+        sys.exit(error_exit_code(error.code))
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

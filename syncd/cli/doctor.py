@@ -1,0 +1,163 @@
+"""`syncctl doctor`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from syncd.cli.options import ConfigOption, JsonOption
+from syncd.cli.output import console, plain, print_json
+from syncd.config import Config, find_config_path, load_config
+from syncd.errors import SyncdError
+from syncd.ledger.reader import LedgerReader
+from syncd.supervisor.pool import Worker, WorkerGone
+
+MIN_FREE_BYTES: Final = 2_000_000_000
+WORKER_WAIT_S: Final = 10.0
+INOTIFY_WATCHES: Final = Path("/proc/sys/fs/inotify/max_user_watches")
+
+
+class Finding(StrEnum):
+    """How a check went."""
+
+    OK = "ok"
+    WARNING = "warning"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at, what was found, and what to do about it."""
+
+    name: str
+    finding: Finding
+    message: str
+    advice: str = ""
+
+
+def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Check the whole installation; ends with status 1 if something is wrong, and says what to do."""
+    checks = list(examine(find_config_path(config)))
+    wrong = any(check.finding is Finding.WRONG for check in checks)
+    if as_json:
+        print_json({"ok": not wrong, "checks": checks})
+    else:
+        marks = {Finding.OK: ("ok   ", "green"), Finding.WARNING: ("warn ", "yellow"), Finding.WRONG: ("WRONG", "red")}
+        for check in checks:
+            mark, style = marks[check.finding]
+            line = plain(mark, style).append(f" {check.name}: ").append_text(plain(check.message))
+            console().print(line)
+            if check.advice:
+                console().print(plain(f"      {check.advice}"))
+    if wrong:
+        raise typer.Exit(1)
+
+
+def examine(config_path: Path) -> Iterator[Check]:
+    """All checks, in the order in which things build on each other."""
+    try:
+        config = load_config(config_path)
+    except SyncdError as error:
+        yield Check("configuration", Finding.WRONG, error.message, "Mend it; 'syncd --check' tries it.")
+        return
+    yield Check("configuration", Finding.OK, f"{config_path} is valid.")
+    yield from _ledger(config)
+    yield from _folders(config)
+    yield _cache(config)
+    yield _worker()
+
+
+def _ledger(config: Config) -> Iterator[Check]:
+    try:
+        reader = LedgerReader.open(config.ledger.path)
+    except SyncdError as error:
+        yield Check("ledger", Finding.WRONG, error.message, str(error).removeprefix(error.message).strip())
+        return
+    try:
+        counts = ", ".join(f"{count} {state.value}" for state, count in reader.counts().items() if count) or "no jobs"
+        yield Check("ledger", Finding.OK, f"{config.ledger.path}: {counts}.")
+        if reader.daemon_is_running():
+            yield Check("daemon", Finding.OK, "It runs.")
+        else:
+            yield Check("daemon", Finding.WRONG, "It does not run.", "Start it: 'systemctl start syncd'.")
+    finally:
+        reader.close()
+
+
+def _folders(config: Config) -> Iterator[Check]:
+    if not config.watch:
+        yield Check("folders", Finding.WARNING, "No folder is watched.", "Add a [[watch]] with a path.")
+    for section in config.watch:
+        yield _folder(section.path)
+    try:
+        limit = int(INOTIFY_WATCHES.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return
+    if config.watch and limit < 8192:
+        yield Check(
+            "inotify",
+            Finding.WARNING,
+            f"Only {limit} folders can be watched at once.",
+            "Raise fs.inotify.max_user_watches with sysctl; until then deep trees are polled.",
+        )
+
+
+def _folder(path: Path) -> Check:
+    name = "folder"
+    if not path.is_dir():
+        return Check(name, Finding.WRONG, f"{path} is not there.", "Make it, or mend [[watch]] path.")
+    if not os.access(path, os.R_OK | os.X_OK):
+        return Check(name, Finding.WRONG, f"{path} cannot be read.", "Give the service's user the right to read it.")
+    if not os.access(path, os.W_OK):
+        return Check(
+            name,
+            Finding.WRONG,
+            f"Reports cannot be written to {path}.",
+            "Give the service's user the right to write there, or set reports.fallback.",
+        )
+    return Check(name, Finding.OK, f"{path} can be read and written.")
+
+
+def _cache(config: Config) -> Check:
+    path = config.cache.path
+    nearest = next(parent for parent in (path, *path.parents) if parent.exists())
+    if not os.access(nearest, os.W_OK):
+        return Check("cache", Finding.WRONG, f"{path} cannot be written to.", "Mend its rights, or set cache.path.")
+    free_bytes = shutil.disk_usage(nearest).free
+    if free_bytes < MIN_FREE_BYTES:
+        return Check("cache", Finding.WARNING, f"{free_bytes / 1e9:.1f} GB are free at {path}.", "Free some space.")
+    return Check("cache", Finding.OK, f"{free_bytes / 1e9:.0f} GB are free at {path}.")
+
+
+def _worker() -> Check:
+    """Start a real worker and wait until it speaks."""
+    worker = Worker("cpu", time.monotonic())
+    try:
+        spoke = _wait(lambda: any(True for _ in worker.receive()))
+    except WorkerGone:
+        spoke = False
+    worker.kill()
+    _status, last_words = worker.reap()
+    if spoke:
+        return Check("worker", Finding.OK, "A worker process starts and answers.")
+    reason = last_words.splitlines()[-1] if last_words else "it said nothing"
+    return Check("worker", Finding.WRONG, f"No worker process starts: {reason}", "Install syncd again, with all it needs.")
+
+
+def _wait(condition: Callable[[], bool]) -> bool:
+    deadline_s = time.monotonic() + WORKER_WAIT_S
+    while time.monotonic() < deadline_s:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+

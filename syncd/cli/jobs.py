@@ -1,0 +1,133 @@
+"""`syncctl list`."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from syncd.cli.access import ledger
+from syncd.cli.options import ConfigOption, JsonOption
+from syncd.cli.output import console, plain, print_json
+from syncd.clock import utc_now
+from syncd.domain import JobState, Priority, Verdict
+from syncd.errors import ErrorCode, SyncdError
+from syncd.ledger.records import Job, JobFilter, OrphanRecord, PageKey
+from syncd.units import seconds_to_ms
+
+STATE_STYLES = {
+    JobState.RUNNING: "cyan",
+    JobState.COMPLETED: "green",
+    JobState.FAILED: "red",
+    JobState.QUARANTINED: "red",
+}
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def list_jobs(
+    state: Annotated[list[JobState] | None, typer.Option(help="Only jobs in this state; may be repeated.")] = None,
+    verdict: Annotated[list[Verdict] | None, typer.Option(help="Only this verdict; may be repeated.")] = None,
+    review: Annotated[bool | None, typer.Option("--review/--no-review", help="Only jobs that ask for a look.")] = None,
+    title: Annotated[str | None, typer.Option(help="Only titles that contain this.")] = None,
+    language: Annotated[str | None, typer.Option(help="Only this language.")] = None,
+    priority: Annotated[Priority | None, typer.Option(help="Only this priority.")] = None,
+    since: Annotated[str | None, typer.Option(help="Enqueued since: 2026-11-20, 2026-11-20T14:00, or 30m, 6h, 2d.")] = None,
+    orphans: Annotated[bool, typer.Option("--orphans", help="List files that wait for a partner instead.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10000, help="Rows on a page.")] = 50,
+    before: Annotated[int | None, typer.Option(metavar="ID", help="The next page: jobs older than this one.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List jobs, newest first."""
+    filters = JobFilter(
+        states=frozenset(state or ()),
+        verdicts=frozenset(verdict or ()),
+        review=review,
+        title=title,
+        language=language,
+        priority=priority,
+        since=parse_since(since, utc_now()) if since else None,
+    )
+    with ledger(config) as reader:
+        if orphans:
+            print_orphans(reader.orphans(limit), as_json=as_json)
+            return
+        page = reader.jobs(filters, limit=limit, after=PageKey(before) if before else None)
+    if as_json:
+        print_json({"jobs": page.jobs, "next": page.next.before_job_id if page.next else None})
+        return
+    out = console()
+    out.print(job_table(page.jobs))
+    if page.next:
+        out.print(f"More: add --before {page.next.before_job_id}")
+
+
+def job_table(jobs: tuple[Job, ...]) -> Table:
+    """One row a job."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading, right in (("ID", True), ("STATE", False), ("TITLE", False), ("LANG", False), ("VERDICT", False)):
+        table.add_column(heading, justify="right" if right else "left", no_wrap=heading != "TITLE")
+    table.add_column("OFFSET", justify="right", no_wrap=True)
+    table.add_column("CONF", justify="right", no_wrap=True)
+    table.add_column("NOTE")
+    for job in jobs:
+        verdict = f"{job.verdict.value}{' (check)' if job.review else ''}" if job.verdict else ""
+        table.add_row(
+            str(job.job_id),
+            plain(job.state.value, STATE_STYLES.get(job.state, "")),
+            plain(job.title),
+            plain(job.language or ""),
+            verdict,
+            offset_text(job.offset_s),
+            "" if job.confidence is None else f"{job.confidence:.2f}",
+            plain(note(job)),
+        )
+    return table
+
+
+def offset_text(offset_s: float | None) -> str:
+    """Early or late, never plus or minus."""
+    if offset_s is None:
+        return ""
+    if abs(offset_s) < 5e-8:
+        return "0 ms"
+    amount = f"{seconds_to_ms(abs(offset_s)):.2f} ms" if abs(offset_s) < 1.0 else f"{abs(offset_s):.4f} s"
+    return f"{amount} {'late' if offset_s < 0 else 'early'}"
+
+
+def note(job: Job) -> str:
+    """What else matters about the job, in a few words."""
+    if job.state is JobState.RUNNING and job.progress:
+        return job.progress.text
+    if job.superseded_by is not None:
+        return f"see job {job.superseded_by}"
+    if job.failure is not None and job.state is not JobState.COMPLETED:
+        return f"{job.failure.code.value}: {job.failure.message}"
+    return ""
+
+
+def print_orphans(orphans: list[OrphanRecord], *, as_json: bool) -> None:
+    """Files without partner."""
+    if as_json:
+        print_json({"orphans": orphans})
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("FILE", "SINCE", "WHY"):
+        table.add_column(heading, overflow="fold")
+    for orphan in orphans:
+        table.add_row(plain(orphan.path), f"{orphan.since:%Y-%m-%d %H:%M}", plain(orphan.message))
+    console().print(table)
+
+
+def parse_since(text: str, now: datetime) -> datetime:
+    """A date, a moment or a span before now; raises `SyncdError` USAGE."""
+    if match := re.fullmatch(r"(\d+)([smhdw])", text):
+        return now - timedelta(seconds=int(match[1]) * _UNITS_S[match[2]])
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SyncdError(ErrorCode.USAGE, f"{text!r} is no date and no span of time.") from error
+    return moment.astimezone(UTC)

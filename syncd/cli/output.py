@@ -1,0 +1,59 @@
+"""What commands print: tables for people, JSON for programs; no name in it can harm a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from syncd.clock import utc_to_text
+
+
+def console() -> Console:
+    """Standard output; plain where it is no terminal."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def printable(value: object) -> str:
+    """Any text as one printable line: control characters and bytes that are not UTF-8 are written out."""
+    text = os.fspath(value) if isinstance(value, Path) else str(value)
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def plain(value: object, style: str = "") -> Text:
+    """Text in which nothing is markup."""
+    return Text(printable(value), style=style)
+
+
+def print_json(value: object) -> None:
+    """One JSON document, on one line."""
+    sys.stdout.write(msgspec.json.encode(to_builtins(value)).decode() + "\n")
+    sys.stdout.flush()
+
+
+def to_builtins(value: object) -> object:
+    """Records as JSON's own types; paths as readable text, with their bytes beside them where that loses any."""
+    match value:
+        case Path():
+            return os.fsencode(value).decode("utf-8", "backslashreplace")
+        case datetime():
+            return utc_to_text(value)
+        case dict():
+            return {str(key): to_builtins(item) for key, item in value.items()}
+        case list() | tuple() | frozenset():
+            return [to_builtins(item) for item in value]
+        case msgspec.Struct():
+            return to_builtins(msgspec.structs.asdict(value))
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return {f.name: to_builtins(getattr(value, f.name)) for f in fields(value)}
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        case _:
+            return value

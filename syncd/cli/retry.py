@@ -1,0 +1,68 @@
+"""`syncctl retry`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+from syncd.cli.access import ask, kept_note, ledger
+from syncd.cli.options import ConfigOption, JsonOption
+from syncd.cli.output import print_json
+from syncd.domain import FINAL_STATES, JobState
+from syncd.errors import ErrorCode, SyncdError
+from syncd.ledger.records import JobFilter, RequestKind
+
+PAGE: Final = 500
+
+
+def retry(
+    job_ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Job numbers.", show_default=False)] = None,
+    state: Annotated[JobState | None, typer.Option(help="All jobs in this state instead.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also jobs that were completed.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start finished jobs anew: each gets a new job, and the old one points to it."""
+    if bool(job_ids) == (state is not None):
+        raise SyncdError(ErrorCode.USAGE, "Name jobs or --state, one of the two.")
+    wanted = job_ids or jobs_in_state(config, state)
+    _refuse_unfit(config, wanted, force=force)
+    request = ask(config, RequestKind.RETRY, {"job_ids": wanted})
+    if as_json:
+        print_json({"request_id": request.request_id, "outcome": request.outcome})
+    elif request.outcome is None:
+        typer.echo(kept_note(request))
+    else:
+        made = request.outcome["jobs"]
+        if not made:
+            typer.echo("There is nothing to retry.")
+        for old, new in made.items() if isinstance(made, dict) else ():
+            typer.echo(f"Job {old} goes on as job {new}.")
+
+
+def jobs_in_state(config: ConfigOption, state: JobState | None) -> list[int]:
+    """All jobs in a final state that no newer job replaced."""
+    found: list[int] = []
+    if state is None:
+        return found
+    with ledger(config) as reader:
+        after = None
+        while True:
+            page = reader.jobs(JobFilter(states=frozenset({state})), limit=PAGE, after=after)
+            found += [job.job_id for job in page.jobs if job.superseded_by is None]
+            after = page.next
+            if after is None:
+                return found
+
+
+def _refuse_unfit(config: ConfigOption, job_ids: list[int], *, force: bool) -> None:
+    with ledger(config) as reader:
+        for job_id in job_ids:
+            job = reader.job(job_id)
+            if job is None:
+                raise SyncdError(ErrorCode.NOT_FOUND, f"There is no job {job_id}.")
+            if job.state not in FINAL_STATES:
+                raise SyncdError(ErrorCode.USAGE, f"Job {job_id} is {job.state.value}: it has not ended yet.")
+            if job.state is JobState.COMPLETED and not force:
+                raise SyncdError(ErrorCode.USAGE, f"Job {job_id} is completed; --force measures it again.")

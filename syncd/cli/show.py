@@ -1,0 +1,95 @@
+"""`syncctl show`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from syncd.cli.access import ledger
+from syncd.cli.jobs import note
+from syncd.cli.options import ConfigOption, JobId, JsonOption
+from syncd.cli.output import console, plain, print_json
+from syncd.cli.report_view import report_view
+from syncd.errors import ErrorCode, SyncdError
+from syncd.ledger.reader import LedgerReader
+from syncd.ledger.records import Attempt, Event, Job
+
+
+def show(job_id: JobId, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show one job: where it stands, its report, its attempts and what happened to it."""
+    with ledger(config) as reader:
+        job = reader.job(job_id)
+        if job is None:
+            raise SyncdError(ErrorCode.NOT_FOUND, f"There is no job {job_id}.")
+        report = final_report(reader, job_id)
+        attempts, events = reader.attempts(job_id), reader.events(job_id)
+        methods = reader.partial_methods(job_id)
+    if as_json:
+        print_json({"job": job, "report": report, "methods": methods, "attempts": attempts, "events": events})
+        return
+    console().print(Group(*_view(job, report, attempts, events)))
+
+
+def final_report(reader: LedgerReader, job_id: int) -> dict[str, Any] | None:
+    """The finished report as the ledger keeps it."""
+    text = reader.report(job_id)
+    return None if text is None else dict(json.loads(text))
+
+
+def _view(
+    job: Job, report: dict[str, Any] | None, attempts: list[Attempt], events: list[Event]
+) -> list[RenderableType]:
+    parts: list[RenderableType] = [_head(job), Text()]
+    if report is not None:
+        parts += [report_view(report), Text()]
+    parts += [_attempts(attempts), Text(), _events(events)]
+    return parts
+
+
+def _head(job: Job) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("Job", plain(f"{job.job_id}: {job.title}" + (f" ({job.language})" if job.language else "")))
+    table.add_row("State", plain(job.state.value + (f": {note(job)}" if note(job) else "")))
+    table.add_row("Master", plain(job.master_path))
+    table.add_row("Dub", plain(job.dub_path))
+    table.add_row("Profile", plain(f"{job.profile}, {job.priority.value} priority"))
+    if job.sidecar_path:
+        table.add_row("Report", plain(job.sidecar_path))
+    return table
+
+
+def _attempts(attempts: list[Attempt]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("ATTEMPT", "STARTED (UTC)", "SECONDS", "DEVICE", "OUTCOME", "WHY"):
+        table.add_column(heading, overflow="fold")
+    for attempt in attempts:
+        spent = (attempt.finished_at - attempt.started_at).total_seconds() if attempt.finished_at else None
+        why = f"{attempt.failure.code.value}: {attempt.failure.message}" if attempt.failure else attempt.reason or ""
+        table.add_row(
+            str(attempt.number),
+            f"{attempt.started_at:%Y-%m-%d %H:%M:%S}",
+            "" if spent is None else f"{spent:.1f}",
+            attempt.device,
+            attempt.outcome.value if attempt.outcome else "running",
+            plain(why),
+        )
+    return table
+
+
+def _events(events: list[Event]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("WHEN (UTC)", "WHAT", "STATE"):
+        table.add_column(heading)
+    for event in events:
+        table.add_row(
+            f"{event.at:%Y-%m-%d %H:%M:%S}",
+            plain(event.verb),
+            plain(event.state_after.value if event.state_after else ""),
+        )
+    return table

@@ -1,0 +1,105 @@
+"""`syncctl watch`."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Final
+
+import typer
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from syncd.cli.access import ledger
+from syncd.cli.jobs import STATE_STYLES, note, offset_text
+from syncd.cli.options import ConfigOption, JsonOption
+from syncd.cli.output import console, plain, print_json
+from syncd.domain import FINAL_STATES, JobState
+from syncd.errors import ErrorCode, SyncdError
+from syncd.ledger.reader import LedgerReader
+from syncd.ledger.records import Job, JobFilter
+
+INTERVAL_S: Final = 0.2
+EXIT_JOB_FAILED: Final = 3
+RECENT: Final = 10
+
+
+def watch(
+    job_id: Annotated[int | None, typer.Argument(metavar="[ID]", help="One job, until it ends.", show_default=False)] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Follow what is running, live; with an ID, one job until it ends (exit status 3 if it failed)."""
+    with ledger(config) as reader:
+        if as_json:
+            _follow_json(reader, job_id)
+        else:
+            _follow_live(reader, job_id)
+        job = reader.job(job_id) if job_id is not None else None
+    if job is not None and job.state in (JobState.FAILED, JobState.QUARANTINED):
+        raise typer.Exit(EXIT_JOB_FAILED)
+
+
+def _follow_live(reader: LedgerReader, job_id: int | None) -> None:
+    out = console()
+    with Live(console=out, refresh_per_second=8, transient=False) as live:
+        while True:
+            jobs = current_jobs(reader, job_id)
+            live.update(live_table(jobs), refresh=True)
+            if job_id is not None and jobs[0].state in FINAL_STATES:
+                return
+            time.sleep(INTERVAL_S)
+
+
+def _follow_json(reader: LedgerReader, job_id: int | None) -> None:
+    """One line whenever a job changed."""
+    told: dict[int, Job] = {}
+    while True:
+        jobs = current_jobs(reader, job_id)
+        for job in jobs:
+            if told.get(job.job_id) != job:
+                told[job.job_id] = job
+                print_json({"job": job})
+        if job_id is not None and jobs[0].state in FINAL_STATES:
+            return
+        time.sleep(INTERVAL_S)
+
+
+def current_jobs(reader: LedgerReader, job_id: int | None) -> tuple[Job, ...]:
+    """The job asked for; or what runs, and the latest besides."""
+    if job_id is not None:
+        job = reader.job(job_id)
+        if job is None:
+            raise SyncdError(ErrorCode.NOT_FOUND, f"There is no job {job_id}.")
+        return (job,)
+    running = reader.jobs(JobFilter(states=frozenset({JobState.RUNNING})), limit=50, after=None).jobs
+    latest = reader.jobs(JobFilter(), limit=RECENT, after=None).jobs
+    return (*running, *(job for job in latest if job.state is not JobState.RUNNING))
+
+
+def live_table(jobs: tuple[Job, ...]) -> Table:
+    """One row a job, with a bar where it runs."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("ID", justify="right", no_wrap=True)
+    for heading in ("STATE", "TITLE", "LANG", "PROGRESS", "WHAT"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("LEFT", justify="right", no_wrap=True)
+    for job in jobs:
+        progress = job.progress if job.state is JobState.RUNNING else None
+        bar = ProgressBar(total=max(1, progress.total), completed=progress.done, width=20) if progress else ""
+        table.add_row(
+            str(job.job_id),
+            plain(job.state.value, STATE_STYLES.get(job.state, "")),
+            plain(job.title),
+            plain(job.language or ""),
+            bar,
+            plain(_what(job)),
+            f"{job.eta_s:.0f} s" if progress and job.eta_s is not None else "",
+        )
+    return table
+
+
+def _what(job: Job) -> str:
+    if job.state is JobState.COMPLETED and job.verdict is not None:
+        return " ".join(part for part in (job.verdict.value, offset_text(job.offset_s)) if part)
+    return note(job)

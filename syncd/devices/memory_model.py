@@ -1,0 +1,65 @@
+"""How much memory a job will need: a prior by method, corrected by what this machine's jobs really took.
+
+Pure: values in, a figure out. The prior is the table of SPEC 2.3 (peak per method in the systems that syncd replaces,
+far above what its own methods take); every finished job says what it took against its own prior, and an upper quantile
+of those ratios scales the next prediction. So the first jobs are admitted carefully and the rest as experience allows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from syncd.domain import MemoryObservation
+
+_MIB: Final = 1024 * 1024
+
+PRIOR_RAM_BYTES: Final[dict[str, int]] = {
+    "correlation": 600 * _MIB,
+    "mfcc": 600 * _MIB,
+    "onset": 700 * _MIB,
+    "spectral": 800 * _MIB,
+    "chroma": 800 * _MIB,
+    "speech": 1000 * _MIB,
+    "chunked": 1200 * _MIB,
+}
+UNKNOWN_DURATION_S: Final = 2 * 3600.0
+"""What is assumed until a probe has spoken."""
+GROWTH_PER_HOUR: Final = 0.05
+"""How much more than the prior an hour of programme takes, as a share: scratch tables, not samples."""
+SAFETY: Final = 1.15
+QUANTILE: Final = 0.95
+MIN_OBSERVATIONS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is known of a job before it runs."""
+
+    duration_s: float | None
+    """Of the longer side."""
+    methods: tuple[str, ...]
+
+
+def prior_ram_bytes(load: Workload) -> int:
+    """What the table says for the hungriest method (they run one after another)."""
+    hours = (UNKNOWN_DURATION_S if load.duration_s is None else load.duration_s) / 3600.0
+    base = max((PRIOR_RAM_BYTES.get(method, 800 * _MIB) for method in load.methods), default=600 * _MIB)
+    return int(base * (1.0 + GROWTH_PER_HOUR * hours))
+
+
+def predict_ram_bytes(load: Workload, observations: Iterable[MemoryObservation]) -> int:
+    """The promise to make for this job, in bytes."""
+    prior = prior_ram_bytes(load)
+    ratios = [seen.peak_ram_bytes / prior_ram_bytes(Workload(seen.duration_s, seen.methods)) for seen in observations]
+    if len(ratios) < MIN_OBSERVATIONS:
+        return prior
+    return int(prior * upper_quantile(ratios, QUANTILE) * SAFETY)
+
+
+def upper_quantile(values: Sequence[float], share: float) -> float:
+    """The smallest of the values that at least `share` of them do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

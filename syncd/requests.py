@@ -1,0 +1,149 @@
+"""What people ask for through syncctl, carried out: each is a row in the ledger that gets its answer.
+
+Top floor, beside the daemon: it joins ledger, watch (which file is this?) and dispatch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import structlog
+
+from syncd.config import Config
+from syncd.domain import Failure, JobState, MediaFile, Pair, Priority
+from syncd.errors import ErrorCode, SyncdError
+from syncd.ledger.ledger import Ledger
+from syncd.ledger.records import Request, RequestKind, path_from_json
+from syncd.supervisor.dispatch import Dispatcher
+from syncd.watch.fingerprint import identify
+
+log = structlog.get_logger()
+
+Payload = Mapping[str, object]
+Outcome = dict[str, object]
+
+INTERVAL_S: Final = 0.2
+"""How often the ledger is asked for new requests at most."""
+
+
+class RequestDesk:
+    """Serves the rows of the table `requests`, in order."""
+
+    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, config: Config) -> None:
+        self.config = config
+        self._ledger = ledger
+        self._dispatcher = dispatcher
+        self._next_s = 0.0
+        self._verbs: dict[RequestKind, Callable[[Payload, float], Outcome]] = {
+            RequestKind.SUBMIT: self._submit,
+            RequestKind.RETRY: self._retry,
+            RequestKind.CANCEL: self._cancel,
+            RequestKind.PRIORITY: self._priority,
+            RequestKind.PAUSE: self._pause,
+            RequestKind.RESUME: self._resume,
+        }
+
+    def serve(self, now_s: float) -> None:
+        """Carry out what has come in since; a request at fault gets its error, and the next its turn."""
+        if now_s < self._next_s:
+            return
+        self._next_s = now_s + INTERVAL_S
+        for request in self._ledger.pending_requests():
+            self._serve_one(request, now_s)
+
+    def _serve_one(self, request: Request, now_s: float) -> None:
+        try:
+            outcome = self._verbs[request.kind](request.payload, now_s)
+        except SyncdError as error:
+            self._refuse(request, Failure(error.code, error.message, error.details))
+        except (KeyError, TypeError, ValueError) as error:
+            self._refuse(request, Failure(ErrorCode.USAGE, f"The request is not understood: {error}."))
+        else:
+            self._ledger.finish_request(request.request_id, outcome=outcome)
+            log.info("request", kind=request.kind.value, request=request.request_id)
+
+    def _refuse(self, request: Request, failure: Failure) -> None:
+        self._ledger.finish_request(request.request_id, error=failure)
+        log.warning("request_refused", kind=request.kind.value, request=request.request_id, reason=failure.message)
+
+    def _submit(self, payload: Payload, now_s: float) -> Outcome:
+        limit = self.config.limits.max_queued
+        if limit is not None and self._ledger.queued_count() >= limit:
+            raise SyncdError(ErrorCode.QUEUE_FULL, f"{limit} jobs are waiting already.")
+        profile = str(payload.get("profile") or "default")
+        if profile not in self.config.profiles:
+            raise SyncdError(ErrorCode.USAGE, f"There is no profile named {profile}.")
+        master, dub = _file(payload["master"]), _file(payload["dub"])
+        pair = Pair(
+            title=str(payload.get("title") or master.path.stem),
+            master=master,
+            dub=dub,
+            language=_text(payload.get("language")),
+            master_track=_number(payload.get("master_track")),
+            dub_track=_number(payload.get("dub_track")),
+        )
+        enqueued = self._ledger.enqueue(
+            pair,
+            profile=profile,
+            settings=self.config.profiles[profile].to_settings(),
+            priority=Priority(str(payload.get("priority") or Priority.NORMAL)),
+            force=bool(payload.get("force")),
+            origin="submit",
+        )
+        for job_id in enqueued.superseded_running:
+            self._dispatcher.call_off(job_id, now_s)
+        return {"job_id": enqueued.job_id, "created": enqueued.created}
+
+    def _retry(self, payload: Payload, _now_s: float) -> Outcome:
+        made = {}
+        for job_id in self._job_ids(payload):
+            made[str(job_id)] = self._ledger.retry_as_new(job_id, force=True)
+        return {"jobs": made}
+
+    def _cancel(self, payload: Payload, now_s: float) -> Outcome:
+        canceled, left = [], []
+        for job_id in self._job_ids(payload):
+            before = self._ledger.cancel(job_id)
+            if before is None:
+                raise SyncdError(ErrorCode.NOT_FOUND, f"There is no job {job_id}.")
+            if before is JobState.RUNNING:
+                self._dispatcher.call_off(job_id, now_s)
+            (canceled if before in (JobState.QUEUED, JobState.RUNNING) else left).append(job_id)
+        return {"canceled": canceled, "already_final": left}
+
+    def _priority(self, payload: Payload, _now_s: float) -> Outcome:
+        priority = Priority(str(payload["priority"]))
+        changed = [job_id for job_id in self._job_ids(payload) if self._ledger.set_priority(job_id, priority)]
+        return {"changed": changed, "priority": priority.value}
+
+    def _pause(self, _payload: Payload, _now_s: float) -> Outcome:
+        self._ledger.set_paused(True)
+        return {"paused": True}
+
+    def _resume(self, _payload: Payload, _now_s: float) -> Outcome:
+        self._ledger.set_paused(False)
+        return {"paused": False}
+
+    def _job_ids(self, payload: Payload) -> list[int]:
+        ids = payload.get("job_ids")
+        if not isinstance(ids, list) or not all(isinstance(job_id, int) for job_id in ids):
+            raise SyncdError(ErrorCode.USAGE, "The request names no jobs.")
+        return ids
+
+
+def _file(value: object) -> MediaFile:
+    path = path_from_json(value)
+    if not path.is_absolute():
+        raise SyncdError(ErrorCode.USAGE, f"{path} is not an absolute path.")
+    return identify(path)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _number(value: object) -> int | None:
+    return None if value is None else int(str(value))
+
+

@@ -1,0 +1,208 @@
+"""Worker processes: exec'd, in a session of their own, spoken to over one private pair of pipes.
+
+A worker dies alone: it shares no lock, queue or memory with anybody, and a closed pipe is all it takes for either side
+to notice that the other is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final
+
+import psutil
+import structlog
+
+from syncd.protocol import (
+    PROTOCOL_VERSION,
+    FrameBuffer,
+    Hello,
+    Message,
+    ProtocolError,
+    Shutdown,
+    ToSupervisor,
+    decode_to_supervisor,
+    encode_frame,
+)
+
+log = structlog.get_logger()
+
+_READ_BYTES: Final = 1 << 18
+_STDERR_TAIL_BYTES: Final = 4096
+_ENVIRONMENT: Final = {
+    "OMP_NUM_THREADS": "2",
+    "OPENBLAS_NUM_THREADS": "2",
+    "MKL_NUM_THREADS": "2",
+    # Few arenas, and freed memory given back: what a worker holds is what it needs.
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_TRIM_THRESHOLD_": "1048576",
+    "PYTHONFAULTHANDLER": "1",
+}
+
+
+class WorkerGone(Exception):
+    """The worker's pipe is closed: it ended, whether it wanted to or not."""
+
+
+class Worker:
+    """One worker process and the supervisor's ends of its pipes."""
+
+    def __init__(self, device: str, now_s: float) -> None:
+        self.device = device
+        self.idle_since_s = now_s
+        self._frames = FrameBuffer()
+        self._stderr: IO[bytes] = tempfile.TemporaryFile(prefix="syncd-worker-")  # noqa: SIM115 - closed in `reap`
+        self._process, self._write_fd, self.read_fd = self._start()
+
+    def _start(self) -> tuple[subprocess.Popen[bytes], int, int]:
+        to_worker_r, to_worker_w = os.pipe2(os.O_CLOEXEC)
+        from_worker_r, from_worker_w = os.pipe2(os.O_CLOEXEC)
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own module, by our own interpreter
+                [sys.executable, "-m", "syncd.worker", str(to_worker_r), str(from_worker_w), self.device],
+                pass_fds=(to_worker_r, from_worker_w),
+                stdin=subprocess.DEVNULL,
+                stdout=self._stderr,
+                stderr=self._stderr,
+                start_new_session=True,
+                env={**os.environ, **_ENVIRONMENT},
+            )
+        except OSError:
+            os.close(to_worker_w)
+            os.close(from_worker_r)
+            raise
+        finally:
+            os.close(to_worker_r)
+            os.close(from_worker_w)
+        os.set_blocking(from_worker_r, False)
+        # A worker that does not read must not stop the supervisor: requests are far smaller than the pipe's buffer.
+        os.set_blocking(to_worker_w, False)
+        return process, to_worker_w, from_worker_r
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    def send(self, message: Message) -> None:
+        """Hand a message over; raises `WorkerGone`."""
+        frame = encode_frame(message)
+        try:
+            written = os.write(self._write_fd, frame)
+        except OSError as error:
+            raise WorkerGone(f"worker {self.pid} does not listen: {error.strerror}") from error
+        if written != len(frame):
+            raise WorkerGone(f"worker {self.pid} does not listen: its pipe is full")
+
+    def receive(self) -> Iterator[ToSupervisor]:
+        """The messages that have come; raises `WorkerGone` after the last one of a worker that ended."""
+        while True:
+            try:
+                chunk = os.read(self.read_fd, _READ_BYTES)
+            except BlockingIOError:
+                return
+            if not chunk:
+                raise WorkerGone(f"worker {self.pid} closed its pipe")
+            try:
+                for body in self._frames.feed(chunk):
+                    message = decode_to_supervisor(body)
+                    if isinstance(message, Hello) and message.protocol_version != PROTOCOL_VERSION:
+                        raise ProtocolError(f"version {message.protocol_version}")
+                    yield message
+            except ProtocolError as error:
+                raise WorkerGone(f"worker {self.pid} speaks another protocol: {error}") from error
+
+    def held_bytes(self) -> int:
+        """Resident memory right now."""
+        try:
+            return int(psutil.Process(self.pid).memory_info().rss)
+        except psutil.Error:
+            return 0
+
+    def kill(self) -> None:
+        """End the whole session of the worker, now."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    def reap(self, timeout_s: float = 2.0) -> tuple[int | None, str]:
+        """Close the pipes, end and collect the process: its status (negative: a signal) and the last it printed.
+
+        A process that even SIGKILL does not end (state D) gives None: its slot is given up, and life goes on.
+        """
+        os.close(self._write_fd)
+        os.close(self.read_fd)
+        try:
+            # One that closed its pipe by itself is about to leave its own status; it gets a moment for that.
+            status: int | None = self._process.wait(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            try:
+                status = self._process.wait(timeout=timeout_s)
+            except subprocess.TimeoutExpired:
+                log.warning("worker_does_not_die", pid=self.pid)
+                status = None
+        return status, self._last_words()
+
+    def _last_words(self) -> str:
+        with self._stderr as stream:
+            size_bytes = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size_bytes - _STDERR_TAIL_BYTES))
+            return stream.read().decode("utf-8", "backslashreplace").strip()
+
+
+class Pool:
+    """The workers that live: busy ones belong to whoever took them, idle ones wait here for a while."""
+
+    def __init__(self, scratch_folder: Path, *, idle_s: float = 60.0) -> None:
+        self.scratch_folder = scratch_folder
+        self._idle_s = idle_s
+        self._idle: list[Worker] = []
+
+    def take(self, device: str, now_s: float) -> Worker:
+        """An idle worker of the device, or a new one."""
+        for worker in reversed(self._idle):
+            if worker.device == device:
+                self._idle.remove(worker)
+                return worker
+        worker = Worker(device, now_s)
+        log.debug("worker_started", pid=worker.pid, device=device)
+        return worker
+
+    def put_back(self, worker: Worker, now_s: float) -> None:
+        """The worker is free again."""
+        worker.idle_since_s = now_s
+        self._idle.append(worker)
+
+    def idle_workers(self) -> tuple[Worker, ...]:
+        """Those that wait."""
+        return tuple(self._idle)
+
+    def drop(self, worker: Worker) -> tuple[int | None, str]:
+        """The worker is of no further use; its exit status and last words."""
+        if worker in self._idle:
+            self._idle.remove(worker)
+        return worker.reap()
+
+    def retire_idle(self, now_s: float) -> None:
+        """Let go of workers that have had nothing to do for a while."""
+        for worker in [w for w in self._idle if now_s - w.idle_since_s > self._idle_s]:
+            self._let_go(worker)
+
+    def close(self) -> None:
+        """Let all idle workers go."""
+        for worker in list(self._idle):
+            self._let_go(worker)
+
+    def _let_go(self, worker: Worker) -> None:
+        try:
+            worker.send(Shutdown())
+        except WorkerGone:
+            log.debug("worker_had_gone", pid=worker.pid)
+        self.drop(worker)

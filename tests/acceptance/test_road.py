@@ -1,0 +1,164 @@
+"""From drop to report, with the real daemon on real files."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from syncd.domain import JobState, Verdict
+from tests.acceptance.service import Service, copy_slowly, valid_report, wait_for
+from tests.material import PairTruth, make_pair, make_unrelated_pair
+
+CONTAINERS = {"wav": "wav", "flac": "flac", "mp4": "mp4", "mkv": "mkv-flac"}
+
+
+def drop_pair(service: Service, pair: PairTruth, title: str = "show") -> tuple[Path, Path]:
+    master = service.drop / f"{title}_master{pair.master_path.suffix}"
+    dub = service.drop / f"{title}_dub_fr{pair.dub_path.suffix}"
+    shutil.copy(pair.master_path, master)
+    shutil.copy(pair.dub_path, dub)
+    return master, dub
+
+
+def test_a_dropped_pair_ends_in_a_report_beside_the_dub(service: Service, short_pair: PairTruth) -> None:
+    service.start()
+    _master, dub = drop_pair(service, short_pair)
+    (job,) = service.wait_for_jobs(1)
+    report = valid_report(dub.with_name(dub.name + ".sync.json"))
+    assert job.state is JobState.COMPLETED
+    assert job.verdict is Verdict.OFFSET
+    assert report["language"] == "fr"
+    assert report["consensus_offset"]["offset_seconds"] == pytest.approx(short_pair.offset_s, abs=1e-4)
+    assert "late" in report["sync_status"]
+    assert (dub.with_name(dub.name + ".sync.html")).exists()
+
+
+def test_slow_copies_of_every_kind_survive_a_kill_half_way(service: Service, tmp_path: Path) -> None:
+    """Real WAV, FLAC, MP4 and MKV pairs; SIGKILL in the middle; exactly one report and one completed job for each."""
+    made = tmp_path / "made"
+    made.mkdir()
+    truths = {
+        title: make_pair(
+            made,
+            seed=30 + number,
+            duration_s=40.0,
+            offset_s=-1.5 + number,
+            container=container,
+            master_name=f"{title}_master",
+            dub_name=f"{title}_dub_de",
+        )
+        for number, (title, container) in enumerate(CONTAINERS.items())
+    }
+    service.start()
+    copies = [
+        threading.Thread(target=copy_slowly, args=(path, service.drop / path.name))
+        for truth in truths.values()
+        for path in (truth.master_path, truth.dub_path)
+    ]
+    for copy in copies:
+        copy.start()
+    wait_for(lambda: any(job.state is not JobState.QUEUED for job in service.jobs()), what="the first job under way")
+    service.stop(signal.SIGKILL)
+    for copy in copies:
+        copy.join()
+    service.start()
+    jobs = service.wait_for_jobs(len(truths))
+    assert [job.state for job in jobs] == [JobState.COMPLETED] * len(truths)
+    sidecars = sorted(service.drop.glob("*.sync.json"))
+    assert [path.name for path in sidecars] == sorted(f"{t.dub_path.name}.sync.json" for t in truths.values())
+    for truth in truths.values():
+        report = valid_report(service.drop / f"{truth.dub_path.name}.sync.json")
+        tolerance_s = 1e-4 if truth.dub_path.suffix in {".wav", ".flac", ".mkv"} else 5e-4
+        assert report["consensus_offset"]["offset_seconds"] == pytest.approx(truth.offset_s, abs=tolerance_s)
+    assert not [path for path in service.drop.iterdir() if path.name.startswith(".")]
+
+
+def test_two_programmes_are_said_to_be_two(service: Service, tmp_path: Path) -> None:
+    pair = make_unrelated_pair(tmp_path, seed=5, duration_s=40.0)
+    for path, name in ((pair.master_path, "x_master.wav"), (pair.dub_path, "x_dub_fr.wav")):
+        shutil.copy(path, service.drop / name)
+    assert service.run_once() == 0
+    report = valid_report(service.drop / "x_dub_fr.wav.sync.json")
+    assert report["verdict"] == "no_match"
+    assert report["consensus_offset"] is None
+    assert report["correction"] is None
+
+
+def test_once_ends_when_everything_present_is_done_and_orphans_do_not_hold_it(
+    service: Service, short_pair: PairTruth
+) -> None:
+    drop_pair(service, short_pair)
+    shutil.copy(short_pair.master_path, service.drop / "lonely_master.wav")
+    assert service.run_once() == 0
+    assert [job.state for job in service.jobs()] == [JobState.COMPLETED]
+
+
+def test_the_same_pair_is_measured_once_however_often_the_daemon_starts(
+    service: Service, short_pair: PairTruth
+) -> None:
+    drop_pair(service, short_pair)
+    assert service.run_once() == 0
+    assert service.run_once() == 0
+    assert len(service.jobs()) == 1
+
+
+def test_a_replaced_dub_is_measured_again(service: Service, short_pair: PairTruth, tmp_path: Path) -> None:
+    _master, dub = drop_pair(service, short_pair)
+    assert service.run_once() == 0
+    other = make_pair(tmp_path, seed=1, duration_s=12.0, offset_s=0.5)
+    shutil.copy(other.dub_path, dub)
+    assert service.run_once() == 0
+    first, second = service.jobs()
+    assert first.superseded_by == second.job_id
+    assert second.offset_s == pytest.approx(0.5, abs=1e-4)
+
+
+def test_a_stop_hands_the_running_job_back_and_it_goes_on_after_the_next_start(
+    service: Service, long_pair: PairTruth
+) -> None:
+    service.start()
+    drop_pair(service, long_pair)
+    wait_for(lambda: any(job.state is JobState.RUNNING and job.progress for job in service.jobs()), what="a running job")
+    assert service.stop(deadline_s=5.0) == 0
+    (job,) = service.jobs()
+    assert job.state is JobState.QUEUED
+    service.start()
+    (job,) = service.wait_for_jobs(1)
+    assert job.state is JobState.COMPLETED
+    assert job.attempts == 1
+
+
+def test_a_second_daemon_on_the_same_ledger_is_refused(service: Service) -> None:
+    service.start()
+    wait_for(lambda: service.ledger.exists() and "started" in service.log(), what="the daemon")
+    assert Service(service.home).start("--once").wait(timeout=20) == 11
+
+
+def test_a_reload_adds_a_folder_and_a_faulty_one_changes_nothing(service: Service, short_pair: PairTruth) -> None:
+    service.start()
+    wait_for(lambda: "started" in service.log(), what="the daemon")
+    assert service.process is not None
+    second = service.home / "second"
+    second.mkdir()
+    service.write_config(watch="colour = 'red'")
+    service.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reload_refused" in service.log(), what="the refusal")
+    service.write_config(watch=f"[[watch]]\npath = '{second}'\nsettle_seconds = 0.3\npriority = 'high'")
+    service.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reloaded" in service.log(), what="the reload")
+    shutil.copy(short_pair.master_path, second / "a_master.wav")
+    shutil.copy(short_pair.dub_path, second / "a_dub.wav")
+    (job,) = service.wait_for_jobs(1)
+    assert job.priority.value == "high"
+
+
+def test_a_check_names_every_fault_at_once(service: Service) -> None:
+    service.write_config(watch="colour = 'red'\npolling = 'sometimes'")
+    assert service.start("--check").wait(timeout=20) == 2
+    assert "watch.0.colour" in service.log()
+    assert "watch.0.polling" in service.log()
+    assert "Traceback" not in service.log()

@@ -1,0 +1,193 @@
+"""The commands, against a real daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from syncd.domain import JobState
+from tests.acceptance.service import SCHEMA, Service, wait_for
+from tests.material import PairTruth, make_pair
+
+
+@pytest.fixture
+def running(service: Service) -> Service:
+    service.start()
+    wait_for(lambda: "started" in service.log(), what="the daemon")
+    return service
+
+
+def drop(service: Service, pair: PairTruth, title: str, language: str = "fr") -> None:
+    shutil.copy(pair.master_path, service.drop / f"{title}_master.wav")
+    shutil.copy(pair.dub_path, service.drop / f"{title}_dub_{language}.wav")
+
+
+def test_list_filters_and_pages(running: Service, short_pair: PairTruth) -> None:
+    for title in ("alpha", "beta", "gamma"):
+        drop(running, short_pair, title)
+    running.wait_for_jobs(3)
+    everything = running.syncctl_json("list")
+    assert len(everything["jobs"]) == 3
+    page = running.syncctl_json("list", "--limit", "2")
+    rest = running.syncctl_json("list", "--before", str(page["next"]))
+    assert [job["job_id"] for job in page["jobs"] + rest["jobs"]] == [job["job_id"] for job in everything["jobs"]]
+    assert [job["title"] for job in running.syncctl_json("list", "--title", "BET")["jobs"]] == ["beta"]
+    assert running.syncctl_json("list", "--state", "failed")["jobs"] == []
+    assert running.syncctl_json("list", "--language", "de")["jobs"] == []
+    assert len(running.syncctl_json("list", "--verdict", "offset", "--since", "1h")["jobs"]) == 3
+    assert "alpha" in running.syncctl("list")
+
+
+def test_orphans_are_listed_with_what_is_missing(running: Service, short_pair: PairTruth) -> None:
+    shutil.copy(short_pair.dub_path, running.drop / "lonely_dub_fr.wav")
+    orphans = wait_for(lambda: running.syncctl_json("list", "--orphans")["orphans"], what="the orphan")
+    assert orphans[0]["reason"] == "no_master"
+    assert "lonely" in running.syncctl("list", "--orphans")
+
+
+def test_show_reads_like_a_report_and_watch_ends_with_the_job(running: Service, short_pair: PairTruth) -> None:
+    drop(running, short_pair, "alpha")
+    wait_for(running.jobs, what="the job")
+    running.syncctl("watch", "1")
+    text = running.syncctl("show", "1")
+    assert "late" in text
+    assert "correlation" in text
+    shown = running.syncctl_json("show", "1")
+    jsonschema.validate(shown["report"], SCHEMA)
+    assert shown["job"]["state"] == "completed"
+    assert len(shown["attempts"]) == 1
+
+
+def test_pause_holds_jobs_and_cancel_calls_them_off(running: Service, short_pair: PairTruth) -> None:
+    running.syncctl("pause")
+    drop(running, short_pair, "alpha")
+    drop(running, short_pair, "beta")
+    wait_for(lambda: len(running.jobs()) == 2, what="two jobs")
+    running.syncctl("cancel", "1")
+    running.syncctl("priority", "2", "--to", "high")
+    assert running.job(1).state is JobState.CANCELED
+    assert running.job(2).priority.value == "high"
+    assert running.job(2).state is JobState.QUEUED
+    running.syncctl("resume")
+    jobs = running.wait_for_jobs(2)
+    assert [job.state for job in jobs] == [JobState.CANCELED, JobState.COMPLETED]
+    assert not list(running.drop.glob("alpha*.sync.json"))
+
+
+def test_a_running_job_is_called_off_within_seconds(running: Service, long_pair: PairTruth) -> None:
+    drop(running, long_pair, "alpha")
+    wait_for(lambda: any(job.progress for job in running.jobs()), what="a job under way")
+    running.syncctl("cancel", "1")
+    assert running.job(1).state is JobState.CANCELED
+    drop(running, long_pair, "beta")
+    jobs = running.wait_for_jobs(2)
+    assert jobs[1].state is JobState.COMPLETED
+
+
+def test_retry_makes_a_new_job_and_the_old_one_points_to_it(running: Service, short_pair: PairTruth) -> None:
+    drop(running, short_pair, "alpha")
+    running.wait_for_jobs(1)
+    assert "--force" in running.syncctl("retry", "1", expect=2)
+    assert "Job 1 goes on as job 2" in running.syncctl("retry", "1", "--force")
+    jobs = running.wait_for_jobs(2)
+    assert jobs[0].superseded_by == 2
+    assert jobs[0].state is JobState.COMPLETED
+    assert "nothing to retry" in running.syncctl("retry", "--state", "failed")
+
+
+def test_submit_takes_any_names_and_batches(running: Service, short_pair: PairTruth, tmp_path: Path) -> None:
+    made = running.syncctl_json(
+        "submit", str(short_pair.master_path), str(short_pair.dub_path), "--language", "pt-BR", "--priority", "low"
+    )
+    assert made["requests"][0]["outcome"] == {"job_id": 1, "created": True}
+    again = running.syncctl("submit", str(short_pair.master_path), str(short_pair.dub_path), "--language", "pt-BR")
+    assert "already" in again
+    other = make_pair(tmp_path / "other", seed=8, duration_s=12.0) if (tmp_path / "other").mkdir() is None else None
+    assert other is not None
+    batch = tmp_path / "batch.csv"
+    batch.write_text(
+        f"master,dub,language,priority\nother/{other.master_path.name},other/{other.dub_path.name},it,high\n",
+        encoding="utf-8",
+    )
+    running.syncctl("submit", "--batch", str(batch))
+    first, second = running.wait_for_jobs(2)
+    assert (first.language, first.priority.value) == ("pt-BR", "low")
+    assert (second.language, second.priority.value) == ("it", "high")
+    for job in (first, second):
+        assert job.state is JobState.COMPLETED
+
+
+def test_a_submit_at_fault_is_refused_with_a_sentence(running: Service, short_pair: PairTruth, tmp_path: Path) -> None:
+    assert "nowhere.wav" in running.syncctl("submit", str(tmp_path / "nowhere.wav"), str(short_pair.dub_path), expect=1)
+    unknown = running.syncctl("submit", "a", "b", "--profile", "gentle", expect=2)
+    assert "gentle" in unknown
+    (tmp_path / "bad.csv").write_text("master,colour\na,b\n", encoding="utf-8")
+    assert "colour" in running.syncctl("submit", "--batch", str(tmp_path / "bad.csv"), expect=2)
+
+
+def test_requests_are_kept_while_the_daemon_is_stopped(service: Service, short_pair: PairTruth) -> None:
+    service.run_once()
+    kept = service.syncctl("submit", str(short_pair.master_path), str(short_pair.dub_path))
+    assert "as soon as it runs" in kept
+    service.start()
+    (job,) = service.wait_for_jobs(1)
+    assert job.state is JobState.COMPLETED
+
+
+def test_analyze_needs_no_daemon_and_gives_the_same_report(service: Service, short_pair: PairTruth) -> None:
+    report = service.syncctl_json("analyze", str(short_pair.master_path), str(short_pair.dub_path))
+    jsonschema.validate(report, SCHEMA)
+    assert report["job_id"] is None
+    assert report["consensus_offset"]["offset_seconds"] == pytest.approx(short_pair.offset_s, abs=1e-4)
+    assert "late" in service.syncctl("analyze", str(short_pair.master_path), str(short_pair.dub_path))
+
+
+def test_analyze_says_what_is_wrong_with_a_file(service: Service, short_pair: PairTruth, tmp_path: Path) -> None:
+    said = service.syncctl("analyze", str(tmp_path / "none.wav"), str(short_pair.dub_path), expect=1)
+    assert "none.wav" in said
+
+
+def test_doctor_finds_nothing_wrong_when_nothing_is(running: Service) -> None:
+    examined = running.syncctl_json("doctor")
+    assert examined["ok"]
+    assert {check["name"] for check in examined["checks"]} >= {"configuration", "ledger", "daemon", "folder", "worker"}
+
+
+def test_doctor_says_what_is_wrong_and_what_to_do(service: Service) -> None:
+    service.run_once()
+    service.drop.rmdir()
+    said = service.syncctl("doctor", expect=1)
+    assert "is not there" in said
+    assert "systemctl start syncd" in said
+
+
+def test_exit_statuses_are_as_documented(service: Service, tmp_path: Path) -> None:
+    service.syncctl("list", expect=10)
+    service.run_once()
+    service.syncctl("show", "999", expect=4)
+    service.syncctl("cancel", expect=2)
+    service.syncctl("list", "--config", str(tmp_path / "none.toml"), expect=2)
+
+
+def test_the_schema_is_printed_as_json_schema(service: Service) -> None:
+    jsonschema.Draft202012Validator.check_schema(json.loads(service.syncctl("schema")))
+
+
+def test_output_into_a_closed_pipe_ends_quietly(service: Service) -> None:
+    service.run_once()
+    done = subprocess.run(
+        f"{sys.executable} -m syncd.cli.app schema | head -c 10",
+        shell=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SYNCD_CONFIG": str(service.config)},
+        check=False,
+    )
+    assert "Traceback" not in done.stderr

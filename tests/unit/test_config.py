@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from syncd.config import Config, find_config_path, load_config, parse_config
+from syncd.domain import TOLERANCES, Priority, Tolerance
+from syncd.errors import ErrorCode, SyncdError
+
+EXAMPLE = Path(__file__).parents[2] / "config" / "syncd.toml"
+
+
+def faults_of(text: str) -> list[str]:
+    with pytest.raises(SyncdError) as caught:
+        parse_config(text, "test.toml")
+    assert caught.value.code is ErrorCode.CONFIG_INVALID
+    faults = caught.value.details["faults"]
+    assert isinstance(faults, list)
+    return faults
+
+
+def test_the_example_is_valid_and_says_what_the_defaults_are() -> None:
+    config = load_config(EXAMPLE)
+    assert config.profiles == Config().profiles
+    assert config.workers == Config().workers
+    assert config.ledger == Config().ledger
+
+
+def test_an_empty_file_is_a_configuration_that_watches_nothing() -> None:
+    config = parse_config("", "test.toml")
+    assert config.watch == ()
+    assert config.profiles["default"].to_settings().tolerance == TOLERANCES["ebu-r37"]
+
+
+def test_every_fault_is_reported_at_once_with_its_key() -> None:
+    faults = faults_of(
+        """
+        colour = "red"
+        [ledger]
+        paht = "/x"
+        [[watch]]
+        path = "relative"
+        settle_seconds = -1
+        [workers]
+        cpu_slots = 0
+        [profiles.default]
+        methods = ["guess"]
+        """
+    )
+    for key in ("colour", "ledger.paht", "watch.0.path", "watch.0.settle_seconds", "workers.cpu_slots", "profiles.default.methods"):
+        assert any(fault.startswith(key) for fault in faults), key
+
+
+def test_a_folder_asks_only_for_profiles_that_exist() -> None:
+    faults = faults_of('[[watch]]\npath = "/a"\nprofile = "gentle"\n[[watch]]\npath = "/a"\n')
+    assert faults == ["watch.0.profile: there is no [profiles.gentle]", "watch.1.path: /a is named twice"]
+
+
+def test_text_that_is_not_toml_is_one_fault() -> None:
+    assert faults_of("[ledger")[0].startswith("not TOML")
+
+
+@pytest.mark.parametrize("pattern", ["(", "(?P<title>.*)"])
+def test_a_naming_rule_must_compile_and_have_its_groups(pattern: str) -> None:
+    (fault,) = faults_of(f"[[watch]]\npath = '/a'\npatterns = ['{pattern}']\n")
+    assert fault.startswith("watch.0.patterns")
+
+
+def test_a_tolerance_may_be_the_users_own() -> None:
+    config = parse_config("[profiles.default]\ntolerance = {early_ms = 10, late_ms = 20}\n", "test.toml")
+    assert config.profiles["default"].to_settings().tolerance == Tolerance("custom", 10.0, 20.0)
+
+
+def test_other_profiles_leave_the_default_one_in_place() -> None:
+    config = parse_config("[profiles.quick]\nmethods = ['spectral']\n[[watch]]\npath = '/a'\npriority = 'high'\n", "t")
+    assert set(config.profiles) == {"default", "quick"}
+    assert config.watch[0].priority is Priority.HIGH
+
+
+def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
+    with pytest.raises(SyncdError, match="There is no configuration at"):
+        load_config(tmp_path / "none.toml")
+
+
+def test_the_option_goes_before_the_variable_and_that_before_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNCD_CONFIG", "/from/variable.toml")
+    assert find_config_path(Path("/given.toml")) == Path("/given.toml")
+    assert find_config_path(None) == Path("/from/variable.toml")
+    monkeypatch.delenv("SYNCD_CONFIG")
+    assert find_config_path(None) == Path("/etc/syncd/syncd.toml")
