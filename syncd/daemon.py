@@ -44,7 +44,8 @@ from syncd.watch.events import (
     WatchEvent,
     WatchTrouble,
 )
-from syncd.watch.watcher import Watcher, ignore_lease_signals
+from syncd.watch.examine import ignore_lease_signals
+from syncd.watch.watcher import Watcher
 
 log = structlog.get_logger()
 
@@ -101,9 +102,7 @@ class Daemon:
         scratch = make_scratch_folder(config)
         self._pool = Pool(scratch)
         self._reporter = Reporter(self._wake)
-        self._dispatcher = Dispatcher(
-            config, self._ledger, self._pool, self._reporter, take_inventory(config.workers)
-        )
+        self._dispatcher = Dispatcher(config, self._ledger, self._pool, self._reporter, take_inventory(config.workers))
         self._desk = RequestDesk(self._ledger, self._dispatcher, config)
         self._watchers: list[Watcher] = []
 
@@ -175,7 +174,9 @@ class Daemon:
 
     def _start_watchers(self, sections: Sequence[WatchSection]) -> None:
         known = {file.path: file for file in self._ledger.known_files()}
-        excluded = [p for p in (self._config.reports.fallback, self._config.reports.done, self._config.reports.failed) if p]
+        excluded = [
+            p for p in (self._config.reports.fallback, self._config.reports.done, self._config.reports.failed) if p
+        ]
         self._unsettled = set(range(len(sections)))
         for index, section in enumerate(sections):
             watcher = Watcher(section, index=index, known=known, emit=self._emit, excluded=excluded)

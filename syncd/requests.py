@@ -16,7 +16,7 @@ from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.records import Request, RequestKind, path_from_json
 from syncd.supervisor.dispatch import Dispatcher
-from syncd.watch.fingerprint import identify
+from syncd.watch.examine import identify
 
 log = structlog.get_logger()
 
@@ -102,7 +102,8 @@ class RequestDesk:
         return {"jobs": made}
 
     def _cancel(self, payload: Payload, now_s: float) -> Outcome:
-        canceled, left = [], []
+        canceled: list[int] = []
+        left: list[int] = []
         for job_id in self._job_ids(payload):
             before = self._ledger.cancel(job_id)
             if before is None:
@@ -145,5 +146,3 @@ def _text(value: object) -> str | None:
 
 def _number(value: object) -> int | None:
     return None if value is None else int(str(value))
-
-

@@ -155,7 +155,9 @@ def compare(job: Job, truth: PairTruth) -> float:
         raise SystemExit(f"syncd found no offset; the truth is {offset_text(truth.offset_s)}.")
     found_s = float(report["consensus_offset"]["offset_seconds"])
     error_ms = abs(found_s - truth.offset_s) * 1000.0
-    console.print(f"\nTruth: {offset_text(truth.offset_s)}; found {offset_text(found_s)}; error {error_ms:.4f} ms", style="bold")
+    console.print(
+        f"\nTruth: {offset_text(truth.offset_s)}; found {offset_text(found_s)}; error {error_ms:.4f} ms", style="bold"
+    )
     return error_ms
 
 

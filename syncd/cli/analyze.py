@@ -26,7 +26,7 @@ from syncd.reports.report import installed_version
 from syncd.reports.sidecar import build_report
 from syncd.supervisor.pool import Pool
 from syncd.supervisor.solo import SoloAnswer, SoloRequest, analyze_one
-from syncd.watch.fingerprint import identify
+from syncd.watch.examine import identify
 
 
 def analyze(

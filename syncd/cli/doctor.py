@@ -149,7 +149,9 @@ def _worker() -> Check:
     if spoke:
         return Check("worker", Finding.OK, "A worker process starts and answers.")
     reason = last_words.splitlines()[-1] if last_words else "it said nothing"
-    return Check("worker", Finding.WRONG, f"No worker process starts: {reason}", "Install syncd again, with all it needs.")
+    return Check(
+        "worker", Finding.WRONG, f"No worker process starts: {reason}", "Install syncd again, with all it needs."
+    )
 
 
 def _wait(condition: Callable[[], bool]) -> bool:
@@ -159,5 +161,3 @@ def _wait(condition: Callable[[], bool]) -> bool:
             return True
         time.sleep(0.02)
     return False
-
-

@@ -34,7 +34,9 @@ def list_jobs(
     title: Annotated[str | None, typer.Option(help="Only titles that contain this.")] = None,
     language: Annotated[str | None, typer.Option(help="Only this language.")] = None,
     priority: Annotated[Priority | None, typer.Option(help="Only this priority.")] = None,
-    since: Annotated[str | None, typer.Option(help="Enqueued since: 2026-11-20, 2026-11-20T14:00, or 30m, 6h, 2d.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Enqueued since: 2026-11-20, 2026-11-20T14:00, or 30m, 6h, 2d.")
+    ] = None,
     orphans: Annotated[bool, typer.Option("--orphans", help="List files that wait for a partner instead.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=10000, help="Rows on a page.")] = 50,
     before: Annotated[int | None, typer.Option(metavar="ID", help="The next page: jobs older than this one.")] = None,

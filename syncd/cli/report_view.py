@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -28,8 +27,6 @@ def report_view(report: dict[str, Any]) -> Group:
         parts += [Text(), _methods(report["method_results"])]
     parts += [plain(f"! {warning}", "yellow") for warning in report["warnings"]]
     parts += [Text(), *(plain(f"* {advice}") for advice in report["recommendations"])]
-    if report["correction"]:
-        parts.append(plain(shlex.join(report["correction"]["argv"]), "cyan"))
     return Group(*parts)
 
 

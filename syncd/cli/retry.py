@@ -17,7 +17,9 @@ PAGE: Final = 500
 
 
 def retry(
-    job_ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Job numbers.", show_default=False)] = None,
+    job_ids: Annotated[
+        list[int] | None, typer.Argument(metavar="[ID]...", help="Job numbers.", show_default=False)
+    ] = None,
     state: Annotated[JobState | None, typer.Option(help="All jobs in this state instead.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Also jobs that were completed.")] = False,
     config: ConfigOption = None,

@@ -23,7 +23,9 @@ def submit(
     dub: Annotated[Path | None, typer.Argument(help="The dub; may be the same container.", show_default=False)] = None,
     batch: Annotated[
         Path | None,
-        typer.Option(help=f"A CSV file instead, with a heading line; columns: {', '.join(COLUMNS)} (the first two must be)."),
+        typer.Option(
+            help=f"A CSV file instead, with a heading line; columns: {', '.join(COLUMNS)} (the first two must be)."
+        ),
     ] = None,
     profile: Annotated[str | None, typer.Option(help="A profile of the configuration.")] = None,
     priority: Annotated[Priority | None, typer.Option(help="Rank in the queue.")] = None,
@@ -42,7 +44,9 @@ def submit(
         if master is not None or dub is not None:
             raise SyncdError(ErrorCode.USAGE, "Name either a pair or --batch, not both.")
         rows = read_batch(batch)
-        payloads = [payload_of({**common, **tracks, **{k: v for k, v in row.items() if v}}, batch.parent) for row in rows]
+        payloads = [
+            payload_of({**common, **tracks, **{k: v for k, v in row.items() if v}}, batch.parent) for row in rows
+        ]
     elif master is None or dub is None:
         raise SyncdError(ErrorCode.USAGE, "A master and a dub are needed.")
     else:

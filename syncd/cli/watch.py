@@ -25,7 +25,9 @@ RECENT: Final = 10
 
 
 def watch(
-    job_id: Annotated[int | None, typer.Argument(metavar="[ID]", help="One job, until it ends.", show_default=False)] = None,
+    job_id: Annotated[
+        int | None, typer.Argument(metavar="[ID]", help="One job, until it ends.", show_default=False)
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

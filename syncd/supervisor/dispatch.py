@@ -422,9 +422,7 @@ class Dispatcher:
             attempt=task.lease.attempt_number,
             degraded=(),
         )
-        self._reporter.order(
-            ReportOrder(task.task_id, subject, outcome, processing, self._config.reports.fallback)
-        )
+        self._reporter.order(ReportOrder(task.task_id, subject, outcome, processing, self._config.reports.fallback))
 
     def _close(self, answer: ReportDone) -> None:
         """The report is out (or cannot be): the ledger says so, last of all."""
@@ -453,7 +451,7 @@ class Dispatcher:
             verdict=result.verdict,
             review=result.review,
             offset_s=consensus.offset_s if consensus else None,
-            confidence=consensus.confidence if consensus else None,
+            confidence=result.overall_confidence,
             observation=task.observation,
         )
         log.info(

@@ -95,9 +95,7 @@ def _measure_request(request: SoloRequest, pool: Pool) -> MeasureRequest:
 class _Asking:
     """Send a request and wait for its answer, watching over the worker meanwhile."""
 
-    def __init__(
-        self, worker: Worker, stall_s: float, job_s: float, on_progress: Callable[[Progressed], None]
-    ) -> None:
+    def __init__(self, worker: Worker, stall_s: float, job_s: float, on_progress: Callable[[Progressed], None]) -> None:
         self._worker, self._stall_s, self._job_s, self._on_progress = worker, stall_s, job_s, on_progress
 
     def __call__(self, request: Message, answer: type[T]) -> T:

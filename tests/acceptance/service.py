@@ -139,7 +139,9 @@ class Service:
             raise AssertionError(f"{error}\n{self.jobs()}\n{self.log()}") from error
 
     def wait_for_state(self, job_id: int, state: JobState) -> Job:
-        return wait_for(lambda: (job := self.job(job_id)).state is state and job, what=f"job {job_id} {state.value}") or self.job(job_id)
+        return wait_for(
+            lambda: (job := self.job(job_id)).state is state and job, what=f"job {job_id} {state.value}"
+        ) or self.job(job_id)
 
     # --- the commands ------------------------------------------------------------------------------------------------
 

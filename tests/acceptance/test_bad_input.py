@@ -64,7 +64,7 @@ def test_silence_is_an_answer_and_not_a_failure(service: Service, short_pair: Pa
 
 NAMES = [
     b"line\nbreak",
-    b"it's \"quoted\" $(touch x)",
+    b'it\'s "quoted" $(touch x)',
     "émoji 🎬 — film".encode(),
     b"latin-1 \xe9t\xe9",
     b"-rf",

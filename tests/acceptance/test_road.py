@@ -122,7 +122,9 @@ def test_a_stop_hands_the_running_job_back_and_it_goes_on_after_the_next_start(
 ) -> None:
     service.start()
     drop_pair(service, long_pair)
-    wait_for(lambda: any(job.state is JobState.RUNNING and job.progress for job in service.jobs()), what="a running job")
+    wait_for(
+        lambda: any(job.state is JobState.RUNNING and job.progress for job in service.jobs()), what="a running job"
+    )
     assert service.stop(deadline_s=5.0) == 0
     (job,) = service.jobs()
     assert job.state is JobState.QUEUED
