@@ -1,7 +1,7 @@
 """`syncd`: joins the rooms, and turns the main loop.
 
-The loop is the one thread that touches the ledger. Everything else (folder watchers, workers, the report thread, signals)
-hands it something and wakes it through one socket.
+The loop is the one thread that touches the ledger. Everything else (folder watchers, workers, the report thread,
+signals) hands it something and wakes it through one socket.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Wake:
 
     def __init__(self) -> None:
         self.reader, self.writer = socket.socketpair()
-        self.reader.setblocking(False)
-        self.writer.setblocking(False)
+        for end in (self.reader, self.writer):
+            end.settimeout(0.0)
 
     def __call__(self) -> None:
         """Wake the loop; one that is about to wake needs no second call."""

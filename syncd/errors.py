@@ -1,8 +1,8 @@
 """The errors that people meet: a stable code, what happened, what to do.
 
 Three kinds: the *media's* (the file is at fault; trying again changes nothing), the *machinery's* (a worker, a disk or
-a device failed; tried again), the *operator's* (a wrong command or configuration). The codes are the same in the ledger,
-the sidecar and the commands.
+a device failed; tried again), the *operator's* (a wrong command or configuration). The codes are the same in the
+ledger, the sidecar and the commands.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What `make demo` and `make run` start: the real daemon, on a scratch folder or on one of your own.
 
-The demo synthesises a programme with a music-and-effects bed and two dubs of it in made-up languages (no download), drops
-them into a watched folder, follows the ledger live, prints the reports, and says what the truth was.
+The demo synthesises a programme with a music-and-effects bed and two dubs of it in made-up languages (no download),
+drops them into a watched folder, follows the ledger live, prints the reports, and says what the truth was.
 """
 
 from __future__ import annotations
@@ -169,7 +169,9 @@ def run_on(folder: Path) -> None:
     config = write_config(home, drop, settle_s=5.0)
     console.print(plain(f"syncd watches {drop}; reports appear beside the dubs. Control-C ends it."))
     console.print(plain(f"Look into it from another terminal: .venv/bin/syncctl watch --config {config}"))
-    os.execv(sys.executable, [sys.executable, "-m", "syncd.daemon", "--config", str(config)])
+    os.execv(  # noqa: S606 - the daemon takes this process over
+        sys.executable, [sys.executable, "-m", "syncd.daemon", "--config", str(config)]
+    )
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
-from syncd.cli.output import console, plain, print_json, printable
 from syncd.cli.options import ConfigOption, JsonOption
+from syncd.cli.output import console, plain, print_json, printable
 from syncd.cli.report_view import report_view
 from syncd.clock import utc_now
 from syncd.config import Config, find_config_path, load_config

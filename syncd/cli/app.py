@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"syncctl {__version__}")
         raise typer.Exit

@@ -10,7 +10,7 @@ import typer
 
 from syncd.cli.access import ask, kept_note
 from syncd.cli.options import ConfigOption, JsonOption
-from syncd.cli.output import printable, print_json
+from syncd.cli.output import print_json, printable
 from syncd.domain import Priority
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.records import Request, RequestKind, path_to_json

@@ -182,12 +182,13 @@ def test_the_schema_is_printed_as_json_schema(service: Service) -> None:
 
 def test_output_into_a_closed_pipe_ends_quietly(service: Service) -> None:
     service.run_once()
-    done = subprocess.run(
-        f"{sys.executable} -m syncd.cli.app schema | head -c 10",
-        shell=True,
-        capture_output=True,
-        text=True,
+    with subprocess.Popen(
+        [sys.executable, "-m", "syncd.cli.app", "schema"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env={**os.environ, "SYNCD_CONFIG": str(service.config)},
-        check=False,
-    )
-    assert "Traceback" not in done.stderr
+    ) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        command.stdout.close()
+        assert b"Traceback" not in command.stderr.read()
