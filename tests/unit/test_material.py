@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import scipy.fft
 import scipy.ndimage
+import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.material import (
     ENCODINGS,
-    PairTruth,
     Programme,
     make_pair,
     make_unrelated_pair,
@@ -31,12 +31,13 @@ from tests.material import (
 )
 from tests.material.__main__ import main
 from tests.material.delay import Resampled, Shifted
+from tests.material.programme import Outside
 from tests.material.seeds import RATE_HZ, Samples
-from tests.material.writers import WavWriter
+from tests.material.writers import SampleFormat, WavWriter
 
 EAR_HZ = 16_000
-EAR_S = 60
-SEEDS = (1, 2, 3, 4)
+EAR_S = 30
+SEEDS = (1, 2, 3)
 FRENCH, GERMAN = 1, 2
 
 
@@ -44,10 +45,14 @@ FRENCH, GERMAN = 1, 2
 
 
 def phat(a: Samples, b: Samples) -> tuple[float, float, float]:
-    """Lag of ``a`` against ``b`` in samples (sub-sample), its peak and the second peak (2 ms away or more) in sigmas."""
+    """Lag of ``a`` against ``b`` in samples, its peak and the second one (2 ms away or more), both in sigmas."""
     size = scipy.fft.next_fast_len(a.size + b.size, real=True)
-    cross = scipy.fft.rfft(a.astype(np.float64), size) * np.conj(scipy.fft.rfft(b.astype(np.float64), size))
-    correlation = scipy.fft.irfft(cross / (np.abs(cross) + 1e-9), size)
+    # Hard ends and the empty top octave would agree at lag zero, whatever the sound.
+    spectra = [scipy.fft.rfft(sound * scipy.signal.windows.tukey(sound.size, 0.02), size) for sound in (a, b)]
+    cross = spectra[0] * np.conj(spectra[1])
+    cross /= np.abs(cross) + 1e-9
+    cross[int(0.8 * cross.size) :] = 0.0
+    correlation = scipy.fft.irfft(cross, size)
     strength = np.abs(correlation) / correlation.std()
     best = int(np.argmax(strength))
     before, peak, after = (float(correlation[(best + step) % size]) for step in (-1, 0, 1))
@@ -58,7 +63,7 @@ def phat(a: Samples, b: Samples) -> tuple[float, float, float]:
 
 
 def flux(sound: Samples) -> np.ndarray:
-    """Rises of the log spectrum in 24 mel bands, 50 frames a second, ``(frames, 24)``, each band of variance 1."""
+    """Rises of the log spectrum in 24 mel bands, 50 frames a second, ``(frames, 24)``, in deviations, at most 4."""
     windows = np.lib.stride_tricks.sliding_window_view(sound, 1024)[::320] * np.hanning(1024)
     power = np.square(np.abs(np.fft.rfft(windows)))
     edges_hz = 700.0 * (np.exp(np.linspace(np.log(1 + 60 / 700), np.log(1 + 7600 / 700), 26)) - 1.0)
@@ -67,11 +72,13 @@ def flux(sound: Samples) -> np.ndarray:
     falling = (edges_hz[2:] - bin_hz) / np.diff(edges_hz)[1:]
     rises = np.maximum(np.diff(np.log(power @ np.clip(np.minimum(rising, falling), 0, None) + 1e-6), axis=0), 0.0)
     rises -= scipy.ndimage.uniform_filter1d(rises, 51, axis=0)
-    return np.asarray(rises / (rises.std(axis=0) + 1e-9))
+    # One cut from silence to sound rises in all bands at once: unclipped, two such cuts look like a match.
+    rises = np.minimum(rises / (rises.std(axis=0) + 1e-9), 4.0)
+    return np.asarray(rises - rises.mean(axis=0))
 
 
 def flux_peaks(a: np.ndarray, b: np.ndarray) -> tuple[int, float, float]:
-    """Lag in frames of the best match over every lag with 6 s of overlap, its z, and the next one's 0.3 s away or more."""
+    """Lag in frames of the best match over all lags with 6 s of overlap, its z, and the next one's (0.3 s away)."""
     size = scipy.fft.next_fast_len(len(a) + len(b))
     cross = scipy.fft.rfft(a, size, axis=0) * np.conj(scipy.fft.rfft(b, size, axis=0))
     correlation = scipy.fft.irfft(cross, size, axis=0).sum(axis=1)
@@ -100,17 +107,27 @@ def rms_db(sound: Samples) -> float:
 
 
 @pytest.fixture(scope="module")
-def masters() -> dict[int, Samples]:
-    """The mix in one language, mono, by seed."""
-    return {seed: Programme(seed, EAR_S, EAR_HZ).mix(FRENCH)(0, EAR_S * EAR_HZ).mean(axis=0) for seed in SEEDS}
+def programmes() -> dict[int, Programme]:
+    return {seed: Programme(seed, EAR_S, EAR_HZ) for seed in SEEDS}
 
 
 @pytest.fixture(scope="module")
-def dubs() -> dict[int, Samples]:
+def loud() -> Programme:
+    return Programme(2, 40.0)
+
+
+@pytest.fixture(scope="module")
+def masters(programmes: dict[int, Programme]) -> dict[int, Samples]:
+    """The mix in one language, mono, by seed."""
+    return {seed: programme.mix(FRENCH)(0, EAR_S * EAR_HZ).mean(axis=0) for seed, programme in programmes.items()}
+
+
+@pytest.fixture(scope="module")
+def dubs(programmes: dict[int, Programme]) -> dict[int, Samples]:
     """The mix in the other language, 2.456 s late, mono, by seed."""
     return {
-        seed: Programme(seed, EAR_S, EAR_HZ).mix(GERMAN, shift_s=-2.456)(0, EAR_S * EAR_HZ).mean(axis=0)
-        for seed in SEEDS
+        seed: programme.mix(GERMAN, shift_s=-2.456)(0, EAR_S * EAR_HZ).mean(axis=0)
+        for seed, programme in programmes.items()
     }
 
 
@@ -129,47 +146,33 @@ def test_the_shared_bed_gives_the_offset_that_was_asked_for(
         assert z > 9
 
 
-@pytest.mark.parametrize("offset_s", [-1.2345678, 0.0, 0.7654321])
-@pytest.mark.parametrize("outside", ["silence", "programme"])
-def test_a_pair_on_disk_has_the_offset_that_its_truth_states(tmp_path: Path, offset_s: float, outside: str) -> None:
-    truth = make_pair(
-        tmp_path,
-        seed=11,
-        duration_s=8,
-        offset_s=offset_s,
-        outside="silence" if outside == "silence" else "programme",
-        master_language=None,
-    )
-    assert _measured_offset_s(truth) == pytest.approx(truth.offset_s, abs=3e-6)
+@pytest.mark.parametrize(
+    ("offset_s", "outside"),
+    [(-1.2345678, "silence"), (-1.2345678, "programme"), (0.7654321, "silence"), (0.7654321, "programme")],
+)
+def test_a_pair_on_disk_has_the_offset_that_its_truth_states(tmp_path: Path, offset_s: float, outside: Outside) -> None:
+    truth = make_pair(tmp_path, seed=11, duration_s=6, offset_s=offset_s, outside=outside)
+    master, dub = heard(truth.master_path)[0], heard(truth.dub_path)[0]
+    assert phat(master.mean(axis=0), dub.mean(axis=0))[0] / 48_000 == pytest.approx(truth.offset_s, abs=3e-6)
+    if offset_s < 0:
+        head_is_silent = rms_db(dub[:, : round((-offset_s - 0.01) * 48_000)]) < -80
+        assert head_is_silent == (outside == "silence")
 
 
 def test_another_sample_rate_and_channel_count_keep_the_offset(tmp_path: Path) -> None:
     truth = make_pair(
         tmp_path,
         seed=12,
-        duration_s=8,
+        duration_s=6,
         offset_s=-0.3333,
         dub_sample_rate_hz=96_000,
         dub_channels=1,
         container="wav-s24",
     )
     master, dub = heard(truth.master_path)[0], heard(truth.dub_path)[0]
-    assert dub.shape == (1, 8 * 96_000)
+    assert dub.shape == (1, 6 * 96_000)
     lag, _, _ = phat(master.mean(axis=0), dub[0, ::2])  # nothing lies above 20 kHz: every second sample says it all
     assert lag / 48_000 == pytest.approx(-0.3333, abs=3e-6)
-
-
-def _measured_offset_s(truth: PairTruth) -> float:
-    master, rate_hz = heard(truth.master_path)
-    dub, _ = heard(truth.dub_path)
-    return phat(master.mean(axis=0), dub.mean(axis=0))[0] / rate_hz
-
-
-def test_a_late_dub_begins_with_silence_or_with_what_came_before(tmp_path: Path) -> None:
-    silent = make_pair(tmp_path, seed=5, duration_s=3, offset_s=-1.0, dub_name="a")
-    filled = make_pair(tmp_path, seed=5, duration_s=3, offset_s=-1.0, dub_name="b", outside="programme")
-    assert np.abs(heard(silent.dub_path)[0][:, :47_900]).max() < 1e-4
-    assert rms_db(heard(filled.dub_path)[0][:, :47_900]) > -60
 
 
 # ---------------------------------------------------------------- exactness
@@ -178,7 +181,7 @@ def test_a_late_dub_begins_with_silence_or_with_what_came_before(tmp_path: Path)
 @settings(deadline=None, max_examples=25)
 @given(shift_samples=st.floats(-3000.0, 3000.0), seed=st.integers(0, 2**16))
 def test_a_delay_by_any_part_of_a_sample_is_exact_to_90_db(shift_samples: float, seed: int) -> None:
-    source = _Sines(seed, top_hz=20_000.0)
+    source = _Sines(seed, top_hz=22_000.0)
     shifted = Shifted(source.sampled, shift_samples / RATE_HZ)(5000, 3000)
     expected = source.at((5000 + np.arange(3000) + shift_samples) / RATE_HZ)
     assert rms_db(shifted - expected) - rms_db(expected) < -90
@@ -209,17 +212,17 @@ class _Sines:
 
 
 @pytest.mark.parametrize("rate_hz", [48_000, 44_100, 16_000])
-def test_blocks_of_every_size_give_the_same_samples(rate_hz: int) -> None:
+def test_blocks_of_every_size_give_the_same_samples(programmes: dict[int, Programme], rate_hz: int) -> None:
     n = 4 * rate_hz
-    whole = Programme(3, 4.0, rate_hz).mix(FRENCH, duck_db=4.0, shift_s=-0.512345)(0, n)
-    mix = Programme(3, 4.0, rate_hz).mix(FRENCH, duck_db=4.0, shift_s=-0.512345)
+    whole, mix = (programmes[3].mix(FRENCH, duck_db=4.0, shift_s=-0.512345, sample_rate_hz=rate_hz) for _ in range(2))
+    expected = whole(0, n)
     sizes = itertools.cycle([1, 977, 30_011, 4096])
     pieces, first = [], 0
     while first < n:
         size = min(next(sizes), n - first)
         pieces.append(mix(first, size))
         first += size
-    assert np.array_equal(np.concatenate(pieces, axis=1), whole)
+    assert np.array_equal(np.concatenate(pieces, axis=1), expected)
 
 
 def test_any_stretch_of_a_long_programme_is_made_without_what_lies_before_it() -> None:
@@ -239,11 +242,9 @@ def test_programmes_of_different_seeds_do_not_correlate(masters: dict[int, Sampl
         assert phat(masters[one], dubs[other])[1] < 12
 
 
-def test_two_languages_alone_give_no_sharp_peak() -> None:
+def test_two_languages_alone_give_no_sharp_peak(programmes: dict[int, Programme]) -> None:
     for seed in SEEDS[:2]:
-        stems = [
-            Programme(seed, EAR_S, EAR_HZ).dialogue(language, 0, EAR_S * EAR_HZ)[0] for language in (FRENCH, GERMAN)
-        ]
+        stems = [programmes[seed].dialogue(language, 0, EAR_S * EAR_HZ)[0] for language in (FRENCH, GERMAN)]
         assert phat(stems[0], stems[1])[1] < 12
         assert flux_peaks(flux(stems[0]), flux(stems[1]))[1] < 8
 
@@ -253,7 +254,7 @@ def test_a_programme_does_not_repeat_itself(masters: dict[int, Samples]) -> None
         curve = flux(masters[seed])
         lag, z, second = flux_peaks(curve, curve)
         assert lag == 0
-        assert second < 0.15 * z
+        assert second < 0.25 * z
         assert _second_autocorrelation_peak(masters[seed]) < 0.3
 
 
@@ -267,11 +268,10 @@ def _second_autocorrelation_peak(sound: Samples) -> float:
 # ---------------------------------------------------------------- what it sounds like, in figures
 
 
-def test_levels_are_those_of_a_mix_and_nothing_clips() -> None:
-    programme = Programme(2, 60.0)
-    n = 60 * 48_000
-    lines = programme.dialogue(FRENCH, 0, n)
-    bed = programme.mix(None)(0, n)
+def test_levels_are_those_of_a_mix_and_nothing_clips(loud: Programme) -> None:
+    n = 40 * 48_000
+    lines = loud.dialogue(FRENCH, 0, n)
+    bed = loud.mix(None)(0, n)
     power = np.square(lines[0]).reshape(-1, 4800).mean(axis=1)
     sounding_db = 10 * np.log10(power[power > 1e-5].mean())
     assert -23 < sounding_db < -18
@@ -281,20 +281,20 @@ def test_levels_are_those_of_a_mix_and_nothing_clips() -> None:
     assert 0.25 < np.mean(power > 1e-5) < 0.85
 
 
-def test_a_bed_is_wide_broad_and_uneven() -> None:
-    bed = Programme(2, 60.0).bed(0, 60 * 48_000)
-    assert abs(np.corrcoef(bed)[0, 1]) < 0.8
-    spectrum = np.square(np.abs(np.fft.rfft(bed[0])))
-    hz = np.arange(spectrum.size) / 60.0
+def test_a_bed_is_wide_broad_and_uneven(loud: Programme) -> None:
+    bed = loud.bed(0, 40 * 48_000)
+    assert abs(float(np.corrcoef(bed[0], bed[1]).item(1))) < 0.8
+    spectrum = np.abs(scipy.fft.rfft(bed[0].astype(np.float64))) ** 2
+    hz = np.arange(spectrum.size) / 40.0
     assert spectrum[(hz > 11_000) & (hz < 13_000)].sum() > 1e-5 * spectrum.sum()
-    assert spectrum[hz > 20_500].sum() < 1e-8 * spectrum.sum()
-    second_db = 10 * np.log10(np.square(bed).mean(axis=0).reshape(-1, 48_000).mean(axis=1))
-    assert second_db.max() - second_db.min() > 10
+    assert spectrum[hz > 22_500].sum() < 1e-9 * spectrum.sum()
+    second_db = [rms_db(second) for second in np.split(bed, 40, axis=1)]
+    assert max(second_db) - min(second_db) > 10
 
 
-def test_ducking_lowers_the_bed_under_lines_only() -> None:
-    programme = Programme(2, 30.0, EAR_HZ)
-    n = 30 * EAR_HZ
+def test_ducking_lowers_the_bed_under_lines_only(programmes: dict[int, Programme]) -> None:
+    programme = programmes[2]
+    n = 20 * EAR_HZ
     lines = programme.dialogue(FRENCH, 0, n)
     bed, ducked = programme.mix(None)(0, n), programme.mix(FRENCH, duck_db=6.0)(0, n) - lines
     gain = np.sqrt(
@@ -308,8 +308,8 @@ def test_ducking_lowers_the_bed_under_lines_only() -> None:
 
 
 @pytest.mark.parametrize("encoding", sorted(ENCODINGS))
-def test_every_encoding_can_be_heard_again(tmp_path: Path, encoding: str) -> None:
-    sound = Programme(9, 2.0).mix(FRENCH)(0, 96_000)
+def test_every_encoding_can_be_heard_again(tmp_path: Path, loud: Programme, encoding: str) -> None:
+    sound = loud.mix(FRENCH)(0, 96_000)
     path = write_audio(tmp_path / f"x{ENCODINGS[encoding].suffix}", sound, 48_000, encoding=encoding)
     back, rate_hz = heard(path)
     delay = {"aac": 1024, "ac3": 256}.get(encoding, 0)
@@ -322,13 +322,15 @@ def test_every_encoding_can_be_heard_again(tmp_path: Path, encoding: str) -> Non
 
 
 @pytest.mark.parametrize(("sample_format", "width"), [("s16", 2), ("s24", 3)])
-def test_the_fast_wav_writer_agrees_with_the_standard_library(tmp_path: Path, sample_format: str, width: int) -> None:
-    sound = Programme(9, 1.0, 22_050).mix(FRENCH)(0, 22_050)
-    path = write_wav(tmp_path / "x.wav", sound, 22_050, sample_format="s16" if sample_format == "s16" else "s24")
+def test_the_fast_wav_writer_agrees_with_the_standard_library(
+    tmp_path: Path, sample_format: SampleFormat, width: int
+) -> None:
+    sound = np.random.default_rng(1).uniform(-1.0, 1.0, (2, 22_050)).astype(np.float32)
+    path = write_wav(tmp_path / "x.wav", sound, 22_050, sample_format=sample_format)
     with wave.open(str(path)) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, width, 22_050)
         assert file.getnframes() == 22_050
-    assert np.abs(heard(path)[0] - sound).max() < 2e-5
+    assert np.abs(heard(path)[0] - sound).max() < 3.1e-5  # the loudest s16 value is 32767
 
 
 def test_a_wav_beyond_four_gigabytes_is_rf64(tmp_path: Path) -> None:
@@ -368,10 +370,10 @@ def test_files_at_fault_are_at_fault(tmp_path: Path) -> None:
 
 
 def test_the_command_writes_a_pair_and_says_what_is_true(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status = main([str(tmp_path), "--duration", "2", "--offset", "-0.25", "--container", "flac", "--title", "film"])
+    status = main([str(tmp_path), "--duration", "1", "--offset", "-0.25", "--container", "flac", "--title", "film"])
     assert status == 0
     assert (tmp_path / "film_master.flac").exists()
     assert (tmp_path / "film_dub_fr.flac").exists()
     assert "0.250000 s late" in capsys.readouterr().out
-    assert main([str(tmp_path), "--duration", "2", "--unrelated"]) == 0
+    assert main([str(tmp_path), "--duration", "1", "--unrelated"]) == 0
     assert "two different programmes" in capsys.readouterr().out
