@@ -1,0 +1,273 @@
+"""A pair becomes a job, once: which jobs are the same, and which one takes whose place.
+
+Two keys say who a job is. The *place* is where it lies: both paths, tracks, profile. The *version* is what it would
+measure: both contents, tracks, language (it chooses the track where none is named), profile, version of the analysis.
+Same version: the same job, wherever it lies now. Same place, other version: the newer one takes the older one's place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from syncd.domain import AnalysisSettings, JobState, MediaFile, Pair, Priority
+from syncd.errors import ErrorCode
+from syncd.ledger.columns import PathBytes, readable, readable_path, to_json
+from syncd.ledger.models import jobs, media, orphans
+from syncd.ledger.records import AttemptOutcome, Enqueued
+from syncd.ledger.rows import select_files, to_file
+from syncd.ledger.transitions import LIVE, append_event, drop_live
+
+HEAD_START: Final = {
+    Priority.HIGH: timedelta(hours=1),
+    Priority.NORMAL: timedelta(0),
+    Priority.LOW: timedelta(hours=-1),
+}
+"""By how much a job is ranked as if it had come earlier: a low one waits two hours longer than a high one, not for
+ever."""
+
+_GONE: Final = (ErrorCode.FILE_NOT_FOUND.value, ErrorCode.FILE_CHANGED.value)
+"""Failures that say nothing about the files as they are now."""
+
+# Thousands of pairs are enqueued again at every start: building these statements each time would cost most of it.
+_CURRENT_FILE: Final = (
+    select_files()
+    .add_columns(media.c.id)
+    .where(media.c.path == bindparam("path", type_=PathBytes), media.c.is_current == 1)
+)
+_RETIRE_FILE: Final = (
+    update(media)
+    .where(media.c.path == bindparam("old_path", type_=PathBytes), media.c.is_current == 1)
+    .values(is_current=0)
+)
+_LATEST: Final = ("device", "inode", "ctime_ns", "stamp_size_bytes", "stamp_mtime_ns", "blocks", "is_current")
+_insert_file: Final = upsert(media)
+_KEEP_FILE: Final = _insert_file.on_conflict_do_update(
+    index_elements=["path", "size_bytes", "mtime_ns", "fingerprint"],
+    set_={name: _insert_file.excluded[name] for name in _LATEST},
+).returning(media.c.id)
+_FORGET_ORPHANS: Final = delete(orphans).where(
+    or_(
+        orphans.c.path == bindparam("master_path", type_=PathBytes),
+        orphans.c.path == bindparam("dub_path", type_=PathBytes),
+    )
+)
+_IS_LIVE: Final = jobs.c.state.in_(LIVE)
+_SPEAKS_FOR_ITS_VERSION: Final = or_(
+    _IS_LIVE,
+    and_(
+        jobs.c.state != JobState.SUPERSEDED,
+        jobs.c.superseded_by.is_(None),
+        or_(jobs.c.error_code.is_(None), jobs.c.error_code.not_in(_GONE)),
+    ),
+)
+_SAME_VERSION: Final = (
+    select(jobs.c.id, jobs.c.place_key, jobs.c.state)
+    .where(jobs.c.version_key == bindparam("version"), _SPEAKS_FOR_ITS_VERSION)
+    .order_by(_IS_LIVE.desc(), jobs.c.id.desc())
+    .limit(1)
+)
+_IN_PLACE: Final = select(jobs.c.id).where(jobs.c.place_key == bindparam("place"), _IS_LIVE)
+_INSERT_JOB: Final = insert(jobs).returning(jobs.c.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A pair and how it is to be analysed."""
+
+    pair: Pair
+    profile: str
+    settings: AnalysisSettings
+    priority: Priority
+    origin: str
+    analysis_version: int
+
+
+def rank_at(enqueued_at: datetime, priority: Priority) -> float:
+    """Seconds since the epoch; the smallest is next."""
+    return (enqueued_at - HEAD_START[priority]).timestamp()
+
+
+def place_key(order: Order) -> str:
+    """Where the job lies, as 32 hex digits."""
+    pair = order.pair
+    return _digest(
+        os.fsencode(pair.master.path), os.fsencode(pair.dub.path), pair.master_track, pair.dub_track, order.profile
+    )
+
+
+def version_key(order: Order) -> str:
+    """What the job would measure, as 32 hex digits."""
+    pair = order.pair
+    return _digest(
+        *_content(pair.master),
+        *_content(pair.dub),
+        pair.master_track,
+        pair.dub_track,
+        pair.language,
+        order.profile,
+        order.analysis_version,
+    )
+
+
+def enqueue(connection: Connection, order: Order, now: datetime, *, force: bool) -> Enqueued:
+    """Record the pair; make a job (-> queued) unless there is one for these versions already."""
+    pair = order.pair
+    master_id = record_file(connection, pair.master, now)
+    dub_id = record_file(connection, pair.dub, now)
+    connection.execute(_FORGET_ORPHANS, {"master_path": pair.master.path, "dub_path": pair.dub.path})
+    place, version = place_key(order), version_key(order)
+    same = _job_of_version(connection, version, force=force)
+    queued, running = _clear_place(connection, place, now, keep=None if same is None else same.job_id)
+    if same is None:
+        job_id = _insert(connection, order, (master_id, dub_id), (place, version), now)
+    else:
+        job_id = same.job_id
+        if same.is_queued and same.place != place and not _both_present(connection, job_id):
+            _move(connection, job_id, pair, now, file_ids=(master_id, dub_id), place=place)
+    if same is None or same.place != place:
+        _point_on(connection, place, job_id, (*queued, *running))
+    return Enqueued(job_id, created=same is None, superseded=queued, superseded_running=running)
+
+
+def record_file(connection: Connection, file: MediaFile, now: datetime) -> int:
+    """The row of this version of this file, made or refreshed, and from now on the path's current one."""
+    current = connection.execute(_CURRENT_FILE, {"path": file.path}).first()
+    if current is not None and to_file(current) == file:
+        return int(current.id)
+    connection.execute(_RETIRE_FILE, {"old_path": file.path})
+    identity, stamp = file.identity, file.stamp
+    row_id = connection.execute(
+        _KEEP_FILE,
+        {
+            "path": file.path,
+            "path_text": readable_path(file.path),
+            "size_bytes": identity.size_bytes,
+            "mtime_ns": identity.mtime_ns,
+            "fingerprint": identity.fingerprint,
+            "device": stamp.device,
+            "inode": stamp.inode,
+            "ctime_ns": stamp.ctime_ns,
+            "stamp_size_bytes": stamp.size_bytes,
+            "stamp_mtime_ns": stamp.mtime_ns,
+            "blocks": stamp.blocks,
+            "is_current": 1,
+            "recorded_at": now,
+        },
+    ).scalar_one()
+    return int(row_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Same:
+    job_id: int
+    place: str
+    is_queued: bool
+
+
+def _job_of_version(connection: Connection, version: str, *, force: bool) -> _Same | None:
+    """The job that speaks for this version: live, or (unless forced) ended and not overtaken since."""
+    row = connection.execute(_SAME_VERSION, {"version": version}).first()
+    if row is None or (force and row.state not in LIVE):
+        return None
+    return _Same(row.id, row.place_key, row.state == JobState.QUEUED)
+
+
+def _clear_place(
+    connection: Connection, place: str, now: datetime, *, keep: int | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """queued -> superseded, running -> superseded for what lies in this place; returns which were which."""
+    live = connection.execute(_IN_PLACE, {"place": place}).scalars().all()
+    queued: list[int] = []
+    running: list[int] = []
+    for job_id in live:
+        if job_id == keep:
+            continue
+        before = drop_live(connection, job_id, JobState.SUPERSEDED, AttemptOutcome.SUPERSEDED, now)
+        (running if before is JobState.RUNNING else queued).append(job_id)
+    return tuple(queued), tuple(running)
+
+
+def _point_on(connection: Connection, place: str, job_id: int, superseded: tuple[int, ...]) -> None:
+    """Whoever comes upon an older job of this place finds the newer one."""
+    older = and_(jobs.c.place_key == place, jobs.c.id < job_id, jobs.c.state.not_in(LIVE))
+    connection.execute(
+        update(jobs)
+        .where(or_(jobs.c.id.in_(superseded), older), jobs.c.superseded_by.is_(None), jobs.c.id != job_id)
+        .values(superseded_by=job_id)
+    )
+
+
+def _both_present(connection: Connection, job_id: int) -> bool:
+    """Whether master and dub still lie where the job looks for them (a link), or not (a rename)."""
+    paths = select(media.c.path).join(jobs, or_(jobs.c.master_id == media.c.id, jobs.c.dub_id == media.c.id))
+    found = connection.execute(paths.where(jobs.c.id == job_id)).scalars()
+    return all(os.path.exists(path) for path in found)  # noqa: PTH110 - Path.exists raises where it may not look
+
+
+def _move(
+    connection: Connection, job_id: int, pair: Pair, now: datetime, *, file_ids: tuple[int, int], place: str
+) -> None:
+    """queued -> queued: the files were renamed while the job waited."""
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id)
+        .values(master_id=file_ids[0], dub_id=file_ids[1], place_key=place, **_title(pair))
+    )
+    append_event(
+        connection,
+        "moved",
+        now,
+        job_id=job_id,
+        before=JobState.QUEUED,
+        after=JobState.QUEUED,
+        details={"master": readable_path(pair.master.path), "dub": readable_path(pair.dub.path)},
+    )
+
+
+def _insert(
+    connection: Connection, order: Order, file_ids: tuple[int, int], keys: tuple[str, str], now: datetime
+) -> int:
+    pair = order.pair
+    values = {
+        "state": JobState.QUEUED.value,
+        **_title(pair),
+        "language": pair.language,
+        "master_id": file_ids[0],
+        "dub_id": file_ids[1],
+        "master_track": pair.master_track,
+        "dub_track": pair.dub_track,
+        "profile": order.profile,
+        "settings": to_json(order.settings),
+        "analysis_version": order.analysis_version,
+        "origin": order.origin,
+        "place_key": keys[0],
+        "version_key": keys[1],
+        "priority": order.priority.value,
+        "rank_at": rank_at(now, order.priority),
+        "enqueued_at": now,
+    }
+    job_id = connection.execute(_INSERT_JOB, values).scalar_one()
+    append_event(connection, "enqueued", now, job_id=job_id, after=JobState.QUEUED, details={"origin": order.origin})
+    return int(job_id)
+
+
+def _title(pair: Pair) -> dict[str, str]:
+    return {"title": pair.title, "title_folded": readable(pair.title).casefold()}
+
+
+def _content(file: MediaFile) -> tuple[bytes | int | str | None, ...]:
+    identity = file.identity
+    # Nobody could read the file: then nothing but its name says which one it is.
+    unread = os.fsencode(file.path) if not identity.fingerprint else None
+    return identity.size_bytes, identity.mtime_ns, identity.fingerprint, unread
+
+
+def _digest(*parts: bytes | int | str | None) -> str:
+    return hashlib.blake2b(repr(parts).encode("ascii", "backslashreplace"), digest_size=16).hexdigest()

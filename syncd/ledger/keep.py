@@ -1,0 +1,83 @@
+"""What the ledger keeps beside the jobs: partial and whole reports, measured memory, what the service says of itself.
+
+Each function runs inside its caller's transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from syncd.domain import MemoryObservation, MethodResult, Orphan
+from syncd.ledger.columns import readable, to_json
+from syncd.ledger.enqueue import record_file
+from syncd.ledger.models import memory_observations, orphans, reports, service
+
+
+def keep_method(connection: Connection, job_id: int, result: MethodResult, now: datetime) -> None:
+    """A method's answer, in the place of an earlier one of the same method; raises `ValueError` on NaN."""
+    known = connection.execute(select(reports.c.methods).where(reports.c.job_id == job_id)).scalar()
+    others = [item for item in json.loads(known or "[]") if item["method"] != result.method]
+    latest = {"methods": to_json([*others, result]), "updated_at": now}
+    connection.execute(
+        upsert(reports).values(job_id=job_id, **latest).on_conflict_do_update(index_elements=["job_id"], set_=latest)
+    )
+
+
+def keep_report(connection: Connection, job_id: int, report_json: str, now: datetime) -> None:
+    """The whole report, beside what the methods said."""
+    latest = {"report": readable(report_json), "updated_at": now}
+    connection.execute(
+        upsert(reports)
+        .values(job_id=job_id, methods="[]", **latest)
+        .on_conflict_do_update(index_elements=["job_id"], set_=latest)
+    )
+
+
+def keep_observation(connection: Connection, observation: MemoryObservation, now: datetime) -> None:
+    """What a task took."""
+    connection.execute(
+        insert(memory_observations).values(
+            at=now,
+            device=observation.device,
+            kind=observation.kind,
+            predicted_ram_bytes=observation.predicted_ram_bytes,
+            peak_ram_bytes=observation.peak_ram_bytes,
+            duration_s=observation.duration_s,
+            channels=observation.channels,
+            methods=to_json(observation.methods),
+            predicted_vram_bytes=observation.predicted_vram_bytes,
+            peak_vram_bytes=observation.peak_vram_bytes,
+        )
+    )
+
+
+def keep_orphan(connection: Connection, orphan: Orphan, now: datetime) -> bool:
+    """A file without partner; True when it is new, or says something new."""
+    latest = {
+        "media_id": record_file(connection, orphan.file, now),
+        "reason": orphan.reason.value,
+        "message": readable(orphan.message),
+    }
+    known = connection.execute(
+        select(*(orphans.c[name] for name in latest)).where(orphans.c.path == orphan.file.path)
+    ).first()
+    if known is not None and tuple(known) == tuple(latest.values()):
+        return False
+    connection.execute(
+        upsert(orphans)
+        .values(path=orphan.file.path, since=now, **latest)
+        .on_conflict_do_update(index_elements=["path"], set_=latest)
+    )
+    return True
+
+
+def keep_service_value(connection: Connection, key: str, value: str, now: datetime) -> None:
+    """One line of what the daemon says of itself."""
+    latest = {"value": value, "updated_at": now}
+    connection.execute(
+        upsert(service).values(key=key, **latest).on_conflict_do_update(index_elements=["key"], set_=latest)
+    )

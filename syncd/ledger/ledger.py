@@ -1,0 +1,432 @@
+"""The daemon's ledger: one verb a transition, one transaction a verb, one event a transition.
+
+Used from one thread, the daemon's main loop. What cannot be undone or must not be forgotten (a claim, a finish) is on
+the disk when the verb returns; the rest is in the write-ahead log and survives the daemon, but perhaps not the power:
+a pair that was enqueued just then is found again by the next rescan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, delete, func, literal, or_, select, update
+
+from syncd.clock import utc_now
+from syncd.domain import (
+    AnalysisSettings,
+    Failure,
+    Identity,
+    JobState,
+    MediaFile,
+    MediaInfo,
+    MemoryObservation,
+    MethodResult,
+    Orphan,
+    Pair,
+    Priority,
+    Progress,
+)
+from syncd.ledger import transitions
+from syncd.ledger.columns import Moment, readable, readable_path, to_json
+from syncd.ledger.engine import BUSY_TIMEOUT_S, durable, explain_os, reading_engine, transaction, writing_engine
+from syncd.ledger.enqueue import Order, enqueue, rank_at
+from syncd.ledger.keep import keep_method, keep_observation, keep_orphan, keep_report, keep_service_value
+from syncd.ledger.lock import LedgerLock
+from syncd.ledger.models import jobs, media, orphans, requests, service
+from syncd.ledger.records import AttemptOutcome, Enqueued, Lease, ReadyJob, Request
+from syncd.ledger.retry import retry_as_new
+from syncd.ledger.rows import (
+    count_by_state,
+    select_files,
+    select_observations,
+    select_ready,
+    select_requests,
+    to_file,
+    to_observation,
+    to_ready_job,
+    to_request,
+)
+from syncd.ledger.schema import bring_up_to_date
+
+_PAUSED: Final = "paused"
+
+# Asked many times a second: built once. The state is written out, for only then is the partial index taken.
+_IS_QUEUED: Final = jobs.c.state == literal(JobState.QUEUED.value, literal_execute=True)
+_READY: Final = (
+    select_ready()
+    .where(
+        _IS_QUEUED,
+        or_(jobs.c.not_before.is_(None), jobs.c.not_before <= bindparam("now", type_=Moment)),
+    )
+    .order_by(jobs.c.rank_at, jobs.c.id)
+    .limit(bindparam("count"))
+)
+_PENDING: Final = select_requests().where(requests.c.finished_at.is_(None))
+_QUEUED_COUNT: Final = select(func.count()).select_from(jobs).where(_IS_QUEUED)
+
+
+class Ledger:
+    """The one writer of jobs."""
+
+    def __init__(self, path: Path, lock: LedgerLock, *, analysis_version: int) -> None:
+        self._path = path
+        self._lock = lock
+        self._analysis_version = analysis_version
+        self._engine = writing_engine(path)
+        self._durable_engine = durable(self._engine)
+        self._reading_engine = reading_engine(path)
+        self._paused = False
+
+    @classmethod
+    def open(cls, path: Path, *, analysis_version: int = 1) -> Ledger:
+        """Take the ledger, making or migrating it first; what an earlier daemon left running is handed back.
+
+        `analysis_version` tells jobs apart that other versions of the analysis would answer otherwise.
+
+        Raises `SyncdError` LEDGER_IN_USE, LEDGER_NEWER, LEDGER_DAMAGED, PERMISSION_DENIED, DISK_FULL.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise explain_os(error, f"The folder {path.parent} cannot be made") from error
+        lock = LedgerLock.take(path)
+        try:
+            bring_up_to_date(path)
+            ledger = cls(path, lock, analysis_version=analysis_version)
+        except BaseException:
+            lock.release()
+            raise
+        try:
+            ledger._recover()
+        except BaseException:
+            ledger.close()
+            raise
+        return ledger
+
+    def close(self) -> None:
+        """Let go of file and lock; whatever runs is handed back at the next `open`."""
+        self._reading_engine.dispose()
+        self._engine.dispose()
+        self._lock.release()
+
+    # --- enqueue -----------------------------------------------------------------------------------------------------
+
+    def known_files(self) -> list[MediaFile]:
+        """The newest version of every path ever recorded."""
+        with self._reading() as connection:
+            return [to_file(row) for row in connection.execute(select_files().where(media.c.is_current == 1))]
+
+    def enqueue(
+        self,
+        pair: Pair,
+        *,
+        profile: str,
+        settings: AnalysisSettings,
+        priority: Priority,
+        force: bool = False,
+        origin: str = "watch",
+    ) -> Enqueued:
+        """-> queued, unless a job for these very versions is live or has ended (`force`: or is live).
+
+        Versions are compared by content, so a renamed or linked pair is the same; a job that failed because a file was
+        gone or changing does not count. Other versions in the same place are superseded.
+        """
+        order = Order(pair, profile, settings, priority, origin, self._analysis_version)
+        with self._writing() as connection:
+            return enqueue(connection, order, utc_now(), force=force)
+
+    def record_orphan(self, orphan: Orphan) -> bool:
+        """True when it is new, or says something new."""
+        with self._writing() as connection:
+            return keep_orphan(connection, orphan, utc_now())
+
+    def forget_orphans(self, paths: Iterable[Path]) -> None:
+        """They have partners now, or are gone."""
+        with self._writing() as connection:
+            for path in paths:
+                connection.execute(delete(orphans).where(orphans.c.path == path))
+
+    def queued_count(self) -> int:
+        """How many jobs wait."""
+        with self._reading() as connection:
+            return int(connection.execute(_QUEUED_COUNT).scalar_one())
+
+    # --- admit and measure -------------------------------------------------------------------------------------------
+
+    def ready(self, limit: int) -> list[ReadyJob]:
+        """What may be claimed now, in its order: by time of arrival and priority."""
+        with self._reading() as connection:
+            rows = connection.execute(_READY, {"now": utc_now(), "count": limit})
+            return [to_ready_job(row) for row in rows]
+
+    def claim(self, job_id: int, *, device: str, predicted_ram_bytes: int) -> Lease | None:
+        """queued -> running. The attempt counts from here on; None: the job is not queued any more."""
+        now = utc_now()
+        with self._writing_durably() as connection:
+            lease = transitions.take(connection, job_id, now, device=device, predicted_ram_bytes=predicted_ram_bytes)
+            if lease is not None:
+                transitions.append_event(
+                    connection,
+                    "claimed",
+                    now,
+                    job_id=job_id,
+                    attempt_id=lease.attempt_id,
+                    before=JobState.QUEUED,
+                    after=JobState.RUNNING,
+                    details={"device": device, "attempt": lease.attempt_number},
+                )
+            return lease
+
+    def record_media_info(self, path: Path, identity: Identity, info: MediaInfo) -> None:
+        """What a probe saw in this version of the file."""
+        with self._writing() as connection:
+            connection.execute(
+                update(media)
+                .where(
+                    media.c.path == path,
+                    media.c.size_bytes == identity.size_bytes,
+                    media.c.mtime_ns == identity.mtime_ns,
+                    media.c.fingerprint == identity.fingerprint,
+                )
+                .values(info=to_json(info))
+            )
+
+    def record_progress(self, lease: Lease, progress: Progress, *, eta_s: float | None = None) -> bool:
+        """How far it is; False, and nothing written: the lease holds no more."""
+        with self._writing() as connection:
+            changed = connection.execute(
+                update(jobs)
+                .where(jobs.c.id == lease.job_id, jobs.c.lease_token == lease.token)
+                .values(
+                    stage=progress.stage,
+                    stage_done=progress.done,
+                    stage_total=progress.total,
+                    stage_text=progress.text,
+                    stage_at=progress.at or utc_now(),
+                    eta_s=eta_s,
+                )
+            )
+            return changed.rowcount == 1
+
+    def record_method(self, lease: Lease, result: MethodResult) -> bool:
+        """A partial result; False, and nothing written: the lease holds no more. Raises `ValueError` on NaN."""
+        with self._writing() as connection:
+            held = select(jobs.c.id).where(jobs.c.id == lease.job_id, jobs.c.lease_token == lease.token)
+            if connection.execute(held).first() is None:
+                return False
+            keep_method(connection, lease.job_id, result, utc_now())
+            return True
+
+    def record_observation(self, observation: MemoryObservation) -> None:
+        """What a task outside an attempt (a probe) took."""
+        with self._writing() as connection:
+            keep_observation(connection, observation, utc_now())
+
+    # --- the ends of an attempt --------------------------------------------------------------------------------------
+
+    def hand_back(self, lease: Lease, reason: str, *, interrupted: bool) -> None:
+        """running -> queued, not counted as an attempt (`interrupted`: as an interruption). Raises `StaleLease`."""
+        outcome = AttemptOutcome.INTERRUPTED if interrupted else AttemptOutcome.HANDED_BACK
+        now = utc_now()
+        with self._writing() as connection:
+            transitions.requeue(connection, lease, transitions.uncounted(interrupted=interrupted))
+            transitions.end_attempt(connection, lease.job_id, outcome, now, {"reason": reason})
+            details = {"reason": reason, "interrupted": interrupted}
+            _append_end(connection, lease, now, "handed_back", after=JobState.QUEUED, details=details)
+
+    def retry_later(self, lease: Lease, failure: Failure, *, not_before: datetime) -> None:
+        """running -> queued, to be tried again from `not_before` on. Raises `StaleLease`."""
+        now = utc_now()
+        error = transitions.failure_values(failure)
+        with self._writing() as connection:
+            transitions.requeue(connection, lease, {"not_before": not_before, **error})
+            transitions.end_attempt(connection, lease.job_id, AttemptOutcome.RETRIED, now, error)
+            details = {"code": failure.code.value, "message": readable(failure.message)}
+            _append_end(connection, lease, now, "retried", after=JobState.QUEUED, details=details)
+
+    def complete(
+        self,
+        lease: Lease,
+        *,
+        report_json: str,
+        sidecar_path: Path | None,
+        verdict: str,
+        review: bool,
+        offset_s: float | None,
+        confidence: float,
+        observation: MemoryObservation | None,
+    ) -> None:
+        """running -> completed, after the sidecar is written. Raises `StaleLease`."""
+        now = utc_now()
+        values = {
+            "verdict": str(verdict),
+            "review": int(review),
+            "offset_s": offset_s,
+            "confidence": confidence,
+            **transitions.NO_FAILURE,
+            **_finish_values(sidecar_path, now),
+        }
+        peak = {} if observation is None else {"peak_ram_bytes": observation.peak_ram_bytes}
+        with self._writing_durably() as connection:
+            transitions.leave_running(connection, lease, JobState.COMPLETED, values)
+            transitions.end_attempt(connection, lease.job_id, AttemptOutcome.COMPLETED, now, peak)
+            keep_report(connection, lease.job_id, report_json, now)
+            if observation is not None:
+                keep_observation(connection, observation, now)
+            _append_end(
+                connection, lease, now, "completed", after=JobState.COMPLETED, details={"verdict": str(verdict)}
+            )
+
+    def fail(
+        self,
+        lease: Lease,
+        failure: Failure,
+        *,
+        report_json: str | None,
+        sidecar_path: Path | None,
+        quarantine: bool = False,
+    ) -> None:
+        """running -> failed, or running -> quarantined. Raises `StaleLease`."""
+        after = JobState.QUARANTINED if quarantine else JobState.FAILED
+        outcome = AttemptOutcome.QUARANTINED if quarantine else AttemptOutcome.FAILED
+        now = utc_now()
+        error = transitions.failure_values(failure)
+        with self._writing_durably() as connection:
+            transitions.leave_running(connection, lease, after, {**error, **_finish_values(sidecar_path, now)})
+            transitions.end_attempt(connection, lease.job_id, outcome, now, error)
+            if report_json is not None:
+                keep_report(connection, lease.job_id, report_json, now)
+            details = {"code": failure.code.value, "message": readable(failure.message)}
+            _append_end(connection, lease, now, after.value, after=after, details=details)
+
+    # --- what people ask for -----------------------------------------------------------------------------------------
+
+    def cancel(self, job_id: int) -> JobState | None:
+        """queued -> canceled, running -> canceled; returns the state before, None if there is no such job.
+
+        A running job's lease ends here; the caller ends its worker.
+        """
+        with self._writing_durably() as connection:
+            return transitions.drop_live(connection, job_id, JobState.CANCELED, AttemptOutcome.CANCELED, utc_now())
+
+    def set_priority(self, job_id: int, priority: Priority) -> bool:
+        """Rank it anew, by the time when it was enqueued; False: there is no such job, or it has ended."""
+        with self._writing() as connection:
+            row = connection.execute(select(jobs.c.state, jobs.c.enqueued_at).where(jobs.c.id == job_id)).first()
+            if row is None or row.state not in transitions.LIVE:
+                return False
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.id == job_id)
+                .values(priority=priority, rank_at=rank_at(row.enqueued_at, priority))
+            )
+            state = JobState(row.state)
+            details = {"priority": priority.value}
+            transitions.append_event(
+                connection, "ranked", utc_now(), job_id=job_id, before=state, after=state, details=details
+            )
+            return True
+
+    def retry_as_new(self, job_id: int, *, force: bool = True) -> int:
+        """-> queued: a new job for a final one, of the files as last seen; returns the new job's id.
+
+        If the pair has a live job already, that one's id. Raises `SyncdError` NOT_FOUND, or USAGE when the job has not
+        ended, or is completed and not forced.
+        """
+        with self._writing() as connection:
+            return retry_as_new(connection, job_id, utc_now(), analysis_version=self._analysis_version, force=force)
+
+    # --- the service -------------------------------------------------------------------------------------------------
+
+    def set_paused(self, paused: bool) -> None:
+        """Whether jobs are admitted; kept over restarts."""
+        with self._writing() as connection:
+            keep_service_value(connection, _PAUSED, str(int(paused)), utc_now())
+            transitions.append_event(connection, "paused" if paused else "resumed", utc_now())
+        self._paused = paused
+
+    def is_paused(self) -> bool:
+        """Whether somebody paused the service."""
+        return self._paused
+
+    def set_service(self, key: str, value: str) -> None:
+        """What the daemon says of itself (process, version, …) to whoever reads the ledger."""
+        with self._writing() as connection:
+            keep_service_value(connection, key, value, utc_now())
+
+    def pending_requests(self) -> list[Request]:
+        """What syncctl asked and nobody answered yet, in order."""
+        with self._reading() as connection:
+            return [to_request(row) for row in connection.execute(_PENDING)]
+
+    def finish_request(
+        self, request_id: int, *, outcome: dict[str, object] | None = None, error: Failure | None = None
+    ) -> None:
+        """The answer to a request."""
+        values = transitions.NO_FAILURE if error is None else transitions.failure_values(error)
+        with self._writing() as connection:
+            connection.execute(
+                update(requests)
+                .where(requests.c.id == request_id, requests.c.finished_at.is_(None))
+                .values(finished_at=utc_now(), outcome=None if outcome is None else to_json(outcome), **values)
+            )
+
+    def observations(self, limit: int = 200) -> list[MemoryObservation]:
+        """The newest, newest first."""
+        with self._reading() as connection:
+            return [to_observation(row) for row in connection.execute(select_observations().limit(limit))]
+
+    def counts(self) -> dict[JobState, int]:
+        """How many jobs stand where; every state is there."""
+        with self._reading() as connection:
+            return count_by_state(connection)
+
+    def checkpoint(self) -> None:
+        """Fold the write-ahead log into the file, if no reader is in the way; for idle moments."""
+        connection = self._engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA busy_timeout = 0")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            cursor.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}")
+        finally:
+            connection.close()
+
+    def _recover(self) -> None:
+        with self._writing_durably() as connection:
+            transitions.hand_back_all(connection, "the daemon that ran it is gone", utc_now())
+            paused = connection.execute(select(service.c.value).where(service.c.key == _PAUSED)).scalar()
+        self._paused = paused == "1"
+
+    def _reading(self) -> AbstractContextManager[Connection]:
+        return transaction(self._reading_engine, self._path)
+
+    def _writing(self) -> AbstractContextManager[Connection]:
+        return transaction(self._engine, self._path)
+
+    def _writing_durably(self) -> AbstractContextManager[Connection]:
+        return transaction(self._durable_engine, self._path)
+
+
+def _finish_values(sidecar_path: Path | None, now: datetime) -> transitions.Values:
+    text = None if sidecar_path is None else readable_path(sidecar_path)
+    return {"finished_at": now, "sidecar_path": sidecar_path, "sidecar_path_text": text, "eta_s": None}
+
+
+def _append_end(
+    connection: Connection, lease: Lease, now: datetime, verb: str, *, after: JobState, details: Mapping[str, object]
+) -> None:
+    transitions.append_event(
+        connection,
+        verb,
+        now,
+        job_id=lease.job_id,
+        attempt_id=lease.attempt_id,
+        before=JobState.RUNNING,
+        after=after,
+        details=details,
+    )

@@ -1,0 +1,158 @@
+"""What syncctl reads: short, of one snapshot each, without ever keeping the daemon from writing."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Engine, Select, func, literal, select, union_all
+
+from syncd.domain import JobState, MethodResult
+from syncd.ledger.columns import readable
+from syncd.ledger.engine import reading_engine, transaction
+from syncd.ledger.lock import is_held
+from syncd.ledger.models import jobs, media, reports, requests, service
+from syncd.ledger.records import Attempt, Event, Job, JobFilter, JobPage, OrphanRecord, PageKey, Request
+from syncd.ledger.rows import (
+    count_by_state,
+    select_attempts,
+    select_events,
+    select_jobs,
+    select_orphans,
+    select_requests,
+    to_attempt,
+    to_event,
+    to_job,
+    to_orphan,
+    to_request,
+)
+from syncd.ledger.schema import require_current
+
+
+class LedgerReader:
+    """Reads, and cannot write."""
+
+    def __init__(self, path: Path, engine: Engine) -> None:
+        self._path = path
+        self._engine = engine
+
+    @classmethod
+    def open(cls, path: Path) -> LedgerReader:
+        """Raises `SyncdError` NO_LEDGER, LEDGER_NEWER, LEDGER_DAMAGED, PERMISSION_DENIED."""
+        require_current(path)
+        return cls(path, reading_engine(path))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._engine.dispose()
+
+    def job(self, job_id: int) -> Job | None:
+        """One job; None if there is none of that number."""
+        with self._snapshot() as connection:
+            row = connection.execute(select_jobs().where(jobs.c.id == job_id)).first()
+            return None if row is None else to_job(row)
+
+    def jobs(self, filters: JobFilter, *, limit: int, after: PageKey | None = None) -> JobPage:
+        """A page, newest first; the next one begins at its `next`."""
+        with self._snapshot() as connection:
+            # One more than asked for tells whether a next page exists.
+            ids = connection.execute(_page(filters, limit + 1, after)).scalars().all()
+            statement = select_jobs().where(jobs.c.id.in_(ids[:limit])).order_by(jobs.c.id.desc())
+            found = tuple(to_job(row) for row in connection.execute(statement))
+        return JobPage(found, PageKey(ids[limit - 1]) if len(ids) > limit else None)
+
+    def attempts(self, job_id: int) -> list[Attempt]:
+        """Every claim of a job, oldest first."""
+        with self._snapshot() as connection:
+            return [to_attempt(row) for row in connection.execute(select_attempts(job_id))]
+
+    def events(self, job_id: int) -> list[Event]:
+        """A job's history, oldest first."""
+        with self._snapshot() as connection:
+            return [to_event(row) for row in connection.execute(select_events(job_id))]
+
+    def report(self, job_id: int) -> str | None:
+        """The sidecar's JSON; None until the job has ended with one."""
+        with self._snapshot() as connection:
+            return connection.execute(select(reports.c.report).where(reports.c.job_id == job_id)).scalar()
+
+    def partial_methods(self, job_id: int) -> list[MethodResult]:
+        """What the latest attempt's methods said so far."""
+        with self._snapshot() as connection:
+            text = connection.execute(select(reports.c.methods).where(reports.c.job_id == job_id)).scalar()
+        return msgspec.convert(json.loads(text or "[]"), list[MethodResult])
+
+    def orphans(self, limit: int) -> list[OrphanRecord]:
+        """Files that wait for a partner, longest first."""
+        with self._snapshot() as connection:
+            return [to_orphan(row) for row in connection.execute(select_orphans().limit(limit))]
+
+    def counts(self) -> dict[JobState, int]:
+        """How many jobs stand where; every state is there."""
+        with self._snapshot() as connection:
+            return count_by_state(connection)
+
+    def service(self) -> dict[str, str]:
+        """What the daemon says of itself; ``paused`` is ``"1"`` or ``"0"``."""
+        with self._snapshot() as connection:
+            return {row.key: row.value for row in connection.execute(select(service))}
+
+    def request(self, request_id: int) -> Request | None:
+        """Something asked, and its answer once there is one."""
+        with self._snapshot() as connection:
+            row = connection.execute(select_requests().where(requests.c.id == request_id)).first()
+            return None if row is None else to_request(row)
+
+    def daemon_is_running(self) -> bool:
+        """Whether a daemon has this ledger now."""
+        return is_held(self._path)
+
+    def _snapshot(self) -> AbstractContextManager[Connection]:
+        return transaction(self._engine, self._path)
+
+
+def _page(filters: JobFilter, limit: int, after: PageKey | None) -> Select[Any]:
+    """The ids of a page.
+
+    A state at a time: only so does SQLite walk the index of lists newest first, read nothing else, and stop in time.
+    """
+    conditions = _conditions(filters)
+    if after is not None:
+        conditions.append(jobs.c.id < after.before_job_id)
+    newest = select(jobs.c.id).where(*conditions).order_by(jobs.c.id.desc()).limit(limit)
+    states = filters.states or (frozenset(JobState) if _is_in_listing(filters) else frozenset())
+    if not states:
+        return newest
+    by_state = (newest.where(jobs.c.state == state).subquery() for state in sorted(states))
+    merged = union_all(*(select(part.c.id) for part in by_state)).subquery()
+    return select(merged.c.id).order_by(merged.c.id.desc()).limit(limit)
+
+
+def _is_in_listing(filters: JobFilter) -> bool:
+    """Whether the index of lists can answer; verdict, review and master have better ones."""
+    if filters.verdicts or filters.review is not None or filters.master is not None:
+        return False
+    return any(value is not None for value in (filters.title, filters.language, filters.since, filters.priority))
+
+
+def _conditions(filters: JobFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if filters.verdicts:
+        conditions.append(jobs.c.verdict.in_(sorted(filters.verdicts)))
+    if filters.review is not None:
+        # Written out, for only then is the partial index taken.
+        conditions.append(jobs.c.review == literal(int(filters.review), literal_execute=True))
+    if filters.title is not None:
+        conditions.append(func.instr(jobs.c.title_folded, readable(filters.title).casefold()) > 0)
+    if filters.language is not None:
+        conditions.append(jobs.c.language == filters.language)
+    if filters.since is not None:
+        conditions.append(jobs.c.enqueued_at >= filters.since)
+    if filters.master is not None:
+        conditions.append(jobs.c.master_id.in_(select(media.c.id).where(media.c.path == filters.master)))
+    if filters.priority is not None:
+        conditions.append(jobs.c.priority == filters.priority)
+    return conditions

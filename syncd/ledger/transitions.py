@@ -1,0 +1,173 @@
+"""The steps that the ledger's verbs are made of; each runs inside its caller's transaction."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from syncd.domain import Failure, JobState
+from syncd.ledger.columns import to_json
+from syncd.ledger.models import attempts, events, jobs, reports
+from syncd.ledger.records import AttemptOutcome, Lease, StaleLease
+
+Values = dict[str, object]
+
+_APPEND: Final = insert(events)
+
+LIVE: Final = (JobState.QUEUED, JobState.RUNNING)
+NO_FAILURE: Final[Mapping[str, None]] = {"error_code": None, "error_message": None, "error_details": None}
+_NO_PROGRESS: Final[Mapping[str, None]] = {
+    "stage": None,
+    "stage_done": None,
+    "stage_total": None,
+    "stage_text": None,
+    "stage_at": None,
+    "eta_s": None,
+}
+
+
+def failure_values(failure: Failure) -> Values:
+    """The error columns of a job, an attempt or a request."""
+    return {
+        "error_code": failure.code.value,
+        "error_message": failure.message,
+        "error_details": to_json(failure.details),
+    }
+
+
+def append_event(
+    connection: Connection,
+    verb: str,
+    now: datetime,
+    *,
+    job_id: int | None = None,
+    attempt_id: int | None = None,
+    before: JobState | None = None,
+    after: JobState | None = None,
+    details: Mapping[str, object] | None = None,
+) -> None:
+    """One line of history."""
+    connection.execute(
+        _APPEND,
+        {
+            "job_id": job_id,
+            "attempt_id": attempt_id,
+            "at": now,
+            "verb": verb,
+            "state_before": before,
+            "state_after": after,
+            "details": to_json(dict(details or {})),
+        },
+    )
+
+
+def take(connection: Connection, job_id: int, now: datetime, *, device: str, predicted_ram_bytes: int) -> Lease | None:
+    """queued -> running; None: somebody else was faster."""
+    token = secrets.token_hex(8)
+    taken = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state == JobState.QUEUED)
+        .values(
+            state=JobState.RUNNING,
+            lease_token=token,
+            device=device,
+            attempts=jobs.c.attempts + 1,
+            started_at=now,
+            not_before=None,
+            **_NO_PROGRESS,
+        )
+        .returning(jobs.c.attempts)
+    ).first()
+    if taken is None:
+        return None
+    number: int = taken.attempts
+    attempt_id = connection.execute(
+        insert(attempts)
+        .values(job_id=job_id, number=number, device=device, predicted_ram_bytes=predicted_ram_bytes, started_at=now)
+        .returning(attempts.c.id)
+    ).scalar_one()
+    # Partial results of an earlier attempt would be taken for this one's.
+    connection.execute(delete(reports).where(reports.c.job_id == job_id))
+    return Lease(job_id, attempt_id, number, token)
+
+
+def leave_running(connection: Connection, lease: Lease, after: JobState, values: Mapping[str, object]) -> None:
+    """running -> `after`, if the lease still holds; raises `StaleLease`."""
+    left = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == lease.job_id, jobs.c.state == JobState.RUNNING, jobs.c.lease_token == lease.token)
+        .values(state=after, lease_token=None, **values)
+    )
+    if left.rowcount != 1:
+        raise StaleLease(lease)
+
+
+def requeue(connection: Connection, lease: Lease, values: Mapping[str, object]) -> None:
+    """running -> queued, if the lease still holds; raises `StaleLease`."""
+    leave_running(connection, lease, JobState.QUEUED, {**_NO_PROGRESS, "device": None, **values})
+
+
+def end_attempt(
+    connection: Connection, job_id: int, outcome: AttemptOutcome, now: datetime, values: Mapping[str, object]
+) -> int | None:
+    """The job's open attempt ends; returns its id, None if there was none."""
+    ended = connection.execute(
+        update(attempts)
+        .where(attempts.c.job_id == job_id, attempts.c.finished_at.is_(None))
+        .values(outcome=outcome, finished_at=now, **values)
+        .returning(attempts.c.id)
+    )
+    return ended.scalar_one_or_none()
+
+
+def drop_live(
+    connection: Connection, job_id: int, after: JobState, outcome: AttemptOutcome, now: datetime
+) -> JobState | None:
+    """queued -> `after`, running -> `after`, over its worker's head; returns the state before, None if unknown."""
+    before = state_of(connection, job_id)
+    if before in LIVE:
+        connection.execute(
+            update(jobs).where(jobs.c.id == job_id).values(state=after, lease_token=None, finished_at=now)
+        )
+        attempt_id = end_attempt(connection, job_id, outcome, now, {})
+        append_event(connection, after.value, now, job_id=job_id, attempt_id=attempt_id, before=before, after=after)
+    return before
+
+
+def hand_back_all(connection: Connection, reason: str, now: datetime) -> list[int]:
+    """running -> queued for every job: whoever ran them is gone. Counted as interruptions, not as attempts."""
+    running = select(jobs.c.id).where(jobs.c.state == JobState.RUNNING).order_by(jobs.c.id)
+    job_ids = list(connection.execute(running).scalars())
+    for job_id in job_ids:
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.id == job_id)
+            .values(state=JobState.QUEUED, lease_token=None, device=None, **uncounted(interrupted=True), **_NO_PROGRESS)
+        )
+        attempt_id = end_attempt(connection, job_id, AttemptOutcome.INTERRUPTED, now, {"reason": reason})
+        append_event(
+            connection,
+            "handed_back",
+            now,
+            job_id=job_id,
+            attempt_id=attempt_id,
+            before=JobState.RUNNING,
+            after=JobState.QUEUED,
+            details={"reason": reason, "interrupted": True},
+        )
+    return job_ids
+
+
+def uncounted(*, interrupted: bool) -> Values:
+    """The claim counted an attempt: take that back, and count it as an interruption if it was one."""
+    return {"attempts": jobs.c.attempts - 1, "interruptions": jobs.c.interruptions + int(interrupted)}
+
+
+def state_of(connection: Connection, job_id: int) -> JobState | None:
+    """Where the job stands; None if there is none."""
+    state = connection.execute(select(jobs.c.state).where(jobs.c.id == job_id)).scalar_one_or_none()
+    return None if state is None else JobState(state)

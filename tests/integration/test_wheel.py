@@ -1,0 +1,74 @@
+"""The wheel carries all it needs: installed in an empty environment and run from another folder, it migrates and works."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, REPOSITORY],
+        check=True,
+    )
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with nothing but the wheel; its dependencies are lent by path, not installed again."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    python = folder / "bin" / "python"
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", wheel]
+    subprocess.run(install, check=True)
+    (site,) = (folder / "lib").glob("python*/site-packages")
+    (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    return folder
+
+
+def run(program: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return subprocess.run(
+        [program, *arguments], cwd=cwd, env=clean, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_the_wheel_holds_migrations_schema_and_templates(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert "syncd/migrations/env.py" in names
+    assert any(name.startswith("syncd/migrations/versions/") for name in names)
+    assert "syncd/reports/sync_report.v1.schema.json" in names
+    assert any(name.startswith("syncd/reports/templates/") for name in names)
+    assert not any(name.startswith("tests/") for name in names)
+
+
+def test_installed_alone_the_daemon_runs_and_makes_its_ledger(environment: Path, tmp_path: Path) -> None:
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    config = tmp_path / "syncd.toml"
+    config.write_text(
+        f"[ledger]\npath = {json.dumps(str(tmp_path / 'ledger.db'))}\n"
+        f"[cache]\npath = {json.dumps(str(tmp_path / 'cache'))}\n"
+        f"[[watch]]\npath = {json.dumps(str(drop))}\n",
+        encoding="utf-8",
+    )
+    daemon = run(environment / "bin" / "syncd", "--config", str(config), "--once", cwd=tmp_path)
+    assert daemon.returncode == 0, daemon.stderr
+    listed = run(environment / "bin" / "syncctl", "list", "--json", "--config", str(config), cwd=tmp_path)
+    assert json.loads(listed.stdout) == {"jobs": [], "next": None}
+    where = run(environment / "bin" / "python", "-c", "import syncd; print(syncd.__file__)", cwd=tmp_path)
+    assert where.stdout.startswith(str(environment))
