@@ -16,6 +16,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -52,6 +53,8 @@ log = structlog.get_logger()
 TURN_S: Final = 0.5
 """How long the loop sleeps at most; requests of syncctl are seen within it."""
 STATUS_INTERVAL_S: Final = 2.0
+TROUBLE_PAUSE_S: Final = 0.2
+"""Keeps a loop that meets a broken ledger at every turn from running hot."""
 EXIT_OK: Final = 0
 EXIT_JOBS_FAILED: Final = 3
 
@@ -132,10 +135,8 @@ class Daemon:
             self._sleep()
             if self._obey_signals():
                 return
-            self._take_watch_events()
             now_s = time.monotonic()
-            self._desk.serve(now_s)
-            self._dispatcher.step(now_s)
+            self._turn(now_s)
             if beat_interval_s is not None and now_s >= next_beat_s and self._parts_tick(now_s):
                 self._notify.alive()
                 next_beat_s = now_s + beat_interval_s
@@ -144,6 +145,17 @@ class Daemon:
                 next_status_s = now_s + STATUS_INTERVAL_S
             if once and self._all_done():
                 return
+
+    def _turn(self, now_s: float) -> None:
+        """Each part once; a ledger that cannot be written to just now (a full disk) is met again at the next turn."""
+        for part in (self._take_watch_events, partial(self._desk.serve, now_s), partial(self._dispatcher.step, now_s)):
+            try:
+                part()
+            except SyncdError as error:
+                if error.code is ErrorCode.LEDGER_DAMAGED:
+                    raise
+                log.error("ledger_trouble", code=error.code.value, reason=error.message)
+                time.sleep(TROUBLE_PAUSE_S)
 
     def _sleep(self) -> None:
         with selectors.DefaultSelector() as selector:
@@ -188,23 +200,20 @@ class Daemon:
         self._wake()
 
     def _take_watch_events(self) -> None:
-        while self._held_back and self._has_room():
-            self._enqueue(*self._held_back.popleft())
         while True:
             try:
                 event = self._watch_events.get_nowait()
             except queue.Empty:
-                return
+                break
             self._take_watch_event(event)
+        while self._held_back and self._has_room():
+            self._enqueue(*self._held_back[0])
+            self._held_back.popleft()
 
     def _take_watch_event(self, event: WatchEvent) -> None:
         match event:
             case PairFound():
-                section = self._config.watch[event.watch_index]
-                if self._held_back or not self._has_room():
-                    self._held_back.append((section, event.pair))
-                else:
-                    self._enqueue(section, event.pair)
+                self._held_back.append((self._config.watch[event.watch_index], event.pair))
             case OrphanFound():
                 if self._ledger.record_orphan(event.orphan):
                     log.warning("orphan", path=str(event.orphan.file.path), reason=event.orphan.message)

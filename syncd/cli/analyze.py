@@ -14,6 +14,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
 from syncd.cli.options import ConfigOption, JsonOption
+from syncd import __version__
 from syncd.cli.output import console, plain, print_json, printable
 from syncd.cli.report_view import report_view
 from syncd.clock import utc_now
@@ -22,7 +23,6 @@ from syncd.domain import Failure
 from syncd.errors import ErrorCode, SyncdError, error_exit_code
 from syncd.protocol import Progressed
 from syncd.reports.facts import ProcessingFacts, ReportSubject, new_analysis_id
-from syncd.reports.report import installed_version
 from syncd.reports.sidecar import build_report
 from syncd.supervisor.pool import Pool
 from syncd.supervisor.solo import SoloAnswer, SoloRequest, analyze_one
@@ -61,7 +61,7 @@ def analyze(
             on_progress=bar,
         )
     report = build_report(
-        _subject(request, profile, answer), answer.outcome, _processing(answer), syncd_version=installed_version()
+        _subject(request, profile, answer), answer.outcome, _processing(answer), syncd_version=__version__
     )
     if as_json:
         print_json(report)

@@ -11,6 +11,7 @@ from syncd import __version__
 from syncd.cli import analyze, cancel, doctor, jobs, pause, priority, retry, schema, show, submit, watch
 from syncd.cli.output import printable
 from syncd.errors import SyncdError, error_exit_code
+from syncd.telemetry import configure_logs
 
 app = typer.Typer(
     name="syncctl",
@@ -52,6 +53,7 @@ app.command("doctor")(doctor.doctor)
 
 def main() -> None:
     """Run a command; ends the process with its exit status."""
+    configure_logs("warning")
     try:
         app()
     except SyncdError as error:

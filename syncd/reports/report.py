@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from syncd import __version__
 from syncd.domain import Failure, Result
 from syncd.errors import ErrorCode, SyncdError
 from syncd.reports.facts import ProcessingFacts, Report, ReportSubject, WrittenReport
@@ -26,7 +26,7 @@ def write_reports(
     the sidecar nothing: `html_error` tells of it. Raises `SyncdError` DISK_FULL, PERMISSION_DENIED, FILE_NOT_FOUND (the
     dub's folder is gone) or INTERNAL.
     """
-    report = build_report(subject, outcome, processing, syncd_version=installed_version())
+    report = build_report(subject, outcome, processing, syncd_version=__version__)
     try:
         return _write_into(subject.dub.path.parent, subject, report)
     except SyncdError as error:
@@ -52,14 +52,6 @@ def sidecar_path(folder: Path, subject: ReportSubject, report: Report) -> Path:
             return path
     taken = f"Every name for the report on {path_text(dub)} is taken by files that syncd did not write for it."
     raise SyncdError(ErrorCode.PERMISSION_DENIED, taken, {"folder": path_text(folder)})
-
-
-def installed_version() -> str:
-    """The version of the installed package; ``unknown`` when it runs from a bare checkout."""
-    try:
-        return metadata.version("syncd")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _write_into(folder: Path, subject: ReportSubject, report: Report) -> WrittenReport:

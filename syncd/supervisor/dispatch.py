@@ -7,9 +7,10 @@ report thread speak to it.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -20,9 +21,9 @@ from syncd.devices.admission import Admitted, Refused, Reservation, admit
 from syncd.devices.inventory import Device, read_host_memory
 from syncd.devices.memory_model import Workload, predict_ram_bytes
 from syncd.domain import Failure, MediaInfo, MemoryObservation, Progress, Result
-from syncd.errors import ErrorCode
+from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
-from syncd.ledger.records import Lease, ReadyJob
+from syncd.ledger.records import Lease, ReadyJob, StaleLease
 from syncd.protocol import (
     Cancel,
     Failed,
@@ -68,8 +69,9 @@ class Task:
     told_stage: str = ""
     called_off_at_s: float | None = None
     observation: MemoryObservation | None = None
-    outcome: Result | Failure | None = None
     stage_started_s: dict[str, float] = field(default_factory=dict)
+    finish: Callable[[], None] | None = None
+    """The transition that ends it, kept until the ledger has taken it."""
 
 
 class Dispatcher:
@@ -110,6 +112,8 @@ class Dispatcher:
     def step(self, now_s: float) -> None:
         """Take in what workers and reports say, end what hangs, start what fits."""
         for task in list(self._tasks.values()):
+            if task.finish is not None:
+                self._finish(task, task.finish)
             self._hear(task, now_s)
         for answer in self._reporter.answers():
             self._close(answer)
@@ -134,7 +138,7 @@ class Dispatcher:
         """Every running job goes back into the queue, without penalty; their workers end."""
         for task in list(self._tasks.values()):
             if task.called_off_at_s is None:
-                self._ledger.hand_back(task.lease, reason, interrupted=True)
+                self._finish(task, partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
             self._forget(task)
 
     # --- admit -------------------------------------------------------------------------------------------------------
@@ -248,7 +252,7 @@ class Dispatcher:
                 self._take_probe(task, message, now_s)
             case MethodDone():
                 if task.called_off_at_s is None:
-                    self._ledger.record_method(task.lease, message.result)
+                    self._note(partial(self._ledger.record_method, task.lease, message.result))
             case Measured():
                 task.peak_rss_bytes = message.peak_rss_bytes
                 task.observation = self._observe(task, message)
@@ -268,7 +272,8 @@ class Dispatcher:
         if stage_changed or now_s - task.told_at_s >= PROGRESS_INTERVAL_S:
             task.told_at_s, task.told_stage = now_s, message.stage
             progress = Progress(message.stage, message.done, message.total, message.text)
-            self._ledger.record_progress(task.lease, progress, eta_s=_eta_s(message, now_s - begun_at_s))
+            eta_s = _eta_s(message, now_s - begun_at_s)
+            self._note(partial(self._ledger.record_progress, task.lease, progress, eta_s=eta_s))
 
     def _take_probe(self, task: Task, message: Probed, now_s: float) -> None:
         if task.called_off_at_s is not None:
@@ -276,14 +281,14 @@ class Dispatcher:
             self._forget(task)
             return
         master_info, dub_info = message.media
-        self._ledger.record_media_info(task.job.master.path, task.job.master.identity, master_info)
-        self._ledger.record_media_info(task.job.dub.path, task.job.dub.identity, dub_info)
+        for file, info in ((task.job.master, master_info), (task.job.dub, dub_info)):
+            self._note(partial(self._ledger.record_media_info, file.path, file.identity, info))
         need_bytes = self._need_bytes(task.job, (master_info, dub_info))
         if need_bytes > task.promised_bytes and not self._fits_beside_others(task, need_bytes):
             log.info("admit_again", job=task.job.job_id, need_mib=need_bytes >> 20)
-            self._ledger.hand_back(task.lease, "needs more memory than is free now", interrupted=False)
+            reason = "needs more memory than is free now"
             self._release(task, now_s)
-            self._forget(task)
+            self._finish(task, partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
             return
         task.promised_bytes = need_bytes
         self._measure(task, (master_info, dub_info))
@@ -382,8 +387,7 @@ class Dispatcher:
         if isinstance(decision, TryAgain) and not final:
             log.warning("retry", job=task.job.job_id, code=failure.code, delay_s=decision.delay_s)
             not_before = utc_now() + timedelta(seconds=decision.delay_s)
-            self._ledger.retry_later(task.lease, failure, not_before=not_before)
-            self._forget(task)
+            self._finish(task, partial(self._ledger.retry_later, task.lease, failure, not_before=not_before))
         else:
             self._report(task, failure, seconds=0.0, scratch_bytes=0)
 
@@ -393,7 +397,6 @@ class Dispatcher:
         if task.called_off_at_s is not None:
             self._forget(task)
             return
-        task.outcome = outcome
         job, now = task.job, utc_now()
         infos = task.infos or (job.master_info, job.dub_info)
         subject = ReportSubject(
@@ -443,7 +446,8 @@ class Dispatcher:
         if answer.written is None:
             return
         consensus = result.consensus
-        self._ledger.complete(
+        complete = partial(
+            self._ledger.complete,
             task.lease,
             report_json=answer.written.json_text,
             sidecar_path=answer.written.sidecar_path,
@@ -464,11 +468,12 @@ class Dispatcher:
             seconds=round(answer.order.processing.seconds, 2),
             sidecar=str(answer.written.sidecar_path),
         )
-        self._forget(task)
+        self._finish(task, complete)
 
     def _fail(self, task: Task, failure: Failure, answer: ReportDone) -> None:
         written = answer.written
-        self._ledger.fail(
+        fail = partial(
+            self._ledger.fail,
             task.lease,
             failure,
             report_json=written.json_text if written else answer.kept_json,
@@ -477,7 +482,7 @@ class Dispatcher:
         log.warning("report", job=task.job.job_id, title=task.job.title, code=failure.code, message=failure.message)
         if answer.failure is not None:
             log.error("report_not_written", job=task.job.job_id, reason=answer.failure.message)
-        self._forget(task)
+        self._finish(task, fail)
 
     def _report_not_written(self, task: Task, failure: Failure, kept_json: str | None) -> None:
         """A result without a sidecar is no delivery: tried again, and failed with the disk's own error at last.
@@ -488,9 +493,33 @@ class Dispatcher:
         if isinstance(decision, TryAgain):
             self._end(task, failure)
         else:
-            self._ledger.fail(task.lease, failure, report_json=kept_json, sidecar_path=None)
             log.error("report_not_written", job=task.job.job_id, reason=failure.message)
-            self._forget(task)
+            self._finish(
+                task, partial(self._ledger.fail, task.lease, failure, report_json=kept_json, sidecar_path=None)
+            )
+
+    # --- the ledger --------------------------------------------------------------------------------------------------
+
+    def _finish(self, task: Task, write: Callable[[], None]) -> None:
+        """End the task by a transition; one that the ledger cannot take now (a full disk) is tried at every step."""
+        known = task.finish is not None
+        task.finish = write
+        try:
+            write()
+        except StaleLease:
+            log.debug("lease_is_stale", job=task.job.job_id)
+        except SyncdError as error:
+            if not known:
+                log.error("ledger_not_written", job=task.job.job_id, code=error.code.value, reason=error.message)
+            return
+        self._forget(task)
+
+    def _note(self, write: Callable[[], object]) -> None:
+        """Write what the job can do without."""
+        try:
+            write()
+        except SyncdError as error:
+            log.error("ledger_not_written", code=error.code.value, reason=error.message)
 
     # --- workers -----------------------------------------------------------------------------------------------------
 

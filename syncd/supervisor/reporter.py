@@ -10,10 +10,11 @@ from pathlib import Path
 
 import structlog
 
+from syncd import __version__
 from syncd.domain import Failure, Result
 from syncd.errors import ErrorCode, SyncdError
 from syncd.reports.facts import ProcessingFacts, ReportSubject, WrittenReport
-from syncd.reports.report import installed_version, write_reports
+from syncd.reports.report import write_reports
 from syncd.reports.sidecar import build_report, report_to_text
 
 log = structlog.get_logger()
@@ -93,7 +94,7 @@ def _carry_out(order: ReportOrder) -> ReportDone:
 
 def _text_alone(order: ReportOrder) -> str | None:
     try:
-        report = build_report(order.subject, order.outcome, order.processing, syncd_version=installed_version())
+        report = build_report(order.subject, order.outcome, order.processing, syncd_version=__version__)
     except SyncdError:
         return None
     return report_to_text(report)
