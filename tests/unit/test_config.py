@@ -48,7 +48,14 @@ def test_every_fault_is_reported_at_once_with_its_key() -> None:
         methods = ["guess"]
         """
     )
-    for key in ("colour", "ledger.paht", "watch.0.path", "watch.0.settle_seconds", "workers.cpu_slots", "profiles.default.methods"):
+    for key in (
+        "colour",
+        "ledger.paht",
+        "watch.0.path",
+        "watch.0.settle_seconds",
+        "workers.cpu_slots",
+        "profiles.default.methods",
+    ):
         assert any(fault.startswith(key) for fault in faults), key
 
 

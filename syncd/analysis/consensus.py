@@ -1,0 +1,48 @@
+"""From the methods' answers to one offset: which of them count, and how far they agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from syncd.analysis.thresholds import THRESHOLDS
+from syncd.domain import Estimate, MethodResult, MethodStatus
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """What the methods say together."""
+
+    estimate: Estimate | None
+    """Of the most precise method that the weightier side trusts; None where no method vouches for an offset."""
+    agreement: float | None
+    """Share (0 to 1) of the methods that vouch for an offset and lie within half a frame of it; None below two."""
+    dissenters: tuple[MethodResult, ...] = ()
+    """Methods that vouch for another offset."""
+
+
+def find_consensus(results: tuple[MethodResult, ...]) -> Consensus:
+    """Group what lies together, take the group with the most trust, in it the narrowest interval."""
+    voices = [(r, r.outcome) for r in results if r.status is MethodStatus.OK and isinstance(r.outcome, Estimate)]
+    if not voices:
+        return Consensus(None, None)
+    groups = [[other for other in voices if _together(estimate, other[1])] for _, estimate in voices]
+    group = max(groups, key=lambda members: (1.0 - _doubt(members), len(members)))
+    narrowest = min((estimate for _, estimate in group), key=lambda estimate: estimate.uncertainty_ms)
+    inside = {id(result) for result, _ in group}
+    outside = tuple(result for result, _ in voices if id(result) not in inside)
+    confidence = min(0.999, (1.0 - _doubt(group)) * (0.6 if outside else 1.0))
+    estimate = Estimate(narrowest.offset_s, confidence, narrowest.uncertainty_ms)
+    return Consensus(estimate, len(group) / len(voices) if len(voices) > 1 else None, outside)
+
+
+def _together(one: Estimate, other: Estimate) -> bool:
+    reach_ms = max(THRESHOLDS.agreement_ms, one.uncertainty_ms + other.uncertainty_ms)
+    return abs(one.offset_s - other.offset_s) * 1000.0 <= reach_ms
+
+
+def _doubt(members: list[tuple[MethodResult, Estimate]]) -> float:
+    """As if the methods erred independently; they share the sound, so no less than a thousandth is left."""
+    doubt = 1.0
+    for _, estimate in members:
+        doubt *= 1.0 - estimate.confidence
+    return max(0.001, doubt)

@@ -1,0 +1,218 @@
+"""The coarse search: every lag of two whole files, compared by their flux, in noise units.
+
+Each band of each side is freed of its slow swell and scaled to deviation 1, the bands' correlations are added in the
+frequency domain, and the value at every lag is divided by the root of what chance would give there: the sum of the
+products of both sides' energies over that lag's overlap. A short overlap is so neither favoured nor shut out. The floor
+is a trimmed RMS over all lags (a median would make sparse curves look strong).
+
+Glossary: a `lag` is master minus dub: the `offset_s` of the report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from syncd.analysis.evidence import BandSource, Beat
+from syncd.analysis.features import FluxLayout
+
+Floats = NDArray[np.float32]
+
+EDGE_FRAMES: Final = 4
+"""Left out at both ends of a file: frames that reach over its edge rise for no reason in the programme."""
+
+SWELL_S: Final = 1.5
+"""What changes more slowly than this (loudness, density) is taken out: unrelated programmes share it."""
+
+CLIP_DEVIATIONS: Final = 4.0
+"""A single bang counts no more than this."""
+
+MIN_OVERLAP_S: Final = 4.0
+"""Lags that leave less in common are not looked at, unless a file is so short that half of it is less."""
+
+SEPARATION_S: Final = 0.4
+"""Two candidates are at least this far apart."""
+
+MAX_CANDIDATES: Final = 8
+
+TRIMMED_SHARE: Final = 0.02
+_RMS_LEFT_AFTER_TRIMMING: Final = 0.936
+"""RMS of a normal variable without its largest 2 %."""
+
+
+@dataclass(frozen=True)
+class CoarsePeak:
+    """A lag that stands out."""
+
+    lag_s: float
+    deviations: float
+    """Over the floor, in deviations of chance."""
+
+
+@dataclass(frozen=True)
+class CoarseResult:
+    """The best lags of one channel, best first; `lags` is how many were compared."""
+
+    channel: str
+    peaks: tuple[CoarsePeak, ...]
+    lags: int
+
+    @property
+    def best_deviations(self) -> float:
+        """Of the best peak; 0 where there is none."""
+        return self.peaks[0].deviations if self.peaks else 0.0
+
+
+def coarse_search(
+    channel: str,
+    master: BandSource,
+    dub: BandSource,
+    layout: FluxLayout,
+    beat: Beat,
+    *,
+    rate: Fraction = Fraction(1),
+) -> CoarseResult:
+    """Compare all lags; with `rate` the dub's curve is stretched to the master's time first (t_master = rate * t_dub).
+
+    Memory: a few arrays as long as both curves together, whatever the number of bands.
+    """
+    dub_frames = int(dub.frames * rate)
+    if min(master.frames, dub_frames) <= 2 * EDGE_FRAMES + 1:
+        return CoarseResult(channel, (), 0)
+    n_fft = scipy.fft.next_fast_len(master.frames + dub_frames, real=True)
+    cross = np.zeros(n_fft // 2 + 1, dtype=np.complex64)
+    master_energy = np.zeros(master.frames, dtype=np.float32)
+    dub_energy = np.zeros(dub_frames, dtype=np.float32)
+    for band in range(layout.n_mels):
+        beat(band, layout.n_mels)
+        ours = prepare_bands(master.read_band(band), layout)
+        theirs = prepare_bands(_stretched(dub.read_band(band), rate), layout)
+        master_energy += np.square(ours)
+        dub_energy += np.square(theirs)
+        cross += _cross_spectrum(ours, theirs, n_fft)
+    overlap = _Overlap(master.frames, dub_frames, layout.frames_per_s)
+    agreement = overlap.by_lag(scipy.fft.irfft(cross, n_fft, overwrite_x=True))
+    chance = overlap.by_lag(scipy.fft.irfft(_cross_spectrum(master_energy, dub_energy, n_fft), n_fft))
+    deviations = _in_deviations(agreement, chance, overlap, master_energy, dub_energy)
+    return CoarseResult(channel, _peaks(deviations, overlap), deviations.size)
+
+
+def prepare_bands(flux: Floats, layout: FluxLayout) -> Floats:
+    """Without edges and swell, deviation 1, single events clipped; zeros where there is nothing. Shape (…, frames)."""
+    curves = flux.astype(np.float32)
+    _without_edges(curves)
+    curves -= _moving_mean(curves, max(3, round(SWELL_S * layout.frames_per_s)))
+    _without_edges(curves)
+    deviation = np.sqrt(np.mean(np.square(curves), axis=-1, keepdims=True, dtype=np.float64))
+    curves *= np.where(deviation > 1e-6, 1.0 / np.maximum(deviation, 1e-6), 0.0).astype(np.float32)
+    return np.clip(curves, -CLIP_DEVIATIONS, CLIP_DEVIATIONS, out=curves)
+
+
+def trimmed_rms(values: Floats) -> float:
+    """RMS without the largest 2 %, as the deviation of the normal variable that has it; 0 for nothing."""
+    if values.size == 0:
+        return 0.0
+    magnitudes = np.abs(values)
+    kept = max(1, int(magnitudes.size * (1.0 - TRIMMED_SHARE)))
+    smallest = np.partition(magnitudes, kept - 1)[:kept]
+    return float(np.sqrt(np.mean(np.square(smallest), dtype=np.float64))) / _RMS_LEFT_AFTER_TRIMMING
+
+
+def parabola_top(left: float, middle: float, right: float) -> float:
+    """Where between the neighbours (-0.5 to 0.5 steps) the parabola through three values peaks."""
+    bend = left - 2.0 * middle + right
+    return 0.0 if bend >= 0.0 else float(np.clip(0.5 * (left - right) / bend, -0.5, 0.5))
+
+
+@dataclass(frozen=True)
+class _Overlap:
+    """Which lags (in frames) are looked at."""
+
+    master_frames: int
+    dub_frames: int
+    frames_per_s: float
+
+    @property
+    def least_frames(self) -> int:
+        shorter = min(self.master_frames, self.dub_frames)
+        return max(1, min(round(MIN_OVERLAP_S * self.frames_per_s), shorter // 2))
+
+    @property
+    def first_lag(self) -> int:
+        return self.least_frames - self.dub_frames
+
+    @property
+    def last_lag(self) -> int:
+        return self.master_frames - self.least_frames
+
+    def by_lag(self, circular: Floats) -> Floats:
+        """From the order of the transform (0, 1, …, -2, -1) to that of the lags, first to last."""
+        return np.concatenate((circular[self.first_lag :], circular[: self.last_lag + 1]))
+
+
+def _cross_spectrum(master: Floats, dub: Floats, n_fft: int) -> NDArray[np.complex64]:
+    spectrum: NDArray[np.complex64] = scipy.fft.rfft(dub, n_fft)
+    np.conjugate(spectrum, out=spectrum)
+    spectrum *= scipy.fft.rfft(master, n_fft)
+    return spectrum
+
+
+def _in_deviations(
+    agreement: Floats, chance: Floats, overlap: _Overlap, master_energy: Floats, dub_energy: Floats
+) -> Floats:
+    # Where an overlap is all but silent its own energy says nothing; a tenth of the usual stands in.
+    usual = overlap.least_frames * float(master_energy.mean()) * float(dub_energy.mean())
+    if usual <= 0.0:
+        return np.zeros_like(agreement)
+    np.maximum(chance, np.float32(0.1 * usual), out=chance)
+    np.sqrt(chance, out=chance)
+    agreement /= chance
+    floor = trimmed_rms(agreement)
+    if floor > 0.0:
+        agreement /= np.float32(floor)
+    return agreement
+
+
+def _peaks(deviations: Floats, overlap: _Overlap) -> tuple[CoarsePeak, ...]:
+    apart = max(1, round(SEPARATION_S * overlap.frames_per_s))
+    left = deviations.copy()
+    peaks: list[CoarsePeak] = []
+    for _ in range(MAX_CANDIDATES):
+        top = int(np.argmax(left))
+        if left[top] <= 0.0:
+            break
+        shift = 0.0
+        if 0 < top < deviations.size - 1:
+            shift = parabola_top(*(float(v) for v in deviations[top - 1 : top + 2]))
+        lag_s = (overlap.first_lag + top + shift) / overlap.frames_per_s
+        peaks.append(CoarsePeak(lag_s, float(deviations[top])))
+        left[max(0, top - apart) : top + apart + 1] = 0.0
+    return tuple(peaks)
+
+
+def _without_edges(curves: Floats) -> None:
+    curves[..., :EDGE_FRAMES] = 0.0
+    curves[..., -EDGE_FRAMES:] = 0.0
+
+
+def _moving_mean(curves: Floats, width: int) -> Floats:
+    frames = curves.shape[-1]
+    sums = np.zeros((*curves.shape[:-1], frames + 1))
+    np.cumsum(curves, axis=-1, dtype=np.float64, out=sums[..., 1:])
+    half = width // 2
+    starts = np.maximum(np.arange(frames) - half, 0)
+    stops = np.minimum(np.arange(frames) + half + 1, frames)
+    means = (sums[..., stops] - sums[..., starts]) / (stops - starts)
+    return np.asarray(means, dtype=np.float32)
+
+
+def _stretched(curve: Floats, rate: Fraction) -> Floats:
+    if rate == 1:
+        return curve
+    times = np.arange(int(curve.size * rate)) / float(rate)
+    return np.interp(times, np.arange(curve.size), curve).astype(np.float32)

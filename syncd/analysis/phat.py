@@ -1,0 +1,197 @@
+"""The fine search: GCC-PHAT in windows over the whole overlap, to a fraction of a sample.
+
+Knapp and Carter, «The generalized correlation method for estimation of time delay» (1976): the cross spectrum of a
+window keeps its phases and loses its magnitudes, so what both sides share becomes one sharp peak whatever its colour.
+Each window's correlation is taken in deviations over its own floor; the sum of all windows bears peaks that no single
+window shows.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from syncd.analysis.correlate import parabola_top, trimmed_rms
+from syncd.analysis.evidence import Beat, ChannelPair, SampleSource
+from syncd.analysis.threads import THREADS, in_order
+from syncd.analysis.thresholds import THRESHOLDS
+from syncd.analysis.tracks import FineResult, WindowTrack
+
+Floats = NDArray[np.float32]
+
+SR_HZ: Final = 16_000
+LONGEST_WINDOW_SAMPLES: Final = 131_072
+"""8.2 s."""
+SHORTEST_WINDOW_SAMPLES: Final = 8_192
+"""0.5 s."""
+WINDOWS_WANTED: Final = 12
+"""Windows shrink with the overlap until there are so many of them."""
+REACH_SAMPLES: Final = 4_000
+"""The search goes a quarter of a second to either side of the coarse lag."""
+LOW_HZ: Final = 60.0
+HIGH_HZ: Final = 7_300.0
+FAINT: Final = 1e-5
+"""Bins this far below the mean cross power count less and less: there is only rounding in them."""
+SILENT_RMS: Final = 2e-5
+"""A window quieter than this (-94 dB) bears no evidence."""
+SUPPORT_REACH_SAMPLES: Final = 8
+"""Half a millisecond: how far from the common lag a window's support is looked for."""
+ECHO_DEVIATIONS: Final = 5.0
+ECHO_SHARE: Final = 0.6
+"""Peaks of the sum this high beside the best one mean that the sound arrives by several ways."""
+SINC_HALF_SAMPLES: Final = 16
+SINC_STEPS: Final = 16
+
+
+def fine_search(pair: ChannelPair, coarse_lag_s: float, beat: Beat) -> FineResult | None:
+    """Search around the coarse lag in all windows; None where the overlap holds no window with sound.
+
+    Two threads. `beat` counts windows, from the calling thread.
+    """
+    lag_samples = round(coarse_lag_s * SR_HZ)
+    windows = plan_windows(pair.master.sound.samples, pair.dub.sound.samples, lag_samples)
+    if not windows.starts:
+        return None
+    scanner = _Scanner(pair.master.sound, pair.dub.sound, lag_samples, windows.length)
+    total = np.zeros(2 * REACH_SAMPLES + 1, dtype=np.float64)
+    curves: list[_Window] = []
+    with ThreadPoolExecutor(THREADS) as threads:
+        for done, window in enumerate(in_order(threads, scanner.scan, windows.starts)):
+            beat(done, len(windows.starts))
+            curves.append(window)
+            if window.near is not None:
+                total += window.near
+    return _common(curves, total, lag_samples, windows.length)
+
+
+@dataclass(frozen=True)
+class WindowPlan:
+    """Where the windows start in the dub, and how long they are, in samples."""
+
+    starts: tuple[int, ...]
+    length: int
+
+
+def plan_windows(master_samples: int, dub_samples: int, lag_samples: int) -> WindowPlan:
+    """Windows over the whole overlap: a power of two long, half overlapping where they are few."""
+    first = max(0, -lag_samples)
+    last = min(dub_samples, master_samples - lag_samples)
+    overlap = last - first
+    length = LONGEST_WINDOW_SAMPLES
+    while length > SHORTEST_WINDOW_SAMPLES and overlap < WINDOWS_WANTED * length // 2:
+        length //= 2
+    if overlap < length:
+        return WindowPlan((), length)
+    step = length // 2 if overlap < 2 * WINDOWS_WANTED * length else length
+    starts = list(range(first, last - length + 1, step))
+    if starts[-1] + length < last - step // 4:
+        starts.append(last - length)
+    return WindowPlan(tuple(starts), length)
+
+
+@dataclass(frozen=True)
+class _Window:
+    start: int
+    near: Floats | None
+    """The correlation from -REACH to +REACH samples, in deviations; None in silence."""
+
+
+class _Scanner:
+    def __init__(self, master: SampleSource, dub: SampleSource, lag_samples: int, length: int) -> None:
+        self._master = master
+        self._dub = dub
+        self._lag_samples = lag_samples
+        self._length = length
+        bins_hz = np.arange(length // 2 + 1) * (SR_HZ / length)
+        self._band = ((bins_hz >= LOW_HZ) & (bins_hz <= HIGH_HZ)).astype(np.float32)
+        self._reach = min(REACH_SAMPLES, length // 4)
+        # Only a gentle fade: a full bell would throw half of the window away.
+        fade = length // 16
+        self._taper = np.ones(length, dtype=np.float32)
+        self._taper[:fade] = 0.5 - 0.5 * np.cos(np.pi * np.arange(fade) / fade)
+        self._taper[-fade:] = self._taper[:fade][::-1]
+
+    def scan(self, start: int) -> _Window:
+        theirs = self._dub.read(start, self._length)
+        ours = self._master.read(start + self._lag_samples, self._length)
+        if min(_rms(ours), _rms(theirs)) < SILENT_RMS:
+            return _Window(start, None)
+        cross: NDArray[np.complex64] = scipy.fft.rfft(theirs * self._taper, overwrite_x=True)
+        np.conjugate(cross, out=cross)
+        cross *= scipy.fft.rfft(ours * self._taper, overwrite_x=True)
+        magnitude = np.abs(cross)
+        magnitude += np.float32(max(FAINT * float(magnitude.mean()), 1e-30))
+        cross *= self._band / magnitude
+        circular = scipy.fft.irfft(cross, self._length, overwrite_x=True)
+        near = np.zeros(2 * REACH_SAMPLES + 1, dtype=np.float32)
+        within = np.concatenate((circular[-self._reach :], circular[: self._reach + 1]))
+        floor = trimmed_rms(within)
+        if floor <= 0.0:
+            return _Window(start, None)
+        near[REACH_SAMPLES - self._reach : REACH_SAMPLES + self._reach + 1] = within / np.float32(floor)
+        return _Window(start, near)
+
+
+def _common(curves: list[_Window], total: NDArray[np.float64], lag_samples: int, length: int) -> FineResult | None:
+    floor = trimmed_rms(total.astype(np.float32))
+    if floor <= 0.0:
+        return None
+    total /= floor
+    top = int(np.argmax(np.abs(total)))
+    sign = -1.0 if total[top] < 0.0 else 1.0
+    shift = _sinc_top(sign * total, top)
+    readings = [_read_window(window, top, sign) for window in curves]
+    deviations = np.array([height for _, height, _ in readings])
+    support = np.array([height for _, _, height in readings])
+    track = WindowTrack(
+        dub_centre_s=np.array([(window.start + length / 2) / SR_HZ for window in curves]),
+        lag_s=np.array([(lag_samples + lag) / SR_HZ for lag, _, _ in readings]),
+        sounding=np.array([window.near is not None for window in curves]),
+        deviations=deviations,
+        heard=deviations >= THRESHOLDS.window_heard_deviations,
+        supports=support >= THRESHOLDS.window_support_deviations,
+        window_s=length / SR_HZ,
+    )
+    lag_s = (lag_samples + top - REACH_SAMPLES + shift) / SR_HZ
+    return FineResult(lag_s, abs(float(total[top])), track, _echo_ms(sign * total, top), inverted=sign < 0.0)
+
+
+def _echo_ms(curve: NDArray[np.float64], top: int) -> float:
+    """How far away the farthest other peak lies that is nearly as high: reverberation has many, and any may win."""
+    rivals = np.flatnonzero(curve >= max(ECHO_DEVIATIONS, ECHO_SHARE * float(curve[top])))
+    return 1000.0 * float(np.abs(rivals - top).max(initial=0)) / SR_HZ if rivals.size else 0.0
+
+
+def _read_window(window: _Window, common_top: int, sign: float) -> tuple[float, float, float]:
+    """The window's own lag (samples from the coarse one), its height, and the height at the common lag."""
+    if window.near is None:
+        return 0.0, 0.0, 0.0
+    curve = sign * window.near
+    top = int(np.argmax(curve))
+    around = curve[max(0, common_top - SUPPORT_REACH_SAMPLES) : common_top + SUPPORT_REACH_SAMPLES + 1]
+    return top - REACH_SAMPLES + _sinc_top(curve, top), float(curve[top]), float(around.max())
+
+
+def _sinc_top(curve: NDArray[np.floating], top: int) -> float:
+    """Where between the samples a band-limited curve peaks, in samples from `top` (within one)."""
+    first, last = top - SINC_HALF_SAMPLES, top + SINC_HALF_SAMPLES + 1
+    if first < 0 or last > curve.size:
+        return 0.0
+    offsets = np.arange(-SINC_STEPS, SINC_STEPS + 1) / SINC_STEPS
+    taps = np.arange(-SINC_HALF_SAMPLES, SINC_HALF_SAMPLES + 1)
+    distance = offsets[:, None] - taps[None, :]
+    kernel = np.sinc(distance) * np.cos(np.pi * distance / (2 * SINC_HALF_SAMPLES + 4)) ** 2
+    fine = np.sum(kernel * curve[first:last], axis=1)
+    best = int(np.argmax(fine))
+    if not 0 < best < fine.size - 1:
+        return float(offsets[best])
+    return float(offsets[best]) + parabola_top(*(float(v) for v in fine[best - 1 : best + 2])) / SINC_STEPS
+
+
+def _rms(samples: Floats) -> float:
+    return float(np.sqrt(np.mean(np.square(samples), dtype=np.float64)))

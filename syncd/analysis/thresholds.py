@@ -1,0 +1,73 @@
+"""Every number that shapes a verdict, with its reason; all of them go into the sidecar's `settings`.
+
+«Deviations» are of what chance gives, over the trimmed RMS floor of the same curve.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from syncd.domain import Metadata
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """See the module; the values are those of `THRESHOLDS`."""
+
+    shortest_media_s: float = 1.0
+    """Below it a file is refused: there are too few windows to tell a match from chance."""
+    shortest_for_no_match_s: float = 10.0
+    """A shorter side that fits nowhere proves nothing: it may be all dialogue."""
+    silent_level_db: float = -78.0
+    """Mean band level (floor: -80): below it there is nothing to hear."""
+    steady_modulation_db: float = 1.2
+    """Half-second levels of a steady noise deviate by 0.4 dB, those of any programme by 3 and more."""
+    candidate_deviations: float = 4.5
+    """Coarse peaks above it are looked at finely; chance seldom gets there (5.2 in 520 unrelated pairs)."""
+    coarse_match_deviations: float = 8.0
+    """A coarse peak that counts by itself, without agreement of the waveforms."""
+    coarse_doubt_deviations: float = 6.0
+    """Between this and a match «no match» is not said either."""
+    fine_match_deviations: float = 8.0
+    """Of the windows' sum; the best of 8,001 chance lags reached 6.1 in 520 unrelated pairs."""
+    window_heard_deviations: float = 6.5
+    """A window that speaks for itself."""
+    window_support_deviations: float = 3.5
+    """At the common lag, where only half a millisecond is searched."""
+    onset_heard_deviations: float = 5.0
+    """The same for a window of onsets, where a hundred lags are searched."""
+    onset_support_deviations: float = 3.5
+    """At the common lag, within the width of an onset's peak."""
+    onset_uncertainty_ms: float = 40.0
+    """Onsets that place the dub no better than this vouch for nothing."""
+    window_agrees_ms: float = 3.0
+    least_supporting_windows: int = 2
+    least_supporting_share: float = 0.2
+    """Below it the common lag may be a shared jingle, not a shared programme."""
+    thin_certain_deviations: float = 24.0
+    """Waveforms that agree this well in a few windows and nowhere else share those windows and nothing else."""
+    doubtful_supporting_share: float = 0.6
+    """Below it a person is asked to look."""
+    ambiguous_ratio: float = 0.75
+    """Another lag whose coarse peak and windows reach this share of the best one's fits as well."""
+    drift_ms: float = 5.0
+    """Lags that move by more than this from end to end are not one offset."""
+    jump_ms: float = 2.0
+    jump_windows: int = 3
+    """So many windows in a row that agree with each other and not with the rest are a cut, not noise."""
+    jump_strong_windows: int = 2
+    jump_strong_deviations: float = 13.0
+    """So many are enough where each of them stands this high."""
+    agreement_ms: float = 20.0
+    """Half a frame at 25 fps: what confidence promises."""
+    speed_match_deviations: float = 8.0
+    speed_gain: float = 1.3
+    """A speed must beat «no change» by this factor, so that trying eight of them is safe."""
+
+    def to_settings(self) -> Metadata:
+        """As the sidecar keeps them."""
+        return {f"threshold_{name}": value for name, value in asdict(self).items()}
+
+
+THRESHOLDS: Final = Thresholds()

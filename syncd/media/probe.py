@@ -1,0 +1,235 @@
+"""What a file holds, said by its container; nothing is decoded through for it.
+
+Opening is where hostile files do their harm, so it is narrow: only the protocol ``file`` and only the demuxers listed
+here. A playlist or a concat script named ``.wav`` therefore reaches neither other files nor the network.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Disposition, Stream
+
+from syncd.domain import AudioTrack, MediaInfo
+from syncd.errors import ErrorCode, SyncdError
+from syncd.media.names import shown_name, spoken_language
+from syncd.units import FRAME_RATES
+
+DEMUXERS: Final = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,dtshd,dv,eac3,flac,flv,gxf,loas,matroska,webm,mlp,mov,mp4,mp3,mpeg,mpegts,mxf,"
+    "nut,ogg,rm,tak,truehd,tta,w64,wav,wv"
+)
+"""Formats that carry media themselves; none that points to other files."""
+
+MAX_TRACKS: Final = 256
+"""More audio tracks than this is an attack or damage, not a programme."""
+
+_PROBE_OPTIONS: Final = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
+
+
+def probe(path: Path) -> MediaInfo:
+    """Container, duration and audio tracks of the file.
+
+    Raises `SyncdError`: FILE_NOT_FOUND, PERMISSION_DENIED, MEDIA_UNREADABLE, NO_AUDIO, MEDIA_TRUNCATED.
+    """
+    with open_media(path) as container:
+        info = describe(container, path)
+        if ends_early(container, path.stat().st_size):
+            raise truncated(path)
+        return info
+
+
+@contextmanager
+def open_media(path: Path) -> Iterator[InputContainer]:
+    """The opened container; every error of opening comes out as a `SyncdError` that names the file."""
+    _check_readable(path)
+    try:
+        container = av.open(
+            # The prefix keeps a ':' in the name from being read as a protocol.
+            "file:" + os.fspath(path),
+            mode="r",
+            options=dict(_PROBE_OPTIONS),
+            metadata_errors="replace",
+        )
+    except av.FFmpegError as error:
+        raise unreadable(path, error) from error
+    with container:
+        yield container
+
+
+def describe(container: InputContainer, path: Path) -> MediaInfo:
+    """What `probe` returns, from a container that is open already; raises NO_AUDIO."""
+    streams = container.streams.audio
+    if not streams:
+        raise SyncdError(ErrorCode.NO_AUDIO, f"{shown_name(path)} holds no audio track.")
+    if len(streams) > MAX_TRACKS:
+        raise SyncdError(ErrorCode.MEDIA_UNREADABLE, f"{shown_name(path)} claims {len(streams)} audio tracks.")
+    tracks = tuple(_track(stream, i, zero_s(container)) for i, stream in enumerate(streams))
+    if all(track.sample_rate_hz <= 0 or track.channels <= 0 for track in tracks):
+        raise SyncdError(ErrorCode.NO_AUDIO, f"{shown_name(path)} holds an audio track, but nothing in it.")
+    return MediaInfo(
+        container=container.format.name,
+        duration_s=_duration_s(container),
+        tracks=tracks,
+        start_timecode=_timecode(container),
+        frame_rate=_frame_rate(container),
+    )
+
+
+def zero_s(container: InputContainer) -> float:
+    """Where on the container's own clock its presentation starts, in seconds.
+
+    MP4 and its kin count from zero (their edit lists say what plays when). The clocks of the others start anywhere
+    (MPEG-TS) or where the encoder's priming ends (MP3); a negative start is priming that is cut away, not an origin.
+    """
+    if "mp4" in container.format.name.split(",") or container.start_time is None:
+        return 0.0
+    return max(0.0, container.start_time / av.time_base)
+
+
+def choose_track(info: MediaInfo, path: Path, *, wanted: int | None, language: str | None) -> tuple[int, str | None]:
+    """Which audio track counts (index from 0), and a warning where that was a guess.
+
+    Order: the one asked for, the one in the language (a BCP 47 tag), the first. Raises TRACK_NOT_FOUND.
+    """
+    listed = [f"{t.index}: {t.codec}, {t.layout}, {t.language or 'no language'}" for t in info.tracks]
+    if wanted is not None:
+        if 0 <= wanted < len(info.tracks):
+            return wanted, None
+        message = f"{shown_name(path)} has no audio track {wanted}; it has {len(info.tracks)}, counted from 0."
+        raise SyncdError(ErrorCode.TRACK_NOT_FOUND, message, {"tracks": listed})
+    if len(info.tracks) == 1:
+        return 0, None
+    spoken = [t.index for t in info.tracks if language and spoken_language(t.language) == spoken_language(language)]
+    if len(spoken) == 1:
+        return spoken[0], None
+    chosen = spoken[0] if spoken else 0
+    return chosen, (
+        f"{shown_name(path)} has {len(info.tracks)} audio tracks and nothing said which one counts: "
+        f"track {chosen} was measured ({'; '.join(listed)})."
+    )
+
+
+def ends_early(container: InputContainer, size_bytes: int) -> bool:
+    """Whether the header speaks of bytes that the file does not have."""
+    names = set(container.format.name.split(","))
+    if names & {"wav", "w64"}:
+        return _wav_ends_early(container, size_bytes)
+    if "mp4" in names:
+        return any(_index_ends_early(stream, size_bytes) for stream in container.streams.audio)
+    return False
+
+
+def unreadable(path: Path, error: Exception) -> SyncdError:
+    """The file cannot be opened or decoded as media."""
+    if isinstance(error, MemoryError):
+        return SyncdError(ErrorCode.OUT_OF_MEMORY, f"There was not enough memory to read {shown_name(path)}.")
+    number = error.errno if isinstance(error, OSError) else None
+    reason = os.strerror(number) if number in errno.errorcode and number is not None else str(error)
+    details: dict[str, str | int | float | list[str]] = {"reason": reason}
+    return SyncdError(ErrorCode.MEDIA_UNREADABLE, f"{shown_name(path)} cannot be read as audio or video.", details)
+
+
+def truncated(path: Path, *, decoded_s: float | None = None, expected_s: float | None = None) -> SyncdError:
+    """The file ends before its header says."""
+    told = "" if decoded_s is None or expected_s is None else f": {decoded_s:.1f} s of {expected_s:.1f} s are there"
+    return SyncdError(ErrorCode.MEDIA_TRUNCATED, f"{shown_name(path)} ends before its header says{told}.")
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            first = file.read(1)
+    except FileNotFoundError as error:
+        raise SyncdError(ErrorCode.FILE_NOT_FOUND, f"{shown_name(path)} is not there any more.") from error
+    except PermissionError as error:
+        raise SyncdError(ErrorCode.PERMISSION_DENIED, f"{shown_name(path)} may not be read.") from error
+    except OSError as error:
+        message = f"{shown_name(path)} cannot be read: {error.strerror}."
+        raise SyncdError(ErrorCode.MEDIA_UNREADABLE, message) from error
+    if not first:
+        raise SyncdError(ErrorCode.MEDIA_UNREADABLE, f"{shown_name(path)} is empty.")
+
+
+def _track(stream: AudioStream, index: int, origin_s: float) -> AudioTrack:
+    context = stream.codec_context
+    start_s = 0.0
+    if stream.start_time is not None and stream.time_base is not None:
+        start_s = max(0.0, float(stream.start_time * stream.time_base) - origin_s)
+    return AudioTrack(
+        index=index,
+        codec=context.name,
+        sample_rate_hz=context.sample_rate,
+        channels=context.channels,
+        layout=context.layout.name,
+        language=stream.language if stream.language not in {None, "", "und"} else None,
+        title=stream.metadata.get("title"),
+        start_s=round(start_s, 6),
+    )
+
+
+def _duration_s(container: InputContainer) -> float | None:
+    if container.duration is None or container.duration <= 0:
+        return None
+    return container.duration / av.time_base
+
+
+def _timecode(container: InputContainer) -> str | None:
+    """From the container, the video or the timecode track; else the time reference of a broadcast WAV."""
+    for metadata in (container.metadata, *(stream.metadata for stream in container.streams)):
+        if timecode := metadata.get("timecode"):
+            return timecode
+    reference = container.metadata.get("time_reference", "")
+    rate_hz = container.streams.audio[0].codec_context.sample_rate
+    if not reference.isdecimal() or rate_hz <= 0 or int(reference) == 0:
+        return None
+    whole_s, rest_samples = divmod(int(reference), rate_hz)
+    minutes, second = divmod(whole_s, 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours:02d}:{minute:02d}:{second:02d}.{rest_samples * 1000 // rate_hz:03d}"
+
+
+def _frame_rate(container: InputContainer) -> str | None:
+    for stream in container.streams.video:
+        rate = stream.average_rate
+        if rate and not stream.disposition & Disposition.attached_pic:
+            return _rate_name(rate)
+    return None
+
+
+def _rate_name(rate: Fraction) -> str:
+    for name, known in FRAME_RATES.items():
+        if abs(rate / known - 1) < Fraction(1, 5000):
+            return name
+    return f"{float(rate):.3f}"
+
+
+def _wav_ends_early(container: InputContainer, size_bytes: int) -> bool:
+    stream = container.streams.audio[0]
+    if stream.duration is None or stream.time_base is None or not stream.codec_context.name.startswith("pcm_"):
+        return False
+    frame_bytes = stream.codec_context.channels * _pcm_bytes(stream)
+    told_bytes = float(stream.duration * stream.time_base) * stream.codec_context.sample_rate * frame_bytes
+    return told_bytes > size_bytes
+
+
+def _pcm_bytes(stream: AudioStream) -> float:
+    bits = "".join(c for c in stream.codec_context.name.removeprefix("pcm_") if c.isdecimal())
+    return int(bits) / 8 if bits else 1
+
+
+def _index_ends_early(stream: Stream, size_bytes: int) -> bool:
+    entries = stream.index_entries
+    if not len(entries):
+        return False
+    last = entries[len(entries) - 1]
+    return last.pos + last.size > size_bytes

@@ -1,0 +1,72 @@
+"""What a watcher tells the daemon: small frozen values, in the order in which things happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from syncd.domain import Orphan, Pair
+from syncd.errors import ErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class PairFound:
+    """A master and a dub are completely there. May come again for the same versions: whoever enqueues decides."""
+
+    watch_index: int
+    pair: Pair
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanFound:
+    """A settled file had no partner for its time, or its pair is ambiguous. A later one for the path replaces it."""
+
+    watch_index: int
+    orphan: Orphan
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanResolved:
+    """A file told of as an orphan has a partner now, or is gone."""
+
+    watch_index: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class FilesSettled:
+    """The whole folder has been read and no file in it is still arriving; their pairs were told of before."""
+
+    watch_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class FilesUnsettled:
+    """Something is arriving again."""
+
+    watch_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class WatchTrouble:
+    """The folder cannot be watched as it should be; the watcher goes on as well as it can."""
+
+    watch_index: int
+    code: ErrorCode
+    message: str
+    """One sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class RescanDone:
+    """The whole folder has been read."""
+
+    watch_index: int
+    files: int
+    """Media files in the folder."""
+    missed: int
+    """Of these, new ones that no event had told of."""
+    seconds: float
+
+
+WatchEvent = PairFound | OrphanFound | OrphanResolved | FilesSettled | FilesUnsettled | WatchTrouble | RescanDone

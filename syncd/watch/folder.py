@@ -1,0 +1,311 @@
+"""One watched folder: what is arriving, what has settled, whose partner is whose. Used by one thread only.
+
+Everything here happens in slices of some 50 ms, so that a folder of half a million files keeps neither hints nor the
+end of the program waiting.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from syncd.clock import monotonic_s, utc_now
+from syncd.config import WatchSection
+from syncd.domain import MediaFile, Orphan, OrphanReason, Pair
+from syncd.errors import ErrorCode
+from syncd.watch.catalogue import Catalogue, Settled
+from syncd.watch.events import OrphanFound, OrphanResolved, PairFound, RescanDone
+from syncd.watch.examine import fingerprint, look_inside, look_of_error, media_file, opened, stamp_of
+from syncd.watch.naming import NameRules
+from syncd.watch.pairing import Changes, Match, OrphanWatch, PairBook
+from syncd.watch.rescan import Kind, Listing, Tree, Unreadable, look_up, walk
+from syncd.watch.settle import SettleTracker
+from syncd.watch.stamps import PackedStamp, unpack_stamp
+from syncd.watch.teller import Teller
+from syncd.watch.wording import orphan_message, printable
+
+Recall = Callable[[str], Settled | None]
+"""What an earlier life of the daemon knew of a file, by its relative path."""
+
+_SLICE_S: Final = 0.05
+_EVENTS_WAY_NS: Final = 2_000_000_000
+"""A file younger than this, found by a rescan before its event arrived, was not missed."""
+
+
+class _Walk:
+    """A reading of the whole folder or of one below it, under way."""
+
+    __slots__ = ("counts_missed", "files", "folders", "items", "missed", "spent_s", "start", "unread")
+
+    def __init__(self, tree: Tree, start: str, *, counts_missed: bool) -> None:
+        self.start = start
+        self.items = walk(tree, start)
+        self.counts_missed = counts_missed
+        self.folders: set[str] = set()
+        self.unread: list[str] = []
+        self.files = 0
+        self.missed = 0
+        self.spent_s = 0.0
+
+
+class Folder:
+    """Turns hints, rescans and the passing of time into pairs and orphans.
+
+    `base`: the folder as it is configured, to which all paths that leave here belong. `recall`: asked during the first
+    whole rescan, so that files which an earlier daemon settled are neither waited for nor read.
+    """
+
+    def __init__(self, tree: Tree, section: WatchSection, *, teller: Teller, recall: Recall) -> None:
+        self._tree = tree
+        self._base = section.path
+        self._teller = teller
+        self._recall = recall
+        self._tracker = SettleTracker(
+            settle_s=section.settle_seconds, incomplete_after_s=section.incomplete_after_seconds
+        )
+        self._catalogue = Catalogue()
+        self._names = NameRules(patterns=section.patterns, root_title=section.path.name)
+        self._book = PairBook(self._names)
+        self._orphans = OrphanWatch(after_s=section.orphan_after_seconds)
+        self._walks: deque[_Walk] = deque()
+        self._recalled: dict[str, Settled] = {}
+        self.is_scanned = False
+        self.scan_s = 0.0
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the whole folder has been read and none of its files is still arriving."""
+        return self.is_scanned and not self._tracker
+
+    @property
+    def is_walking(self) -> bool:
+        """Whether a reading is under way."""
+        return bool(self._walks)
+
+    def next_due_s(self) -> float | None:
+        """When there is work, if no hint comes before; None: nothing to wait for."""
+        if self._walks:
+            return monotonic_s()
+        due_s = [due for due in (self._tracker.next_due_s(), self._orphans.next_due_s()) if due is not None]
+        return min(due_s, default=None)
+
+    def begin_rescan(self, *, counts_missed: bool) -> None:
+        """Read the whole folder, unless that is under way. `counts_missed`: events should tell of every new file."""
+        if not any(not each.start for each in self._walks):
+            self._walks.append(_Walk(self._tree, "", counts_missed=counts_missed and self.is_scanned))
+
+    def note(self, path: str) -> None:
+        """Something may have happened at this relative path."""
+        if not path or not self._tree.counts(path):
+            return
+        try:
+            kind, stamp = look_up(self._tree, path)
+        except OSError:
+            return  # the next rescan tells what became of it
+        if kind is Kind.FILE:
+            self._seen(path, stamp)
+            return
+        self._gone(path)
+        if self._catalogue.has_folder(path) or (kind is Kind.FOLDER and self._tree.recursive):
+            self._walk_below(path)
+
+    def work(self) -> None:
+        """Do what is due, for some 100 ms at most; call again while `next_due_s` is not in the future."""
+        if self._walks:
+            self._step_walk(monotonic_s() + _SLICE_S)
+        if not self.is_scanned:
+            return  # a pair is not certain before all of its title are known
+        if self._check_due(monotonic_s() + _SLICE_S) and not self._walks:
+            for path, reason in self._orphans.pop_due(monotonic_s()):
+                self._tell_orphan(path, reason)
+
+    def forget_all(self) -> None:
+        """The folder itself is gone."""
+        for path in self._catalogue.paths():
+            self._gone(path)
+        self._walks.clear()
+        self.is_scanned = False
+
+    # --- rescans ---------------------------------------------------------------------------------------------------
+
+    def _walk_below(self, start: str) -> None:
+        if not any(start == each.start or start.startswith(each.start + "/") for each in self._walks if each.start):
+            self._walks.appendleft(_Walk(self._tree, start, counts_missed=False))
+
+    def _step_walk(self, until_s: float) -> None:
+        current = self._walks[0]
+        began_s = monotonic_s()
+        while monotonic_s() < until_s:
+            item = next(current.items, None)
+            if item is None:
+                self._walks.popleft()
+                self._finish_walk(current, current.spent_s + monotonic_s() - began_s)
+                return
+            if isinstance(item, Unreadable):
+                current.unread.append(item.folder)
+                self._tell_unreadable(item)
+            else:
+                current.folders.add(item.folder)
+                self._compare(item, current)
+        current.spent_s += monotonic_s() - began_s
+
+    def _compare(self, listing: Listing, current: _Walk) -> None:
+        folder = listing.folder
+        current.files += len(listing.files)
+        newest_ns = int(utc_now().timestamp() * 1e9) - _EVENTS_WAY_NS
+        for name, stamp in listing.files.items():
+            if self._catalogue.is_same(folder, name, stamp):
+                continue
+            path = f"{folder}/{name}" if folder else name
+            is_new = path not in self._tracker and self._catalogue.get(path) is None
+            if current.counts_missed and is_new and unpack_stamp(stamp).ctime_ns < newest_ns:
+                current.missed += 1
+            self._seen(path, stamp)
+        for name in self._catalogue.names(folder):
+            if name not in listing.files:
+                self._gone(f"{folder}/{name}" if folder else name)
+
+    def _finish_walk(self, current: _Walk, spent_s: float) -> None:
+        for folder in self._catalogue.folders():
+            is_read = folder in current.folders or any(_is_within(folder, unread) for unread in current.unread)
+            if _is_within(folder, current.start) and not is_read:
+                for name in self._catalogue.names(folder):
+                    self._gone(f"{folder}/{name}" if folder else name)
+        if current.start:
+            return
+        # Only now, so that no pair is made before a second master of its title was seen.
+        recalled, self._recalled = self._recalled, {}
+        for path, settled in recalled.items():
+            self._settle(path, settled)
+        self.scan_s = spent_s
+        if "" in current.folders:
+            self.is_scanned = True
+            self._recall = _nothing_to_recall
+            self._teller.say(RescanDone(self._teller.index, current.files, current.missed, spent_s))
+
+    def _tell_unreadable(self, item: Unreadable) -> None:
+        code = ErrorCode.PERMISSION_DENIED if isinstance(item.error, PermissionError) else ErrorCode.INTERNAL
+        place = printable(os.fspath(self._base / item.folder))
+        self._teller.trouble(code, f"The folder {place} cannot be read: {item.error.strerror}.")
+
+    # --- files -----------------------------------------------------------------------------------------------------
+
+    def _seen(self, path: str, stamp: PackedStamp) -> None:
+        """The file lies there with this stamp."""
+        settled = self._catalogue.get(path)
+        if settled is not None:
+            if settled.stamp == stamp:
+                return
+            self._catalogue.drop(path)
+            self._apply(self._book.remove(path))
+        recalled = self._recall(path)
+        if recalled is not None and recalled.stamp == stamp:
+            self._recalled[path] = recalled
+            self._book.expect(path)
+            return
+        self._recalled.pop(path, None)
+        if self._tracker.observe(path, stamp, monotonic_s()):
+            self._book.expect(path)
+
+    def _gone(self, path: str) -> None:
+        """Nothing that counts lies there."""
+        was_here = self._tracker.forget(path)
+        was_here |= self._recalled.pop(path, None) is not None
+        was_here |= self._catalogue.drop(path)
+        if was_here:
+            self._apply(self._book.remove(path))
+
+    def _check_due(self, until_s: float) -> bool:
+        """Look at the files whose time has come; True if none is left."""
+        while (path := self._tracker.pop_due(monotonic_s())) is not None:
+            self._check(path)
+            if monotonic_s() >= until_s:
+                return False
+        return True
+
+    def _check(self, path: str) -> None:
+        """Look at a file that was quiet long enough, from outside and inside."""
+        now_s = monotonic_s()
+        digest = b""
+        try:
+            kind, stamp = look_up(self._tree, path)
+            if kind is not Kind.FILE:
+                self._gone(path)
+                return
+            if self._tracker.observe(path, stamp, now_s):
+                return
+            with opened(self._tree.absolute(path)) as descriptor:
+                if not self._tracker.judge(path, look_inside(descriptor), now_s):
+                    return
+                digest = fingerprint(descriptor)
+                if self._tracker.observe(path, stamp_of(descriptor), monotonic_s()):
+                    return  # changed while it was being read
+        except FileNotFoundError:
+            self._gone(path)
+            return
+        except OSError as error:
+            if not self._tracker.judge(path, look_of_error(error), now_s):
+                return
+        self._tracker.forget(path)
+        self._settle(path, Settled(stamp, digest))
+
+    def _settle(self, path: str, settled: Settled) -> None:
+        self._catalogue.put(path, settled)
+        for other in self._book.masters_beside(path):
+            self._is_unchanged(other)  # or else it leaves the book before it makes this title ambiguous
+        self._apply(self._book.add(path))
+
+    def _is_unchanged(self, path: str) -> bool:
+        """Whether a settled file is still what it was; if not, that is taken note of."""
+        settled = self._catalogue.get(path)
+        if settled is None:
+            return False
+        try:
+            kind, stamp = look_up(self._tree, path)
+        except OSError:
+            return False
+        if kind is not Kind.FILE:
+            self._gone(path)
+        elif stamp != settled.stamp:
+            self._seen(path, stamp)
+        else:
+            return True
+        return False
+
+    # --- what follows ----------------------------------------------------------------------------------------------
+
+    def _apply(self, changes: Changes) -> None:
+        now_s = monotonic_s()
+        for path in changes.resolved:
+            if self._orphans.resolve(path):
+                self._teller.say(OrphanResolved(self._teller.index, self._base / path))
+        for path, reason in changes.lonely.items():
+            self._orphans.lonely(path, reason, now_s)
+        for match in changes.matches:
+            self._tell_pair(match)
+
+    def _tell_pair(self, match: Match) -> None:
+        if self._is_unchanged(match.master) and self._is_unchanged(match.dub):
+            pair = Pair(match.title, self._media_file(match.master), self._media_file(match.dub), match.language)
+            self._teller.say(PairFound(self._teller.index, pair))
+
+    def _tell_orphan(self, path: str, reason: OrphanReason) -> None:
+        if self._is_unchanged(path):
+            message = orphan_message(path, reason, self._names.parse(path))
+            self._teller.say(OrphanFound(self._teller.index, Orphan(self._media_file(path), reason, message)))
+
+    def _media_file(self, path: str) -> MediaFile:
+        settled = self._catalogue.get(path)
+        if settled is None:
+            raise LookupError(f"{path!r} has not settled")
+        return media_file(self._base / path, settled.stamp, settled.digest)
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return not folder or path == folder or path.startswith(folder + "/")
+
+
+def _nothing_to_recall(_path: str) -> Settled | None:
+    return None

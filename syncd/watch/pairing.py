@@ -1,0 +1,211 @@
+"""Whose partner is it? Pure bookkeeping over names; files that arrive, settle and vanish come in one by one.
+
+One master takes any number of dubs: one pair each. Two masters for one title are never guessed between: no pair is made
+until one is left. While a second master is still arriving, pairs of that title wait too.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from syncd.domain import OrphanReason, Role
+from syncd.watch.naming import NameRules
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A master and a dub that belong together, by their paths below the watched folder."""
+
+    master: str
+    dub: str
+    title: str
+    language: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one file's coming or going changed; paths are relative to the watched folder."""
+
+    matches: tuple[Match, ...] = ()
+    """Pairs that are possible now: new ones, and those of which a side was replaced."""
+    lonely: dict[str, OrphanReason] = field(default_factory=dict)
+    """Settled files without partner, with the reason; may repeat what was said before."""
+    resolved: tuple[str, ...] = ()
+    """Files that are not lonely (any more)."""
+
+
+class _State(Enum):
+    """What the masters of a title allow."""
+
+    NO_MASTER = "no_master"
+    PAIRED = "paired"
+    WAITING = "waiting"
+    AMBIGUOUS = "ambiguous"
+
+
+class _Group:
+    """The files of one title: few, so lists."""
+
+    __slots__ = ("coming", "dubs", "masters")
+
+    def __init__(self) -> None:
+        self.masters: list[str] = []
+        self.dubs: list[str] = []
+        self.coming: tuple[str, ...] = ()  # masters that have not settled
+
+    @property
+    def state(self) -> _State:
+        if not self.masters:
+            return _State.NO_MASTER
+        if len(self.masters) > 1:
+            return _State.AMBIGUOUS
+        return _State.WAITING if self.coming else _State.PAIRED
+
+    def reason(self, role: Role) -> OrphanReason | None:
+        state = self.state
+        if state is _State.AMBIGUOUS:
+            return OrphanReason.AMBIGUOUS_PAIR
+        if role is Role.DUB:
+            return OrphanReason.NO_MASTER if state is _State.NO_MASTER else None
+        return OrphanReason.NO_DUB if state is _State.PAIRED and not self.dubs else None
+
+
+class PairBook:
+    """All files of one watched folder, by title. The cost of a change is that of its title's files, at most."""
+
+    def __init__(self, rules: NameRules) -> None:
+        self._rules = rules
+        self._groups: dict[str, _Group] = {}
+
+    def expect(self, path: str) -> None:
+        """A file of this name is arriving; a settled file of the name must have been removed before."""
+        parsed = self._rules.parse(path)
+        if parsed is not None and parsed.role is Role.MASTER:
+            group = self._groups.setdefault(parsed.group, _Group())
+            if path not in group.coming:
+                group.coming += (path,)
+
+    def add(self, path: str) -> Changes:
+        """The file settled; for one that was there already: in a new version."""
+        parsed = self._rules.parse(path)
+        if parsed is None:
+            return Changes(lonely={path: OrphanReason.NO_ROLE})
+        group = self._groups.setdefault(parsed.group, _Group())
+        before, had_dubs = group.state, bool(group.dubs)
+        group.coming = tuple(other for other in group.coming if other != path)
+        side = group.masters if parsed.role is Role.MASTER else group.dubs
+        if path not in side:
+            side.append(path)
+        all_anew = group.state is not before or parsed.role is Role.MASTER
+        return self._changes(group, path if not all_anew else None, dubs_flipped=not had_dubs)
+
+    def remove(self, path: str) -> Changes:
+        """The file vanished, or is arriving anew; nothing happens if it was not there."""
+        parsed = self._rules.parse(path)
+        if parsed is None:
+            return Changes(resolved=(path,))
+        group = self._groups.get(parsed.group)
+        if group is None:
+            return Changes()
+        before, had_dubs = group.state, bool(group.dubs)
+        group.coming = tuple(other for other in group.coming if other != path)
+        side = group.masters if parsed.role is Role.MASTER else group.dubs
+        if path in side:
+            side.remove(path)
+        if not (group.masters or group.dubs or group.coming):
+            del self._groups[parsed.group]
+        changed = Changes()
+        if group.state is not before:
+            changed = self._changes(group, None, dubs_flipped=False)
+        elif had_dubs and not group.dubs:
+            changed = self._changes(group, path, dubs_flipped=True)
+        lonely = {other: reason for other, reason in changed.lonely.items() if other != path}
+        return Changes(changed.matches, lonely, (*changed.resolved, path))
+
+    def masters_beside(self, path: str) -> tuple[str, ...]:
+        """The other settled masters of this file's title."""
+        parsed = self._rules.parse(path)
+        group = self._groups.get(parsed.group) if parsed is not None else None
+        return tuple(other for other in group.masters if other != path) if group is not None else ()
+
+    def _changes(self, group: _Group, only_dub: str | None, *, dubs_flipped: bool) -> Changes:
+        """What holds in the group now: for all its files, or only for one dub (and the masters, if it was the first or
+        the last)."""
+        if only_dub is None:
+            masters: Iterable[str] = group.masters
+            dubs: Iterable[str] = group.dubs
+        else:
+            masters = group.masters if dubs_flipped else ()
+            dubs = (only_dub,) if only_dub in group.dubs else ()
+        reasons = {path: group.reason(Role.MASTER) for path in masters} | {
+            path: group.reason(Role.DUB) for path in dubs
+        }
+        matches = tuple(self._match(group.masters[0], dub) for dub in dubs) if group.state is _State.PAIRED else ()
+        return Changes(
+            matches,
+            {path: reason for path, reason in reasons.items() if reason is not None},
+            tuple(path for path, reason in reasons.items() if reason is None),
+        )
+
+    def _match(self, master: str, dub: str) -> Match:
+        master_name, dub_name = self._rules.parse(master), self._rules.parse(dub)
+        if master_name is None or dub_name is None:
+            raise ValueError("files without a role are in no group")
+        return Match(master, dub, master_name.title, dub_name.language)
+
+
+class _Lonely:
+    """A file without partner."""
+
+    __slots__ = ("due_s", "reason", "since_s", "told")
+
+    def __init__(self, reason: OrphanReason, now_s: float) -> None:
+        self.reason = reason
+        self.since_s = now_s
+        self.due_s = math.inf  # nothing left to tell
+        self.told = False  # under this or an earlier reason
+
+
+class OrphanWatch:
+    """Which lonely files are due to be told of as orphans: each once per reason, after its time. Pure."""
+
+    def __init__(self, *, after_s: float) -> None:
+        self._after_s = after_s
+        self._lonely: dict[str, _Lonely] = {}
+        self._heap: list[tuple[float, str]] = []
+
+    def lonely(self, path: str, reason: OrphanReason, now_s: float) -> None:
+        """The file has no partner. Waiting mends no ambiguity, so that is due at once."""
+        entry = self._lonely.get(path)
+        if entry is None:
+            entry = self._lonely[path] = _Lonely(reason, now_s)
+        elif entry.reason is reason:
+            return
+        entry.reason = reason
+        entry.due_s = now_s if reason is OrphanReason.AMBIGUOUS_PAIR else entry.since_s + self._after_s
+        heapq.heappush(self._heap, (entry.due_s, path))
+
+    def resolve(self, path: str) -> bool:
+        """The file has a partner or is gone. True if it had been told of."""
+        entry = self._lonely.pop(path, None)
+        return entry is not None and entry.told
+
+    def next_due_s(self) -> float | None:
+        """When `pop_due` may have something; None: never, as things stand."""
+        return self._heap[0][0] if self._heap else None
+
+    def pop_due(self, now_s: float) -> list[tuple[str, OrphanReason]]:
+        """The files to tell of now."""
+        due = []
+        while self._heap and self._heap[0][0] <= now_s:
+            due_s, path = heapq.heappop(self._heap)
+            entry = self._lonely.get(path)
+            if entry is not None and entry.due_s == due_s:
+                entry.due_s = math.inf
+                entry.told = True
+                due.append((path, entry.reason))
+        return due

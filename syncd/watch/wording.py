@@ -1,0 +1,32 @@
+"""Sentences about files that found no partner."""
+
+from __future__ import annotations
+
+import os
+
+from syncd.domain import OrphanReason
+from syncd.watch.naming import ParsedName
+
+
+def printable(text: str) -> str:
+    """The text with every byte that is not UTF-8 replaced, so that it can be printed and stored."""
+    return os.fsencode(text).decode("utf-8", "replace")
+
+
+def orphan_message(path: str, reason: OrphanReason, parsed: ParsedName | None) -> str:
+    """What is missing, by name."""
+    name = printable(path.rpartition("/")[2])
+    title = parsed.title if parsed is not None else "TITLE"
+    extension = name.rpartition(".")[2]
+    match reason:
+        case OrphanReason.NO_MASTER:
+            return f"'{name}' has no master: a file like '{title}_master.{extension}' is missing beside it."
+        case OrphanReason.NO_DUB:
+            return f"'{name}' has no dub: a file like '{title}_dub_fr.{extension}' is missing beside it."
+        case OrphanReason.NO_ROLE:
+            return (
+                f"The name '{name}' says neither master nor dub: "
+                f"it should be like 'TITLE_master.{extension}' or 'TITLE_dub_fr.{extension}'."
+            )
+        case OrphanReason.AMBIGUOUS_PAIR:
+            return f"More than one master claims the title '{title}', so '{name}' was paired with nothing."

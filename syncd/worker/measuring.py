@@ -1,0 +1,315 @@
+"""measure: two files in, one `Result` out.
+
+Both files are decoded at once, each in a thread of its own, in one pass that leaves a curve and a sound for each
+evidence channel in scratch files; then the analysis reads what it needs. Memory does not grow with the files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Lock
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syncd.analysis.evidence import MID, SIDE, ChannelEvidence, SideEvidence
+from syncd.analysis.features import COARSE_FLUX, FluxMaker
+from syncd.analysis.measure import ANALYSIS_VERSION, Answer, EndsAnalysis, measure
+from syncd.analysis.thresholds import THRESHOLDS
+from syncd.clock import monotonic_s
+from syncd.domain import AudioTrack, MeasuredSide, MediaInfo, Metadata, MethodResult, Rate, Result, Verdict
+from syncd.errors import ErrorCode, SyncdError
+from syncd.media.decode import SAMPLE_RATE_HZ, DecodeReport, decode_blocks
+from syncd.media.names import shown_name
+from syncd.media.priming import suspected_delay_ms
+from syncd.media.probe import choose_track, probe
+from syncd.protocol import MeasureRequest
+from syncd.worker.scratch import Scratch, ScratchCurve, ScratchSound
+
+SILENT_SIDE_PEAK: Final = 2e-5
+"""Left minus right below this (-94 dB) is digital silence: the file is mono with two channels."""
+
+
+class Canceled(EndsAnalysis):
+    """Raised by a listener when the task was called off."""
+
+
+class TaskListener(Protocol):
+    """Told what happens, from the loops that do the work (two of them while decoding)."""
+
+    def progress(self, stage: str, done: int, total: int, text: str) -> None:
+        """`done` of `total` units of `stage`; raises `Canceled` when nobody wants the answer any more."""
+
+    def method_done(self, result: MethodResult) -> None:
+        """One method's answer, as soon as it is there."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The answer and what it took."""
+
+    result: Result
+    scratch_bytes: int
+
+
+def probe_files(paths: Sequence[Path]) -> tuple[MediaInfo, ...]:
+    """What the containers say, one a path; raises `SyncdError` for the first that cannot be read."""
+    return tuple(probe(path) for path in paths)
+
+
+def measure_pair(request: MeasureRequest, listener: TaskListener) -> Measurement:
+    """Find where the dub lies against the master.
+
+    Raises `SyncdError` (the media's or the disk's fault, by its code) and whatever the listener raises. At most two
+    threads work at any time; scratch files go to the request's folder and are gone afterwards.
+    """
+    heard = _OneAtATime(listener)
+    master = _Side.of("master", Path(os.fsdecode(request.master_path)), request.master_track, None)
+    dub = _Side.of("dub", Path(os.fsdecode(request.dub_path)), request.dub_track, request.language)
+    for side in (master, dub):
+        side.check_length(side.info.duration_s, request.max_duration_s)
+    with Scratch(Path(os.fsdecode(request.scratch_folder))) as scratch:
+        started_s = monotonic_s()
+        read_master, read_dub = _read_both(master, dub, scratch, heard, request.max_duration_s)
+        decode_s = monotonic_s() - started_s
+        answer = measure(read_master.evidence, read_dub.evidence, request.settings, heard)
+        result = _result(read_master, read_dub, answer, request, decode_s)
+        return Measurement(result, scratch.bytes_written)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One file as its container describes it."""
+
+    role: str
+    path: Path
+    info: MediaInfo
+    track: AudioTrack
+    stamp: tuple[int, int]
+    warning: str | None
+
+    @classmethod
+    def of(cls, role: str, path: Path, wanted: int | None, language: str | None) -> _Side:
+        info = probe(path)
+        index, warning = choose_track(info, path, wanted=wanted, language=language)
+        return cls(role, path, info, info.tracks[index], _stamp(path), warning)
+
+    def check_length(self, duration_s: float | None, longest_s: float | None) -> None:
+        if duration_s is None:
+            return
+        if longest_s is not None and duration_s > longest_s:
+            message = f"{shown_name(self.path)} lasts {_clock(duration_s)}; the limit is {_clock(longest_s)}."
+            raise SyncdError(ErrorCode.MEDIA_TOO_LONG, message, {"duration_seconds": duration_s})
+        if duration_s < THRESHOLDS.shortest_media_s:
+            needed_s = THRESHOLDS.shortest_media_s
+            message = f"{shown_name(self.path)} lasts {duration_s:.2f} s; at least {needed_s:g} s are needed."
+            raise SyncdError(ErrorCode.MEDIA_TOO_SHORT, message, {"duration_seconds": duration_s})
+
+
+@dataclass(frozen=True)
+class _ReadSide:
+    """One file after decoding."""
+
+    side: _Side
+    evidence: SideEvidence
+    warnings: tuple[str, ...]
+
+    def measured(self) -> MeasuredSide:
+        track, info = self.side.track, self.side.info
+        return MeasuredSide(
+            duration_s=self.evidence.duration_s,
+            sample_rate_hz=track.sample_rate_hz,
+            channels=track.channels,
+            codec=track.codec,
+            container=info.container,
+            track=track.index,
+            start_timecode=info.start_timecode,
+            frame_rate=info.frame_rate,
+            codec_delay_ms=suspected_delay_ms(track.codec, info.container, track.sample_rate_hz),
+        )
+
+
+class _OneAtATime:
+    """The listener, for two threads: one call at a time, and once it has raised, for both."""
+
+    def __init__(self, listener: TaskListener) -> None:
+        self._listener = listener
+        self._lock = Lock()
+        self._over = Event()
+
+    def stop(self) -> None:
+        """The other thread ends at its next step."""
+        self._over.set()
+
+    def progress(self, stage: str, done: int, total: int, text: str) -> None:
+        with self._lock:
+            if self._over.is_set():
+                raise Canceled
+            self._listener.progress(stage, done, total, text)
+
+    def method_done(self, result: MethodResult) -> None:
+        with self._lock:
+            self._listener.method_done(result)
+
+
+def _read_both(
+    master: _Side, dub: _Side, scratch: Scratch, heard: _OneAtATime, longest_s: float | None
+) -> tuple[_ReadSide, _ReadSide]:
+    """Decode both files side by side; the first failure ends both and is the one that is raised."""
+    with ThreadPoolExecutor(2, thread_name_prefix="decode") as threads:
+        futures = [threads.submit(_read, side, scratch, heard, longest_s) for side in (master, dub)]
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        broken = next((f for f in futures if f in done and f.exception() is not None), None)
+        if broken is not None:
+            heard.stop()
+            broken.result()
+        return futures[0].result(), futures[1].result()
+
+
+def _read(side: _Side, scratch: Scratch, heard: _OneAtATime, longest_s: float | None) -> _ReadSide:
+    report = DecodeReport()
+    total_s = side.info.duration_s or 0.0
+    stage = f"decode_{side.role}"
+    channels = _Channels(scratch)
+    for block in decode_blocks(side.path, side.track.index, report):
+        done_s = report.samples / SAMPLE_RATE_HZ
+        if longest_s is not None and done_s > longest_s:
+            side.check_length(done_s, longest_s)
+        channels.append(block)
+        expected_s = max(total_s, done_s)
+        told = f"Reading the {side.role}: {_clock(done_s)} of {_clock(expected_s)}"
+        heard.progress(stage, int(done_s), max(1, round(expected_s)), told)
+    if _stamp(side.path) != side.stamp:
+        raise SyncdError(ErrorCode.FILE_CHANGED, f"{shown_name(side.path)} was written to while it was read.")
+    duration_s = report.samples / SAMPLE_RATE_HZ
+    side.check_length(duration_s, longest_s)
+    warnings = report.warnings(side.path)
+    if side.warning is not None:
+        warnings = (side.warning, *warnings)
+    return _ReadSide(side, SideEvidence(duration_s, channels.finish()), warnings)
+
+
+class _Channels:
+    """Blocks in; each evidence channel's curve and sound out, in scratch files."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch = scratch
+        self._kept: dict[str, _KeptChannel] = {}
+
+    def append(self, block: NDArray[np.float32]) -> None:
+        """Shape (1 or 2, n)."""
+        if block.shape[0] == 1:
+            self._channel(MID).append(block[0])
+            return
+        middle = block[0] + block[1]
+        middle *= np.float32(0.5)
+        self._channel(MID).append(middle)
+        np.subtract(block[0], block[1], out=block[0])
+        block[0] *= np.float32(0.5)
+        self._channel(SIDE).append(block[0])
+
+    def finish(self) -> dict[str, ChannelEvidence]:
+        """The channels that are worth comparing: `MID`, and `SIDE` unless it is digital silence."""
+        evidence = {name: kept.finish() for name, kept in self._kept.items()}
+        if SIDE in evidence and self._kept[SIDE].peak < SILENT_SIDE_PEAK:
+            del evidence[SIDE]
+        return evidence
+
+    def _channel(self, name: str) -> _KeptChannel:
+        if name not in self._kept:
+            self._kept[name] = _KeptChannel(self._scratch)
+        return self._kept[name]
+
+
+class _KeptChannel:
+    def __init__(self, scratch: Scratch) -> None:
+        self._sound = ScratchSound(scratch.open_file())
+        self._curve = ScratchCurve(scratch.open_file(), COARSE_FLUX.n_mels)
+        self._flux = FluxMaker(COARSE_FLUX)
+
+    @property
+    def peak(self) -> float:
+        return self._sound.peak
+
+    def append(self, samples: NDArray[np.float32]) -> None:
+        self._sound.append(samples)
+        self._curve.append(self._flux.feed(samples))
+
+    def finish(self) -> ChannelEvidence:
+        self._curve.append(self._flux.finish())
+        self._curve.flush()
+        return ChannelEvidence(self._sound, self._curve, self._flux.activity())
+
+
+def _result(master: _ReadSide, dub: _ReadSide, answer: Answer, request: MeasureRequest, decode_s: float) -> Result:
+    decision = answer.decision
+    found = decision.verdict in {Verdict.OFFSET, Verdict.IN_SYNC}
+    measured_master, measured_dub = master.measured(), dub.measured()
+    return Result(
+        master=measured_master,
+        dub=measured_dub,
+        verdict=decision.verdict,
+        review=decision.review,
+        consensus=decision.consensus,
+        rate=Rate() if found else None,
+        timeline=decision.timeline,
+        coverage=decision.coverage,
+        candidates=decision.candidates,
+        method_results=answer.method_results,
+        overall_confidence=decision.confidence,
+        method_agreement=answer.consensus.agreement,
+        channels_used=answer.channels_used,
+        reasons=decision.reasons,
+        warnings=(
+            *master.warnings,
+            *dub.warnings,
+            *_delay_warnings((("master", measured_master), ("dub", measured_dub))),
+            *decision.warnings,
+        ),
+        settings=_settings(request),
+        stage_seconds={"decode": decode_s, **answer.stage_seconds},
+        analysis_version=ANALYSIS_VERSION,
+    )
+
+
+def _delay_warnings(sides: tuple[tuple[str, MeasuredSide], ...]) -> tuple[str, ...]:
+    return tuple(
+        f"About {side.codec_delay_ms:.1f} ms of the offset may be delay that the {name}'s encoder ({side.codec}) added "
+        "and its container cannot signal."
+        for name, side in sides
+        if side.codec_delay_ms is not None
+    )
+
+
+def _settings(request: MeasureRequest) -> Metadata:
+    asked = request.settings
+    return {
+        "methods": list(asked.methods),
+        "tolerance": asked.tolerance.name,
+        "tolerance_early_ms": asked.tolerance.early_ms,
+        "tolerance_late_ms": asked.tolerance.late_ms,
+        "confidence_threshold": asked.confidence_threshold,
+        "sample_rate_hz": SAMPLE_RATE_HZ,
+        "flux_hop_samples": COARSE_FLUX.hop_samples,
+        "flux_n_fft": COARSE_FLUX.n_fft,
+        "flux_bands": COARSE_FLUX.n_mels,
+        **THRESHOLDS.to_settings(),
+    }
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise SyncdError(ErrorCode.FILE_NOT_FOUND, f"{shown_name(path)} is not there any more.") from error
+    return status.st_size, status.st_mtime_ns
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    return f"{minutes}:{second:02d}"
