@@ -56,6 +56,7 @@ STATUS_INTERVAL_S: Final = 2.0
 TROUBLE_PAUSE_S: Final = 0.2
 """Keeps a loop that meets a broken ledger at every turn from running hot."""
 EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
 EXIT_JOBS_FAILED: Final = 3
 
 
@@ -100,6 +101,7 @@ class Daemon:
         self._watch_events: queue.SimpleQueue[WatchEvent] = queue.SimpleQueue()
         self._held_back: deque[tuple[WatchSection, Pair]] = deque()
         self._unsettled: set[int] = set()
+        self._missing: set[int] = set()
         self._failed_jobs_at_start = 0
         self._ledger = Ledger.open(config.ledger.path)
         scratch = make_scratch_folder(config)
@@ -126,6 +128,8 @@ class Daemon:
             self._loop(once=once)
         finally:
             self._shut_down()
+        if once and self._missing:
+            return EXIT_FAILED
         return EXIT_JOBS_FAILED if once and self._failed_jobs() > self._failed_jobs_at_start else EXIT_OK
 
     def _loop(self, *, once: bool) -> None:
@@ -166,7 +170,7 @@ class Daemon:
         self._wake.drain()
 
     def _all_done(self) -> bool:
-        if self._unsettled or self._held_back or not self._watch_events.empty() or not self._dispatcher.is_idle():
+        if self._unsettled - self._missing or self._held_back or not self._watch_events.empty() or not self._dispatcher.is_idle():
             return False
         return self._ledger.queued_count() == 0
 
@@ -186,12 +190,13 @@ class Daemon:
 
     def _start_watchers(self, sections: Sequence[WatchSection]) -> None:
         known = {file.path: file for file in self._ledger.known_files()}
-        excluded = [
+        unwatched = [
             p for p in (self._config.reports.fallback, self._config.reports.done, self._config.reports.failed) if p
         ]
         self._unsettled = set(range(len(sections)))
         for index, section in enumerate(sections):
-            watcher = Watcher(section, index=index, known=known, emit=self._emit, excluded=excluded)
+            inner = [other.path for other in sections if section.path in other.path.parents]
+            watcher = Watcher(section, index=index, known=known, emit=self._emit, excluded=[*unwatched, *inner])
             watcher.start()
             self._watchers.append(watcher)
 
@@ -221,10 +226,14 @@ class Daemon:
                 self._ledger.forget_orphans([event.path])
             case FilesSettled():
                 self._unsettled.discard(event.watch_index)
+                self._missing.discard(event.watch_index)
             case FilesUnsettled():
                 self._unsettled.add(event.watch_index)
+                self._missing.discard(event.watch_index)
             case WatchTrouble():
                 log.error("watch_trouble", code=event.code.value, message=event.message)
+                if event.code is ErrorCode.FILE_NOT_FOUND:
+                    self._missing.add(event.watch_index)
             case RescanDone():
                 log.debug("rescan", files=event.files, missed=event.missed, seconds=round(event.seconds, 3))
 

@@ -22,7 +22,7 @@ class Thresholds:
     silent_level_db: float = -78.0
     """Mean band level (floor: -80): below it there is nothing to hear."""
     steady_modulation_db: float = 1.2
-    """Half-second levels of a steady noise deviate by 0.4 dB, those of any programme by 3 and more."""
+    """Half-second levels of a steady noise deviate by 0.4 dB, those of any programme by 2 and more."""
     candidate_deviations: float = 4.5
     """Coarse peaks above it are looked at finely; chance seldom gets there (5.2 in 520 unrelated pairs)."""
     coarse_match_deviations: float = 8.0

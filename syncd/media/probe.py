@@ -167,7 +167,7 @@ def _track(stream: AudioStream, index: int, origin_s: float) -> AudioTrack:
         start_s = max(0.0, float(stream.start_time * stream.time_base) - origin_s)
     return AudioTrack(
         index=index,
-        codec=context.name,
+        codec=context.codec.canonical_name,
         sample_rate_hz=context.sample_rate,
         channels=context.channels,
         layout=context.layout.name,

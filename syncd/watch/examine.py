@@ -18,7 +18,7 @@ from typing import Final
 
 from syncd.domain import Identity, MediaFile
 from syncd.errors import ErrorCode, SyncdError
-from syncd.watch.headers import missing_bytes
+from syncd.headers import missing_bytes
 from syncd.watch.settle import Look
 from syncd.watch.stamps import PackedStamp, pack_stat, unpack_stamp
 

@@ -164,3 +164,20 @@ def test_a_check_names_every_fault_at_once(service: Service) -> None:
     assert "watch.0.colour" in service.log()
     assert "watch.0.polling" in service.log()
     assert "Traceback" not in service.log()
+
+
+def test_once_with_a_missing_folder_says_so_and_fails(service: Service) -> None:
+    service.drop.rmdir()
+    assert service.run_once() == 1
+    assert "cannot be reached" in service.log()
+
+
+def test_of_two_folders_in_each_other_each_keeps_its_own_files(service: Service, short_pair: PairTruth) -> None:
+    inner = service.drop / "urgent"
+    inner.mkdir()
+    service.write_config(watch=f"[[watch]]\npath = '{inner}'\nsettle_seconds = 0.3\npriority = 'high'")
+    shutil.copy(short_pair.master_path, inner / "a_master.wav")
+    shutil.copy(short_pair.dub_path, inner / "a_dub.wav")
+    assert service.run_once() == 0
+    (job,) = service.jobs()
+    assert job.priority.value == "high"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.watch.headers import missing_bytes
+from syncd.headers import missing_bytes
 
 
 def missing(data: bytes, size_bytes: int | None = None) -> int:

@@ -1,0 +1,203 @@
+"""Coarse over all lags, fine to a fraction of a sample."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from syncd.analysis.correlate import coarse_search, parabola_top, trimmed_rms
+from syncd.analysis.evidence import MID, ChannelEvidence, ChannelPair
+from syncd.analysis.features import COARSE_FLUX, Activity, FluxMaker
+from syncd.analysis.phat import fine_search, plan_windows
+from syncd.analysis.speeds import find_speed, name_speed
+from tests.material import Programme
+
+Floats = np.ndarray
+SR_HZ = 16_000
+LIVELY = Activity(level_db=-30.0, modulation_db=5.0)
+
+
+class Curve:
+    """A `BandSource` in memory."""
+
+    def __init__(self, bands: Floats) -> None:
+        self._bands = bands
+
+    @property
+    def frames(self) -> int:
+        return int(self._bands.shape[1])
+
+    def read_band(self, band: int) -> Floats:
+        return self._bands[band]
+
+
+class Sound:
+    """A `SampleSource` in memory."""
+
+    def __init__(self, samples: Floats) -> None:
+        self._samples = samples.astype(np.float32)
+
+    @property
+    def samples(self) -> int:
+        return self._samples.size
+
+    def read(self, start: int, count: int) -> Floats:
+        padded = np.zeros(count, dtype=np.float32)
+        first, last = max(0, start), min(self._samples.size, start + count)
+        if first < last:
+            padded[first - start : last - start] = self._samples[first:last]
+        return padded
+
+
+def quietly(done: int, total: int) -> None:
+    """A beat that nobody hears."""
+
+
+def random_flux(frames: int, seed: int) -> Floats:
+    rng = np.random.default_rng(seed)
+    return np.maximum(0.0, rng.standard_normal((COARSE_FLUX.n_mels, frames))).astype(np.float32)
+
+
+def bursts(seconds: float, seed: int) -> Floats:
+    """Noise that comes and goes: has onsets, and every sample of it is its own."""
+    rng = np.random.default_rng(seed)
+    samples = int(seconds * SR_HZ)
+    return rng.standard_normal(samples) * np.repeat(rng.random(samples // 1600 + 1) ** 3, 1600)[:samples] * 0.2
+
+
+def moved(sound: Floats, seconds: float) -> Floats:
+    """Later by so much (a circular shift of the phases, exact to any fraction of a sample)."""
+    spectrum = np.fft.rfft(sound)
+    return np.fft.irfft(spectrum * np.exp(-2j * np.pi * np.fft.rfftfreq(sound.size, 1 / SR_HZ) * seconds), sound.size)
+
+
+def pair_of(master: Floats, dub: Floats) -> ChannelPair:
+    sides = []
+    for sound in (master, dub):
+        maker = FluxMaker(COARSE_FLUX)
+        flux = np.concatenate((maker.feed(sound.astype(np.float32)), maker.finish()), axis=1)
+        sides.append(ChannelEvidence(Sound(sound), Curve(flux), maker.activity()))
+    return ChannelPair(MID, *sides)
+
+
+@given(start=st.integers(0, 5_400), length=st.integers(600, 1_500), seed=st.integers(0, 1_000))
+@settings(max_examples=20, deadline=None)
+def test_an_excerpt_is_found_wherever_it_lies_in_a_long_master(start: int, length: int, seed: int) -> None:
+    master = random_flux(7_000, seed)
+    dub = master[:, start : start + length] + random_flux(length, seed + 1)
+    found = coarse_search(MID, Curve(master), Curve(dub), COARSE_FLUX, quietly)
+    assert found.peaks[0].lag_s == pytest.approx(start / COARSE_FLUX.frames_per_s, abs=0.01)
+    assert found.best_deviations > 8.0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_unrelated_curves_stay_near_chance(seed: int) -> None:
+    found = coarse_search(MID, Curve(random_flux(6_000, seed)), Curve(random_flux(900, seed + 99)), COARSE_FLUX, quietly)
+    assert found.best_deviations < 6.0
+
+
+def test_a_shared_swell_of_loudness_is_no_agreement() -> None:
+    swell = 1.0 + np.sin(np.arange(6_000) / 200.0)
+    ours, theirs = random_flux(6_000, 1) * swell, random_flux(6_000, 2) * swell
+    found = coarse_search(MID, Curve(ours.astype(np.float32)), Curve(theirs.astype(np.float32)), COARSE_FLUX, quietly)
+    assert found.best_deviations < 6.0
+
+
+def test_silence_has_no_candidates() -> None:
+    silence = np.zeros((COARSE_FLUX.n_mels, 1_000), dtype=np.float32)
+    assert coarse_search(MID, Curve(silence), Curve(random_flux(1_000, 1)), COARSE_FLUX, quietly).peaks == ()
+
+
+def test_curves_of_a_few_frames_have_no_candidates() -> None:
+    assert coarse_search(MID, Curve(random_flux(5, 1)), Curve(random_flux(900, 1)), COARSE_FLUX, quietly).peaks == ()
+
+
+def test_a_known_speed_is_named_and_no_speed_is_not() -> None:
+    show = Programme(8, 40.0, SR_HZ)
+    master = show.bed(0, show.n_samples)[0]
+    fast = np.interp(np.arange(int(master.size * 24 / 25)) * 25 / 24, np.arange(master.size), master)
+    hint = find_speed(pair_of(master, fast), 4.0, quietly)
+    assert hint is not None
+    assert hint.name == "25/24"
+    assert find_speed(pair_of(master, bursts(40.0, 2)), 4.0, quietly) is None
+
+
+def test_speeds_are_named_from_their_ppm() -> None:
+    assert name_speed(1_000.0) == "24/23.976"
+    assert name_speed((float(Fraction(24, 25)) - 1.0) * 1e6) == "24/25"
+    assert name_speed(12.0) is None
+
+
+@given(
+    delay_s=st.floats(-0.2, 0.2),
+    gain=st.floats(0.01, 5.0),
+    inverted=st.booleans(),
+    noise=st.floats(0.0, 0.1),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=15, deadline=None)
+def test_the_lag_follows_the_delay_whatever_the_gain_polarity_and_noise(
+    delay_s: float, gain: float, inverted: bool, noise: float, seed: int
+) -> None:
+    master = bursts(8.0, seed)
+    heard = moved(master, delay_s) * (-gain if inverted else gain)
+    dub = heard + np.random.default_rng(seed + 1).standard_normal(master.size) * noise * float(np.std(heard))
+    found = fine_search(pair_of(master, dub), 0.0, quietly)
+    assert found is not None
+    assert found.lag_s == pytest.approx(-delay_s, abs=2e-6)
+    assert found.inverted is inverted
+
+
+def test_swapping_the_sides_turns_the_lag_around() -> None:
+    master = bursts(12.0, 4)
+    dub = moved(master, 0.1234567) + bursts(12.0, 5)
+    there, back = (fine_search(p, 0.0, quietly) for p in (pair_of(master, dub), pair_of(dub, master)))
+    assert there is not None
+    assert back is not None
+    assert there.lag_s == pytest.approx(-0.1234567, abs=2e-6)
+    assert back.lag_s == pytest.approx(-there.lag_s, abs=2e-6)
+
+
+def test_windows_of_silence_are_left_out() -> None:
+    master = bursts(20.0, 6)
+    master[: 10 * SR_HZ] = 0.0
+    found = fine_search(pair_of(master, master), 0.0, quietly)
+    assert found is not None
+    assert 0 < np.count_nonzero(found.track.sounding) < found.track.sounding.size
+    assert abs(found.lag_s) < 1e-6
+
+
+def test_there_is_no_fine_answer_without_an_overlap() -> None:
+    assert fine_search(pair_of(bursts(4.0, 1), bursts(4.0, 1)), 60.0, quietly) is None
+
+
+@given(
+    master=st.integers(1, 2_000_000), dub=st.integers(1, 2_000_000), lag=st.integers(-2_000_000, 2_000_000)
+)
+@settings(max_examples=200, deadline=None)
+def test_windows_lie_within_the_overlap_and_reach_near_both_of_its_ends(master: int, dub: int, lag: int) -> None:
+    plan = plan_windows(master, dub, lag)
+    first, last = max(0, -lag), min(dub, master - lag)
+    if last - first < plan.length:
+        assert plan.starts == ()
+        return
+    assert plan.starts[0] == first
+    assert all(first <= start <= last - plan.length for start in plan.starts)
+    assert last - (plan.starts[-1] + plan.length) <= plan.length // 4
+
+
+@given(scale=st.floats(0.01, 100.0))
+def test_the_trimmed_rms_is_the_deviation_of_normal_noise_and_ignores_a_few_giants(scale: float) -> None:
+    noise = np.random.default_rng(1).standard_normal(20_000).astype(np.float32) * np.float32(scale)
+    noise[:50] = 1e4 * scale
+    assert trimmed_rms(noise) == pytest.approx(scale, rel=0.04)
+
+
+def test_the_parabola_peaks_between_its_neighbours() -> None:
+    assert parabola_top(0.0, 1.0, 0.0) == 0.0
+    assert parabola_top(0.5, 1.0, 0.0) < 0.0
+    assert parabola_top(1.0, 1.0, 1.0) == 0.0

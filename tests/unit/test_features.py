@@ -1,0 +1,73 @@
+"""The curve is librosa's, however the sound is cut into blocks."""
+
+from __future__ import annotations
+
+import librosa
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from syncd.analysis.features import COARSE_FLUX, FINE_FLUX, FluxLayout, FluxMaker, mel_filters
+from tests.material import Programme
+
+Floats = np.ndarray
+
+
+def flux_of(sound: Floats, layout: FluxLayout, cuts: list[int] | None = None) -> Floats:
+    maker = FluxMaker(layout)
+    parts = np.split(sound, sorted(cuts or []))
+    return np.concatenate([*(maker.feed(part) for part in parts), maker.finish()], axis=1)
+
+
+def programme(seconds: float, seed: int = 3) -> Floats:
+    show = Programme(seed, seconds, 16_000)
+    return (show.bed(0, show.n_samples)[0] * 0.3).astype(np.float32)
+
+
+@pytest.mark.parametrize("layout", [COARSE_FLUX, FINE_FLUX])
+def test_the_mel_filters_are_librosas(layout: FluxLayout) -> None:
+    theirs = librosa.filters.mel(
+        sr=layout.sr_hz, n_fft=layout.n_fft, n_mels=layout.n_mels, fmin=layout.low_hz, fmax=layout.high_hz
+    )
+    np.testing.assert_allclose(mel_filters(layout), theirs, atol=1e-7)
+
+
+def test_the_flux_is_librosas_to_a_ten_thousandth_of_a_decibel() -> None:
+    sound = programme(4.0)
+    spectrum = librosa.feature.melspectrogram(
+        y=sound,
+        sr=COARSE_FLUX.sr_hz,
+        n_fft=COARSE_FLUX.n_fft,
+        hop_length=COARSE_FLUX.hop_samples,
+        n_mels=COARSE_FLUX.n_mels,
+        fmin=COARSE_FLUX.low_hz,
+        fmax=COARSE_FLUX.high_hz,
+        pad_mode="constant",
+    )
+    level_db = librosa.power_to_db(spectrum, ref=1.0, amin=COARSE_FLUX.floor_power, top_db=None)
+    theirs = np.maximum(0.0, np.diff(level_db, axis=1, prepend=level_db[:, :1]))
+    np.testing.assert_allclose(flux_of(sound, COARSE_FLUX), theirs, atol=1e-4)
+
+
+@given(cuts=st.lists(st.integers(0, 20_000), max_size=6))
+@settings(max_examples=25, deadline=None)
+def test_blocks_of_any_size_give_the_same_flux(cuts: list[int]) -> None:
+    sound = np.random.default_rng(5).standard_normal(20_000).astype(np.float32) * 0.1
+    whole = flux_of(sound, COARSE_FLUX)
+    np.testing.assert_allclose(flux_of(sound, COARSE_FLUX, cuts), whole, atol=1e-3)
+
+
+def test_silence_has_no_flux_and_no_activity() -> None:
+    maker = FluxMaker(COARSE_FLUX)
+    assert not maker.feed(np.zeros(64_000, dtype=np.float32)).any()
+    assert maker.activity().modulation_db == 0.0
+    assert maker.activity().level_db == pytest.approx(-80.0)
+
+
+def test_a_steady_noise_is_less_active_than_any_programme() -> None:
+    noise, show = FluxMaker(COARSE_FLUX), FluxMaker(COARSE_FLUX)
+    noise.feed((np.random.default_rng(1).standard_normal(160_000) * 0.05).astype(np.float32))
+    show.feed(programme(10.0))
+    assert noise.activity().modulation_db < 0.7
+    assert show.activity().modulation_db > 2.0

@@ -1,0 +1,226 @@
+"""One answer from what was found, by the order of the verdicts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncd.analysis.consensus import Consensus, find_consensus
+from syncd.analysis.correlate import CoarsePeak, CoarseResult
+from syncd.analysis.doubts import Doubt, DoubtKind, find_doubts
+from syncd.analysis.features import Activity
+from syncd.analysis.phat import WindowTrack
+from syncd.analysis.speeds import SpeedHint
+from syncd.analysis.steadiness import Steadiness, judge_track, spread_ms, support_of
+from syncd.analysis.thresholds import THRESHOLDS
+from syncd.analysis.tracks import FineResult
+from syncd.analysis.verdict import Decision, Heard, coverage_of, decide, timeline_of
+from syncd.domain import (
+    TOLERANCES,
+    AnalysisSettings,
+    Candidate,
+    Estimate,
+    Inconclusive,
+    MethodResult,
+    MethodStatus,
+    SegmentKind,
+    Verdict,
+)
+
+SETTINGS = AnalysisSettings(("correlation", "spectral"), TOLERANCES["ebu-r37"])
+LIVELY = Activity(level_db=-30.0, modulation_db=5.0)
+CHANCE = (CoarseResult("mid", (CoarsePeak(3.0, 4.4),), 10_000),)
+
+
+def result(method: str, offset_s: float, *, confidence: float = 0.99, uncertainty_ms: float = 0.1) -> MethodResult:
+    return MethodResult(method, MethodStatus.OK, Estimate(offset_s, confidence, uncertainty_ms), 50.0, 0.1)
+
+
+def decision(
+    consensus: Consensus,
+    *doubts: Doubt,
+    coarse: tuple[CoarseResult, ...] = CHANCE,
+    master: Activity = LIVELY,
+    dub: Activity = LIVELY,
+    speed: SpeedHint | None = None,
+    seconds: float = 60.0,
+) -> Decision:
+    sides = Heard("master", seconds, master), Heard("dub", seconds, dub)
+    return decide(*sides, coarse, consensus, doubts, speed, SETTINGS)
+
+
+NOTHING = Consensus(None, None)
+
+
+def agreed(offset_s: float) -> Consensus:
+    return find_consensus((result("correlation", offset_s), result("spectral", offset_s + 0.001, uncertainty_ms=2.0)))
+
+
+def track(lags_s: list[float], *, height: float = 40.0, window_s: float = 8.0) -> WindowTrack:
+    lags = np.array(lags_s)
+    common_s = float(np.median(lags))
+    return WindowTrack(
+        dub_centre_s=window_s * (np.arange(lags.size) + 0.5),
+        lag_s=lags,
+        sounding=np.ones(lags.size, dtype=np.bool_),
+        deviations=np.full(lags.size, height),
+        heard=np.full(lags.size, height >= THRESHOLDS.window_heard_deviations),
+        supports=np.abs(lags - common_s) < 0.0005,
+        window_s=window_s,
+    )
+
+
+def found(lags_s: list[float], *, deviations: float = 100.0) -> FineResult:
+    return FineResult(float(np.median(lags_s)), deviations, track(lags_s))
+
+
+@pytest.mark.parametrize(
+    ("offset_s", "verdict"),
+    [(0.0, Verdict.IN_SYNC), (-0.0599, Verdict.IN_SYNC), (-0.061, Verdict.OFFSET), (0.041, Verdict.OFFSET)],
+)
+def test_late_and_early_have_limits_of_their_own(offset_s: float, verdict: Verdict) -> None:
+    assert decision(agreed(offset_s)).verdict is verdict
+
+
+def test_an_interval_across_a_limit_asks_for_a_look() -> None:
+    wide = find_consensus((result("spectral", -0.0595, uncertainty_ms=2.0),))
+    assert decision(wide).review
+    assert not decision(agreed(-0.030)).review
+
+
+def test_nothing_beyond_chance_in_two_programmes_is_no_match() -> None:
+    answer = decision(NOTHING)
+    assert answer.verdict is Verdict.NO_MATCH
+    assert answer.consensus is None
+    assert 0.5 < answer.confidence < 1.0
+    assert "4.4 deviations" in answer.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("activity", "words"),
+    [(Activity(-80.0, 0.0), "is silent"), (Activity(-20.0, 0.4), "tone or a steady noise")],
+)
+def test_what_cannot_be_heard_is_inconclusive_and_never_no_match(activity: Activity, words: str) -> None:
+    answer = decision(NOTHING, dub=activity)
+    assert answer.verdict is Verdict.INCONCLUSIVE
+    assert words in answer.reasons[0]
+    assert answer.review
+
+
+def test_a_few_seconds_prove_nothing() -> None:
+    answer = decision(NOTHING, seconds=4.0)
+    assert answer.verdict is Verdict.INCONCLUSIVE
+    assert "too short" in answer.reasons[0]
+
+
+def test_a_peak_between_chance_and_match_is_left_open() -> None:
+    coarse = (CoarseResult("mid", (CoarsePeak(-2.0, 7.0),), 10_000),)
+    answer = decision(NOTHING, coarse=coarse)
+    assert answer.verdict is Verdict.INCONCLUSIVE
+    assert answer.candidates == (Candidate(-2.0, 7.0),)
+
+
+def test_a_speed_that_fits_is_named_instead_of_no_match() -> None:
+    answer = decision(NOTHING, speed=SpeedHint("25/24", 25 / 24, 20.0))
+    assert answer.verdict is Verdict.INCONCLUSIVE
+    assert "25/24" in answer.reasons[0]
+    assert "faster" in answer.reasons[0]
+
+
+@pytest.mark.parametrize("kind", [DoubtKind.DRIFTS, DoubtKind.JUMPS, DoubtKind.AMBIGUOUS, DoubtKind.THIN])
+def test_a_grave_doubt_takes_the_offset_back(kind: DoubtKind) -> None:
+    candidates = (Candidate(-1.0, 50.0), Candidate(4.0, 40.0))
+    answer = decision(agreed(-1.0), Doubt(kind, "Because.", candidates))
+    assert answer.verdict is Verdict.INCONCLUSIVE
+    assert answer.consensus is None
+    assert answer.reasons == ("Because.",)
+    assert answer.candidates == candidates
+
+
+def test_a_stretch_that_bears_nothing_asks_for_a_look_and_keeps_the_offset() -> None:
+    answer = decision(agreed(-1.0), Doubt(DoubtKind.PART_BEARS_NOTHING, "Look there."))
+    assert answer.verdict is Verdict.OFFSET
+    assert answer.review
+    assert "Look there." in answer.warnings
+
+
+def test_methods_that_agree_are_surer_than_one_and_the_narrowest_speaks() -> None:
+    both = find_consensus(
+        (result("correlation", -1.0, confidence=0.9), result("spectral", -1.004, confidence=0.8, uncertainty_ms=3.0))
+    )
+    assert both.estimate is not None
+    assert both.estimate.offset_s == -1.0
+    assert both.estimate.confidence == pytest.approx(0.98)
+    assert both.agreement == 1.0
+
+
+def test_methods_that_disagree_cost_confidence_and_are_named() -> None:
+    torn = find_consensus((result("correlation", -1.0), result("spectral", 7.0, confidence=0.6)))
+    answer = decision(torn)
+    assert torn.agreement == 0.5
+    assert answer.review
+    assert any("spectral" in warning for warning in answer.warnings)
+    assert answer.confidence < 0.8
+
+
+def test_methods_that_vouch_for_nothing_make_no_consensus() -> None:
+    silent = MethodResult("spectral", MethodStatus.INCONCLUSIVE, Inconclusive(("nothing",)), 3.0, 0.1)
+    assert find_consensus((silent,)).estimate is None
+
+
+@given(
+    master_s=st.floats(1.0, 10_000.0), dub_s=st.floats(1.0, 10_000.0), share=st.floats(0.01, 0.99)
+)
+def test_the_timeline_accounts_for_every_second_of_both_sides(master_s: float, dub_s: float, share: float) -> None:
+    offset_s = -dub_s + share * (master_s + dub_s)
+    timeline = timeline_of(master_s, dub_s, Estimate(offset_s, 0.9, 0.1))
+    for first, last, whole_s in (
+        ("master_start_s", "master_end_s", master_s),
+        ("dub_start_s", "dub_end_s", dub_s),
+    ):
+        spans = [(getattr(s, first), getattr(s, last)) for s in timeline if getattr(s, first) is not None]
+        assert sum(end - start for start, end in spans) == pytest.approx(whole_s, abs=1e-6)
+        assert spans == sorted(spans)
+    match = next(s for s in timeline if s.kind is SegmentKind.MATCH)
+    assert match.master_start_s == pytest.approx((match.dub_start_s or 0.0) + offset_s, abs=1e-9)
+    coverage = coverage_of(timeline, master_s, dub_s)
+    assert 0.0 <= coverage.master <= 1.0
+    assert 0.0 <= coverage.dub <= 1.0
+
+
+def test_lags_along_a_line_are_a_drift_with_its_ppm() -> None:
+    judged = judge_track(track([50e-6 * 8.0 * i for i in range(40)]), 0.008)
+    assert judged.steadiness is Steadiness.DRIFTS
+    assert judged.ppm == pytest.approx(50.0, rel=0.02)
+
+
+def test_lags_that_step_are_a_jump_to_the_other_lag() -> None:
+    judged = judge_track(track([0.0] * 20 + [0.04] * 6), 0.0)
+    assert judged.steadiness is Steadiness.JUMPS
+    assert judged.other_lag_s == pytest.approx(0.04)
+    assert judged.other_from_s == pytest.approx(160.0)
+
+
+def test_a_stray_window_here_and_there_is_noise() -> None:
+    lags = [0.0] * 40
+    lags[7], lags[20], lags[33] = 0.1, -0.05, 0.2
+    assert judge_track(track(lags), 0.0).steadiness is Steadiness.STEADY
+
+
+def test_a_steady_match_raises_no_doubt_and_a_second_equal_one_does() -> None:
+    coarse = (CoarseResult("mid", (CoarsePeak(0.0, 40.0), CoarsePeak(4.0, 39.0)), 10_000),)
+    steady, rival = found([0.0] * 30), found([4.0] * 30, deviations=95.0)
+    assert find_doubts((steady,), coarse) == ()
+    (doubt,) = find_doubts((steady, rival), coarse)
+    assert doubt.kind is DoubtKind.AMBIGUOUS
+    assert [c.offset_s for c in doubt.candidates] == [0.0, 4.0]
+
+
+def test_scatter_widens_the_interval() -> None:
+    rng = np.random.default_rng(1)
+    narrow = found([1e-6 * float(x) for x in rng.standard_normal(40)])
+    wide = found([3e-4 * float(x) for x in rng.standard_normal(40)])
+    assert spread_ms(narrow) < spread_ms(wide)
+    assert support_of(narrow).share == 1.0
