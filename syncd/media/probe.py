@@ -22,6 +22,7 @@ from av.stream import Disposition, Stream
 from syncd.domain import AudioTrack, MediaInfo
 from syncd.errors import ErrorCode, SyncdError
 from syncd.media.names import shown_name, spoken_language
+from syncd.media.riff import sound_ends_at
 from syncd.units import FRAME_RATES
 
 DEMUXERS: Final = (
@@ -43,7 +44,7 @@ def probe(path: Path) -> MediaInfo:
     """
     with open_media(path) as container:
         info = describe(container, path)
-        if ends_early(container, path.stat().st_size):
+        if ends_early(container, path):
             raise truncated(path)
         return info
 
@@ -119,11 +120,13 @@ def choose_track(info: MediaInfo, path: Path, *, wanted: int | None, language: s
     )
 
 
-def ends_early(container: InputContainer, size_bytes: int) -> bool:
+def ends_early(container: InputContainer, path: Path) -> bool:
     """Whether the header speaks of bytes that the file does not have."""
+    size_bytes = path.stat().st_size
     names = set(container.format.name.split(","))
-    if names & {"wav", "w64"}:
-        return _wav_ends_early(container, size_bytes)
+    if "wav" in names:
+        end = sound_ends_at(path)
+        return end is not None and end > size_bytes
     if "mp4" in names:
         return any(_index_ends_early(stream, size_bytes) for stream in container.streams.audio)
     return False
@@ -211,20 +214,6 @@ def _rate_name(rate: Fraction) -> str:
         if abs(rate / known - 1) < Fraction(1, 5000):
             return name
     return f"{float(rate):.3f}"
-
-
-def _wav_ends_early(container: InputContainer, size_bytes: int) -> bool:
-    stream = container.streams.audio[0]
-    if stream.duration is None or stream.time_base is None or not stream.codec_context.name.startswith("pcm_"):
-        return False
-    frame_bytes = stream.codec_context.channels * _pcm_bytes(stream)
-    told_bytes = float(stream.duration * stream.time_base) * stream.codec_context.sample_rate * frame_bytes
-    return told_bytes > size_bytes
-
-
-def _pcm_bytes(stream: AudioStream) -> float:
-    bits = "".join(c for c in stream.codec_context.name.removeprefix("pcm_") if c.isdecimal())
-    return int(bits) / 8 if bits else 1
 
 
 def _index_ends_early(stream: Stream, size_bytes: int) -> bool:

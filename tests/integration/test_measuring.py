@@ -1,0 +1,342 @@
+"""Two real files in, one answer out: offsets to a fraction of a sample, and no answer where there is none."""
+
+from __future__ import annotations
+
+import os
+import threading
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from syncd.domain import (
+    TOLERANCES,
+    AnalysisSettings,
+    Estimate,
+    Inconclusive,
+    MethodResult,
+    MethodStatus,
+    Result,
+    SegmentKind,
+    Verdict,
+)
+from syncd.errors import ErrorCode, SyncdError
+from syncd.protocol import MeasureRequest
+from syncd.worker.measuring import Canceled, Measurement, measure_pair, probe_files
+from tests.material import Programme, make_pair, make_unrelated_pair, write_silence, write_tone
+
+RATE_HZ = 48_000
+METHODS = ("correlation", "spectral")
+Floats = np.ndarray
+
+
+class Listener:
+    """Keeps what it hears; calls the task off at a stage, if one is named."""
+
+    def __init__(self, cancel_at: str | None = None) -> None:
+        self.steps: list[tuple[str, int, int, str]] = []
+        self.methods: list[str] = []
+        self.threads_at_once = 0
+        self._cancel_at = cancel_at
+        self._inside = threading.Semaphore(1)
+
+    def progress(self, stage: str, done: int, total: int, text: str) -> None:
+        assert self._inside.acquire(blocking=False), "two threads speak at once"
+        self.steps.append((stage, done, total, text))
+        self._inside.release()
+        if stage == self._cancel_at:
+            raise Canceled
+
+    def method_done(self, result: MethodResult) -> None:
+        self.methods.append(result.method)
+
+
+def measurement(
+    scratch: Path,
+    master: Path,
+    dub: Path,
+    *,
+    methods: tuple[str, ...] = METHODS,
+    listener: Listener | None = None,
+    max_duration_s: float | None = None,
+) -> Measurement:
+    request = MeasureRequest(
+        task_id=1,
+        master_path=os.fsencode(master),
+        dub_path=os.fsencode(dub),
+        master_track=None,
+        dub_track=None,
+        language="fr",
+        settings=AnalysisSettings(methods, TOLERANCES["ebu-r37"]),
+        scratch_folder=os.fsencode(scratch / "scratch"),
+        max_duration_s=max_duration_s,
+    )
+    return measure_pair(request, listener or Listener())
+
+
+def answer(scratch: Path, master: Path, dub: Path) -> Result:
+    return measurement(scratch, master, dub).result
+
+
+def offset_s(result: Result) -> float:
+    assert result.consensus is not None, (result.verdict, result.reasons)
+    return result.consensus.offset_s
+
+
+@pytest.fixture(scope="module")
+def show() -> tuple[Floats, Floats, Floats]:
+    """Ninety seconds of a programme: bed, dialogue, the same dialogue in another language, each (2, n)."""
+    programme = Programme(31, 90.0, RATE_HZ)
+    n = programme.n_samples
+    return programme.bed(0, n) * 0.2, programme.dialogue(1, 0, n) * 0.5, programme.dialogue(2, 0, n) * 0.5
+
+
+@pytest.fixture(scope="module")
+def master(show: tuple[Floats, Floats, Floats]) -> Floats:
+    bed, english, _ = show
+    return bed + english
+
+
+@pytest.fixture(scope="module")
+def dub(show: tuple[Floats, Floats, Floats]) -> Floats:
+    bed, _, french = show
+    return bed + french
+
+
+def write_wav(path: Path, sound: Floats) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(sound.shape[0])
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes((np.clip(sound, -1.0, 1.0).T * 32_767).astype("<i2").tobytes())
+    return path
+
+
+def faster(sound: Floats, rate: float) -> Floats:
+    times = np.arange(int(sound.shape[1] / rate)) * rate
+    return np.stack([np.interp(times, np.arange(channel.size), channel) for channel in sound])
+
+
+def late(sound: Floats, seconds: float) -> Floats:
+    return np.concatenate((np.zeros((sound.shape[0], round(seconds * RATE_HZ))), sound), axis=1)
+
+
+@pytest.mark.parametrize(
+    ("true_s", "options"),
+    [
+        (-2.4567891, {}),
+        (3.2171003, {"dub_sample_rate_hz": 44_100}),
+        (-0.0123457, {"dub_channels": 1, "container": "flac"}),
+        (0.0, {"dub_container": "mkv-flac"}),
+    ],
+)
+def test_plain_pairs_are_right_to_a_hundredth_of_a_millisecond(
+    tmp_path: Path, true_s: float, options: dict[str, int | str]
+) -> None:
+    pair = make_pair(tmp_path, seed=71, duration_s=20.0, offset_s=true_s, **options)  # type: ignore[arg-type] - by name
+    result = answer(tmp_path, pair.master_path, pair.dub_path)
+    assert offset_s(result) == pytest.approx(true_s, abs=1e-5)
+    assert result.verdict is (Verdict.OFFSET if abs(true_s) > 0.06 else Verdict.IN_SYNC)
+    assert not result.review
+    assert result.overall_confidence > 0.95
+    assert {m.status for m in result.method_results} == {MethodStatus.OK}
+
+
+@pytest.mark.parametrize("container", ["mp4", "mp3", "opus"])
+def test_lossy_dubs_are_right_to_half_a_millisecond(tmp_path: Path, container: str) -> None:
+    pair = make_pair(tmp_path, seed=72, duration_s=15.0, offset_s=-0.51237, dub_container=container)
+    assert offset_s(answer(tmp_path, pair.master_path, pair.dub_path)) == pytest.approx(-0.51237, abs=5e-4)
+
+
+def test_the_delay_that_a_container_cannot_signal_is_named(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path, seed=72, duration_s=15.0, offset_s=-0.5, dub_container="aac")
+    result = answer(tmp_path, pair.master_path, pair.dub_path)
+    assert result.dub.codec_delay_ms == pytest.approx(1_024 / 48.0)
+    assert offset_s(result) == pytest.approx(-0.5 - 1_024 / 48_000, abs=5e-4)
+    assert any("encoder" in warning for warning in result.warnings)
+
+
+def test_a_short_excerpt_is_found_in_a_long_master(tmp_path: Path, master: Floats, dub: Floats) -> None:
+    start = round(61.5 * RATE_HZ)
+    excerpt = write_wav(tmp_path / "dub.wav", dub[:, start : start + 12 * RATE_HZ])
+    result = answer(tmp_path, write_wav(tmp_path / "master.wav", master), excerpt)
+    assert offset_s(result) == pytest.approx(61.5, abs=1e-5)
+    assert result.coverage.dub == pytest.approx(1.0)
+    assert [s.kind for s in result.timeline] == [SegmentKind.UNMATCHED, SegmentKind.MATCH, SegmentKind.UNMATCHED]
+
+
+def test_swapping_the_sides_turns_the_answer_around(tmp_path: Path, master: Floats, dub: Floats) -> None:
+    one, other = write_wav(tmp_path / "1.wav", master), write_wav(tmp_path / "2.wav", late(dub, 1.25))
+    there, back = answer(tmp_path, one, other), answer(tmp_path, other, one)
+    assert offset_s(there) == pytest.approx(-1.25, abs=1e-5)
+    assert offset_s(back) == pytest.approx(1.25, abs=1e-5)
+    assert there.verdict is back.verdict is Verdict.OFFSET
+
+
+def test_inverted_polarity_quiet_and_mono_change_nothing(tmp_path: Path, master: Floats, dub: Floats) -> None:
+    odd = write_wav(tmp_path / "2.wav", -0.05 * late(dub, 1.25).mean(axis=0, keepdims=True))
+    result = answer(tmp_path, write_wav(tmp_path / "1.wav", master), odd)
+    assert offset_s(result) == pytest.approx(-1.25, abs=1e-5)
+    assert result.channels_used == "mid"
+
+
+def test_unrelated_programmes_are_said_not_to_match(tmp_path: Path) -> None:
+    pair = make_unrelated_pair(tmp_path, seed=5, duration_s=30.0)
+    result = answer(tmp_path, pair.master_path, pair.dub_path)
+    assert result.verdict is Verdict.NO_MATCH
+    assert result.consensus is None
+    assert result.reasons
+
+
+def test_nothing_to_hear_is_inconclusive_with_its_reason(tmp_path: Path, master: Floats) -> None:
+    silence = write_silence(tmp_path / "silence.wav", 30.0)
+    tone = write_tone(tmp_path / "tone.wav", 30.0)
+    noise = write_wav(tmp_path / "noise.wav", np.random.default_rng(1).standard_normal((2, 30 * RATE_HZ)) * 0.05)
+    real = write_wav(tmp_path / "real.wav", master)
+    for other, word in ((silence, "silent"), (tone, "tone"), (noise, "noise")):
+        result = answer(tmp_path, real, other)
+        assert result.verdict is Verdict.INCONCLUSIVE
+        assert result.consensus is None
+        assert word in result.reasons[0]
+
+
+@pytest.mark.parametrize(("rate", "words"), [(1.0 + 60e-6, "ppm"), (1.001, "23.976"), (25 / 24, "25/24"), (24 / 25, "24/25")])
+def test_another_speed_gets_no_offset_and_is_named(
+    tmp_path: Path, master: Floats, dub: Floats, rate: float, words: str
+) -> None:
+    one, other = write_wav(tmp_path / "1.wav", master), write_wav(tmp_path / "2.wav", late(faster(dub, rate), 1.0))
+    result = answer(tmp_path, one, other)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.consensus is None
+    assert result.review
+    assert "do not keep one offset" in result.reasons[0]
+    assert words in result.reasons[0]
+
+
+@pytest.mark.parametrize(("at", "seconds"), [(0.5, 5.0), (0.3, -4.0), (0.5, 0.04), (0.75, 0.08)])
+def test_a_cut_or_an_insert_gets_no_single_offset(
+    tmp_path: Path, master: Floats, dub: Floats, at: float, seconds: float
+) -> None:
+    cut = round(at * dub.shape[1])
+    gap = round(abs(seconds) * RATE_HZ)
+    edited = (
+        np.concatenate((dub[:, :cut], np.zeros((2, gap)), dub[:, cut:]), axis=1)
+        if seconds > 0
+        else np.concatenate((dub[:, :cut], dub[:, cut + gap :]), axis=1)
+    )
+    result = answer(tmp_path, write_wav(tmp_path / "1.wav", master), write_wav(tmp_path / "2.wav", edited))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "do not keep one offset" in result.reasons[0]
+    found = sorted(c.offset_s for c in result.candidates)
+    assert found == pytest.approx(sorted((0.0, -seconds)), abs=1e-3)
+
+
+def test_a_loop_is_ambiguous_and_its_offsets_are_listed(
+    tmp_path: Path, show: tuple[Floats, Floats, Floats]
+) -> None:
+    bed, english, french = show
+    period = round(4.3 * RATE_HZ)
+    loop = np.tile(bed[:, :period], (1, bed.shape[1] // period + 1))[:, : bed.shape[1]]
+    one, other = write_wav(tmp_path / "1.wav", loop + english), write_wav(tmp_path / "2.wav", late(loop + french, 1.0))
+    result = answer(tmp_path, one, other)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "repeats" in result.reasons[0]
+    assert len(result.candidates) >= 2
+    assert any(abs(c.offset_s + 1.0) < 1e-3 for c in result.candidates)
+
+
+def test_a_shared_title_sequence_is_no_shared_programme(tmp_path: Path, master: Floats) -> None:
+    other = Programme(77, 90.0, RATE_HZ)
+    different = other.mix(1, 0, other.n_samples) if hasattr(other, "mix") else other.bed(0, other.n_samples)
+    titled = np.concatenate((master[:, : 9 * RATE_HZ], np.asarray(different)[:, 9 * RATE_HZ :] * 0.5), axis=1)
+    result = answer(tmp_path, write_wav(tmp_path / "1.wav", master), write_wav(tmp_path / "2.wav", titled))
+    assert result.consensus is None
+    assert result.verdict in {Verdict.INCONCLUSIVE, Verdict.NO_MATCH}
+
+
+def test_a_half_replaced_dub_keeps_its_offset_and_asks_for_a_look(tmp_path: Path, master: Floats, dub: Floats) -> None:
+    other = Programme(78, 90.0, RATE_HZ)
+    half = dub.shape[1] // 2
+    replaced = np.concatenate((dub[:, :half], other.bed(half, dub.shape[1] - half) * 0.3), axis=1)
+    result = answer(tmp_path, write_wav(tmp_path / "1.wav", master), write_wav(tmp_path / "2.wav", replaced))
+    assert offset_s(result) == pytest.approx(0.0, abs=1e-5)
+    assert result.review
+    assert any("nothing agrees" in warning for warning in result.warnings)
+
+
+def test_methods_of_later_versions_are_skipped_with_a_reason(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path, seed=73, duration_s=10.0, offset_s=-0.3)
+    listener = Listener()
+    result = measurement(
+        tmp_path, pair.master_path, pair.dub_path, methods=("mfcc", "correlation"), listener=listener
+    ).result
+    skipped, correlation = result.method_results
+    assert skipped.status is MethodStatus.SKIPPED
+    assert skipped.outcome == Inconclusive(("not in this version",))
+    assert isinstance(correlation.outcome, Estimate)
+    assert listener.methods == ["mfcc", "correlation"]
+    assert result.method_agreement is None
+
+
+def test_progress_names_the_stages_and_tells_people_where_it_is(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path, seed=73, duration_s=20.0, offset_s=-0.3)
+    listener = Listener()
+    measurement(tmp_path, pair.master_path, pair.dub_path, listener=listener)
+    stages = list(dict.fromkeys(step[0] for step in listener.steps))
+    assert set(stages[:2]) == {"decode_master", "decode_dub"}
+    assert stages[2:] == ["coarse", "correlation", "spectral"]
+    assert all(0 <= done <= total for _, done, total, _ in listener.steps)
+    assert "Reading the master: 0:20 of 0:20" in {text for _, _, _, text in listener.steps}
+
+
+@pytest.mark.parametrize("stage", ["decode_master", "decode_dub", "coarse", "correlation", "spectral"])
+def test_a_task_is_called_off_from_every_stage(tmp_path: Path, stage: str) -> None:
+    pair = make_pair(tmp_path, seed=74, duration_s=10.0, offset_s=-0.3)
+    with pytest.raises(Canceled):
+        measurement(tmp_path, pair.master_path, pair.dub_path, listener=Listener(cancel_at=stage))
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert threading.active_count() == 1 + sum(t.daemon for t in threading.enumerate())
+
+
+def test_a_file_that_changes_while_it_is_read_is_left_to_settle(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path, seed=74, duration_s=30.0, offset_s=-0.3)
+
+    class Touching(Listener):
+        def progress(self, stage: str, done: int, total: int, text: str) -> None:
+            super().progress(stage, done, total, text)
+            os.utime(pair.dub_path)
+
+    with pytest.raises(SyncdError) as caught:
+        measurement(tmp_path, pair.master_path, pair.dub_path, listener=Touching())
+    assert caught.value.code is ErrorCode.FILE_CHANGED
+
+
+def test_too_short_and_too_long_are_refused_by_name(tmp_path: Path) -> None:
+    long = write_silence(tmp_path / "long.wav", 20.0)
+    short = write_silence(tmp_path / "short.wav", 0.5)
+    with pytest.raises(SyncdError) as caught:
+        measurement(tmp_path, long, short)
+    assert caught.value.code is ErrorCode.MEDIA_TOO_SHORT
+    assert "short.wav" in caught.value.message
+    with pytest.raises(SyncdError) as caught:
+        measurement(tmp_path, long, long, max_duration_s=10.0)
+    assert caught.value.code is ErrorCode.MEDIA_TOO_LONG
+
+
+def test_every_threshold_is_in_the_settings(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path, seed=74, duration_s=10.0, offset_s=-0.3)
+    measured = measurement(tmp_path, pair.master_path, pair.dub_path)
+    assert measured.scratch_bytes > 0
+    settings = measured.result.settings
+    assert settings["threshold_fine_match_deviations"] == 8.0
+    assert settings["tolerance"] == "ebu-r37"
+    assert set(measured.result.stage_seconds) >= {"decode", "coarse", "correlation", "spectral"}
+
+
+def test_probing_names_the_first_file_that_is_at_fault(tmp_path: Path) -> None:
+    good = write_silence(tmp_path / "good.wav", 2.0)
+    assert probe_files([good, good])[1].duration_s == pytest.approx(2.0)
+    with pytest.raises(SyncdError) as caught:
+        probe_files([good, tmp_path / "gone.wav"])
+    assert "gone.wav" in caught.value.message
