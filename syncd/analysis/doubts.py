@@ -15,7 +15,7 @@ from syncd.analysis.thresholds import THRESHOLDS
 from syncd.analysis.tracks import FineResult
 from syncd.domain import Candidate
 
-LONG_STRETCH_S = 30.0
+LONG_STRETCH_S = 20.0
 LONG_STRETCH_SHARE = 0.25
 """An end of the overlap this long without agreement asks for a person: something may be missing or replaced there."""
 

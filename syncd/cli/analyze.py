@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
-from syncd.cli.options import ConfigOption, JsonOption
 from syncd import __version__
+from syncd.cli.options import ConfigOption, JsonOption
 from syncd.cli.output import console, plain, print_json, printable
 from syncd.cli.report_view import report_view
 from syncd.clock import utc_now

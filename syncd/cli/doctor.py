@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+import wave
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +20,8 @@ from syncd.cli.output import console, plain, print_json
 from syncd.config import Config, find_config_path, load_config
 from syncd.errors import SyncdError
 from syncd.ledger.reader import LedgerReader
-from syncd.supervisor.pool import Worker, WorkerGone
+from syncd.protocol import Failed, Probed, ProbeRequest
+from syncd.supervisor.pool import Worker, WorkerGone, exit_text
 
 MIN_FREE_BYTES: Final = 2_000_000_000
 WORKER_WAIT_S: Final = 10.0
@@ -138,26 +141,40 @@ def _cache(config: Config) -> Check:
 
 
 def _worker() -> Check:
-    """Start a real worker and wait until it speaks."""
+    """Start a real worker and let it look into a real file, so that everything it needs is loaded."""
     worker = Worker("cpu", time.monotonic())
-    try:
-        spoke = _wait(lambda: any(True for _ in worker.receive()))
-    except WorkerGone:
-        spoke = False
-    worker.kill()
-    _status, last_words = worker.reap()
-    if spoke:
-        return Check("worker", Finding.OK, "A worker process starts and answers.")
-    reason = last_words.splitlines()[-1] if last_words else "it said nothing"
+    with tempfile.TemporaryDirectory(prefix="syncctl-") as folder:
+        sample = Path(folder) / "second.wav"
+        _write_second_of_silence(sample)
+        try:
+            worker.send(ProbeRequest(1, (bytes(sample),)))
+            answer = _answer(worker)
+        except WorkerGone:
+            answer = None
+    # One that ended by itself says how; one that hangs is ended.
+    status, last_words = worker.reap()
+    if isinstance(answer, Probed):
+        return Check("worker", Finding.OK, "A worker process starts and reads a file.")
+    if isinstance(answer, Failed):
+        reason = answer.failure.message
+    else:
+        reason = last_words.splitlines()[-1] if last_words else f"it ended ({exit_text(status)})"
     return Check(
-        "worker", Finding.WRONG, f"No worker process starts: {reason}", "Install syncd again, with all it needs."
+        "worker", Finding.WRONG, f"No worker reads a file: {reason}", "Install syncd again, with all it needs."
     )
 
 
-def _wait(condition: Callable[[], bool]) -> bool:
+def _write_second_of_silence(path: Path) -> None:
+    with wave.open(os.fspath(path), "wb") as stream:
+        stream.setparams((1, 2, 8000, 0, "NONE", "not compressed"))
+        stream.writeframes(bytes(16000))
+
+
+def _answer(worker: Worker) -> Probed | Failed | None:
     deadline_s = time.monotonic() + WORKER_WAIT_S
     while time.monotonic() < deadline_s:
-        if condition():
-            return True
+        for message in worker.receive():
+            if isinstance(message, Probed | Failed):
+                return message
         time.sleep(0.02)
-    return False
+    return None

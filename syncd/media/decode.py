@@ -32,8 +32,8 @@ SAMPLE_RATE_HZ: Final = 16_000
 
 BLOCK_SAMPLES: Final = 65_536
 
-FRAMES_BETWEEN_PULLS: Final = 64
-"""Taking blocks out after every frame would cost three times as much; the graph holds these few meanwhile."""
+SECONDS_BETWEEN_PULLS: Final = 4.0
+"""Taking blocks out after every frame would cost three times as much; the graph holds these few frames meanwhile."""
 
 MAX_JUMP_S: Final = 1.0
 """A larger step of the timestamps is handled here: silence forward, a new origin backward."""
@@ -177,7 +177,7 @@ class _Resampler:
         self._graph: _Graph | None = None
         self._tick_s = 0.0
         self._expected_s = 0.0
-        self._waiting = 0
+        self._waiting_s = 0.0
 
     def feed(self, frame: AudioFrame) -> Iterator[NDArray[np.float32]]:
         if frame.samples == 0 or frame.sample_rate <= 0:
@@ -199,10 +199,11 @@ class _Resampler:
             yield from self._silence_until(start_s)
             graph = self._graph = _Graph(frame, self._channels, start_s - self._report.samples / SAMPLE_RATE_HZ)
         graph.push(frame)
-        self._expected_s = start_s + frame.samples / frame.sample_rate
-        self._waiting += 1
-        if self._waiting >= FRAMES_BETWEEN_PULLS:
-            self._waiting = 0
+        frame_s = frame.samples / frame.sample_rate
+        self._expected_s = start_s + frame_s
+        self._waiting_s += frame_s
+        if self._waiting_s >= SECONDS_BETWEEN_PULLS:
+            self._waiting_s = 0.0
             yield from self._counted(graph.pull())
 
     def finish(self) -> Iterator[NDArray[np.float32]]:
@@ -211,7 +212,7 @@ class _Resampler:
             self._graph.push(None)
             yield from self._counted(self._graph.pull())
             self._graph = None
-            self._waiting = 0
+            self._waiting_s = 0.0
 
     def _frame_start_s(self, frame: AudioFrame) -> float:
         pts = frame.pts

@@ -34,7 +34,8 @@ DEMUXERS: Final = (
 MAX_TRACKS: Final = 256
 """More audio tracks than this is an attack or damage, not a programme."""
 
-_PROBE_OPTIONS: Final = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
+_OPTIONS: Final = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS, "max_size": "65536"}
+"""`max_size` is WAV's: larger packets, fewer of them."""
 
 
 def probe(path: Path) -> MediaInfo:
@@ -58,7 +59,7 @@ def open_media(path: Path) -> Iterator[InputContainer]:
             # The prefix keeps a ':' in the name from being read as a protocol.
             "file:" + os.fspath(path),
             mode="r",
-            options=dict(_PROBE_OPTIONS),
+            options=dict(_OPTIONS),
             metadata_errors="replace",
         )
     except av.FFmpegError as error:

@@ -38,7 +38,7 @@ from syncd.protocol import (
 )
 from syncd.reports.facts import ProcessingFacts, ReportSubject, new_analysis_id
 from syncd.supervisor.liveness import Health, Pulse, examine
-from syncd.supervisor.pool import Pool, Worker, WorkerGone
+from syncd.supervisor.pool import Pool, Worker, WorkerGone, exit_text
 from syncd.supervisor.reporter import ReportDone, Reporter, ReportOrder
 from syncd.supervisor.retry import TryAgain, after_failure
 
@@ -364,10 +364,9 @@ class Dispatcher:
             self._forget(task)
             return
         log.warning("worker_crashed", job=task.job.job_id, status=status, last_words=last_words[-500:])
-        how = f"signal {-status}" if status is not None and status < 0 else f"status {status}"
         failure = Failure(
             ErrorCode.WORKER_CRASHED,
-            f"The worker process ended in the middle of the job ({how}).",
+            f"The worker process ended in the middle of the job ({exit_text(status)}).",
             {"last_words": last_words[-2000:]},
         )
         self._end(task, failure)

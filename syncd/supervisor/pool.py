@@ -49,6 +49,13 @@ class WorkerGone(Exception):
     """The worker's pipe is closed: it ended, whether it wanted to or not."""
 
 
+def exit_text(status: int | None) -> str:
+    """How a process ended, in words: ``SIGSEGV``, ``status 1``, or that it does not die."""
+    if status is None:
+        return "it does not die"
+    return signal.Signals(-status).name if -status in set(signal.Signals) else f"status {status}"
+
+
 class Worker:
     """One worker process and the supervisor's ends of its pipes."""
 

@@ -25,7 +25,7 @@ from syncd.domain import Estimate, Inconclusive, Metadata
 
 Floats = NDArray[np.float32]
 
-MAX_WINDOWS: Final = 48
+MAX_WINDOWS: Final = 32
 """Spread evenly over the overlap: enough for a tenth of a millisecond, and a fixed cost."""
 WINDOW_S: Final = 4.0
 REACH_S: Final = 0.2
