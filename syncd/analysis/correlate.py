@@ -10,16 +10,19 @@ Glossary: a `lag` is master minus dub: the `offset_s` of the report.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
 import numpy as np
 import scipy.fft
+import scipy.ndimage
 from numpy.typing import NDArray
 
 from syncd.analysis.evidence import BandSource, Beat
 from syncd.analysis.features import FluxLayout
+from syncd.analysis.threads import THREADS
 
 Floats = NDArray[np.float32]
 
@@ -79,22 +82,23 @@ def coarse_search(
 ) -> CoarseResult:
     """Compare all lags; with `rate` the dub's curve is stretched to the master's time first (t_master = rate * t_dub).
 
-    Memory: a few arrays as long as both curves together, whatever the number of bands.
+    Two threads; memory: a few arrays as long as both curves together, whatever the number of bands.
     """
     dub_frames = int(dub.frames * rate)
     if min(master.frames, dub_frames) <= 2 * EDGE_FRAMES + 1:
         return CoarseResult(channel, (), 0)
     n_fft = scipy.fft.next_fast_len(master.frames + dub_frames, real=True)
     cross = np.zeros(n_fft // 2 + 1, dtype=np.complex64)
-    master_energy = np.zeros(master.frames, dtype=np.float32)
-    dub_energy = np.zeros(dub_frames, dtype=np.float32)
-    for band in range(layout.n_mels):
-        beat(band, layout.n_mels)
-        ours = prepare_bands(master.read_band(band), layout)
-        theirs = prepare_bands(_stretched(dub.read_band(band), rate), layout)
-        master_energy += np.square(ours)
-        dub_energy += np.square(theirs)
-        cross += _cross_spectrum(ours, theirs, n_fft)
+    sides = (_Transformer(master, Fraction(1), layout, n_fft), _Transformer(dub, rate, layout, n_fft))
+    with ThreadPoolExecutor(THREADS) as threads:
+        for band in range(layout.n_mels):
+            beat(band, layout.n_mels)
+            ours, theirs = threads.map(lambda side, band=band: side.spectrum(band), sides)
+            np.conjugate(theirs, out=theirs)
+            theirs *= ours
+            cross += theirs
+    del ours, theirs
+    master_energy, dub_energy = (side.energy for side in sides)
     overlap = _Overlap(master.frames, dub_frames, layout.frames_per_s)
     agreement = overlap.by_lag(scipy.fft.irfft(cross, n_fft, overwrite_x=True))
     chance = overlap.by_lag(scipy.fft.irfft(_cross_spectrum(master_energy, dub_energy, n_fft), n_fft))
@@ -106,9 +110,11 @@ def prepare_bands(flux: Floats, layout: FluxLayout) -> Floats:
     """Without edges and swell, deviation 1, single events clipped; zeros where there is nothing. Shape (…, frames)."""
     curves = flux.astype(np.float32)
     _without_edges(curves)
-    curves -= _moving_mean(curves, max(3, round(SWELL_S * layout.frames_per_s)))
+    width = max(3, round(SWELL_S * layout.frames_per_s))
+    curves -= scipy.ndimage.uniform_filter1d(curves, width, axis=-1, mode="nearest")
     _without_edges(curves)
-    deviation = np.sqrt(np.mean(np.square(curves), axis=-1, keepdims=True, dtype=np.float64))
+    mean_square = np.einsum("...t,...t->...", curves, curves, dtype=np.float64)[..., None] / curves.shape[-1]
+    deviation = np.sqrt(mean_square)
     curves *= np.where(deviation > 1e-6, 1.0 / np.maximum(deviation, 1e-6), 0.0).astype(np.float32)
     return np.clip(curves, -CLIP_DEVIATIONS, CLIP_DEVIATIONS, out=curves)
 
@@ -155,6 +161,24 @@ class _Overlap:
         return np.concatenate((circular[self.first_lag :], circular[: self.last_lag + 1]))
 
 
+class _Transformer:
+    """One side, band after band; the energy of all bands adds up on the way."""
+
+    def __init__(self, source: BandSource, rate: Fraction, layout: FluxLayout, n_fft: int) -> None:
+        self._source = source
+        self._rate = rate
+        self._layout = layout
+        self._n_fft = n_fft
+        self.energy: Floats = np.zeros(int(source.frames * rate), dtype=np.float32)
+
+    def spectrum(self, band: int) -> NDArray[np.complex64]:
+        curve = prepare_bands(_stretched(self._source.read_band(band), self._rate), self._layout)
+        transformed: NDArray[np.complex64] = scipy.fft.rfft(curve, self._n_fft)
+        np.square(curve, out=curve)
+        self.energy += curve
+        return transformed
+
+
 def _cross_spectrum(master: Floats, dub: Floats, n_fft: int) -> NDArray[np.complex64]:
     spectrum: NDArray[np.complex64] = scipy.fft.rfft(dub, n_fft)
     np.conjugate(spectrum, out=spectrum)
@@ -198,17 +222,6 @@ def _peaks(deviations: Floats, overlap: _Overlap) -> tuple[CoarsePeak, ...]:
 def _without_edges(curves: Floats) -> None:
     curves[..., :EDGE_FRAMES] = 0.0
     curves[..., -EDGE_FRAMES:] = 0.0
-
-
-def _moving_mean(curves: Floats, width: int) -> Floats:
-    frames = curves.shape[-1]
-    sums = np.zeros((*curves.shape[:-1], frames + 1))
-    np.cumsum(curves, axis=-1, dtype=np.float64, out=sums[..., 1:])
-    half = width // 2
-    starts = np.maximum(np.arange(frames) - half, 0)
-    stops = np.minimum(np.arange(frames) + half + 1, frames)
-    means = (sums[..., stops] - sums[..., starts]) / (stops - starts)
-    return np.asarray(means, dtype=np.float32)
 
 
 def _stretched(curve: Floats, rate: Fraction) -> Floats:

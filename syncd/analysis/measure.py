@@ -7,7 +7,6 @@ verdict. Later methods only join the registry; later questions (speed, edits) jo
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, TypeVar
@@ -19,7 +18,6 @@ from syncd.analysis.evidence import ChannelPair, SideEvidence, shared_channels
 from syncd.analysis.features import COARSE_FLUX
 from syncd.analysis.methods import NOT_IN_THIS_VERSION, Evidence, Method, MethodAnswer, registry
 from syncd.analysis.speeds import SpeedHint, find_speed
-from syncd.analysis.threads import THREADS, in_order
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.analysis.verdict import Decision, Heard, decide
 from syncd.clock import monotonic_s
@@ -78,19 +76,16 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
 
 
 def _search(pairs: tuple[ChannelPair, ...], watcher: Watcher) -> tuple[CoarseResult, ...]:
-    """All channels, two at a time; strongest first."""
+    """All channels; strongest first."""
 
-    def search(numbered: tuple[int, ChannelPair]) -> CoarseResult:
-        first, pair = numbered
-
+    def search(first: int, pair: ChannelPair) -> CoarseResult:
         def beat(done: int, total: int) -> None:
             text = "Comparing all lags of the whole files"
             watcher.progress("coarse", first * total + done, len(pairs) * total, text)
 
         return coarse_search(pair.name, pair.master.flux, pair.dub.flux, COARSE_FLUX, beat)
 
-    with ThreadPoolExecutor(THREADS) as threads:
-        found = list(in_order(threads, search, tuple(enumerate(pairs))))
+    found = [search(first, pair) for first, pair in enumerate(pairs)]
     return tuple(sorted(found, key=lambda result: -result.best_deviations))
 
 

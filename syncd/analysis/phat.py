@@ -44,6 +44,7 @@ SUPPORT_REACH_SAMPLES: Final = 8
 ECHO_DEVIATIONS: Final = 5.0
 ECHO_SHARE: Final = 0.6
 """Peaks of the sum this high beside the best one mean that the sound arrives by several ways."""
+BIN_SAMPLES: Final = 16
 SINC_HALF_SAMPLES: Final = 16
 SINC_STEPS: Final = 16
 
@@ -59,14 +60,14 @@ def fine_search(pair: ChannelPair, coarse_lag_s: float, beat: Beat) -> FineResul
         return None
     scanner = _Scanner(pair.master.sound, pair.dub.sound, lag_samples, windows.length)
     total = np.zeros(2 * REACH_SAMPLES + 1, dtype=np.float64)
-    curves: list[_Window] = []
+    kept: list[_Window] = []
     with ThreadPoolExecutor(THREADS) as threads:
-        for done, window in enumerate(in_order(threads, scanner.scan, windows.starts)):
+        for done, (start, near) in enumerate(in_order(threads, scanner.scan, windows.starts)):
             beat(done, len(windows.starts))
-            curves.append(window)
-            if window.near is not None:
-                total += window.near
-    return _common(curves, total, lag_samples, windows.length)
+            kept.append(_Window.of(start, near))
+            if near is not None:
+                total += near
+    return _common(kept, total, lag_samples, windows.length)
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,47 @@ def plan_windows(master_samples: int, dub_samples: int, lag_samples: int) -> Win
 
 
 @dataclass(frozen=True)
+class _Peak:
+    lag: float
+    """Samples from the coarse lag."""
+    deviations: float
+
+
+@dataclass(frozen=True)
 class _Window:
+    """What is kept of a window's correlation: its whole curve, of thousands of windows, would be too much.
+
+    Everything twice, for either polarity: which one holds is known only when all windows have been added up.
+    """
+
     start: int
-    near: Floats | None
-    """The correlation from -REACH to +REACH samples, in deviations; None in silence."""
+    sounding: bool
+    peaks: dict[float, _Peak]
+    highest: dict[float, Floats]
+    """In every `BIN_SAMPLES` samples of lag."""
+
+    @classmethod
+    def of(cls, start: int, near: Floats | None) -> _Window:
+        if near is None:
+            return cls(start, sounding=False, peaks={}, highest={})
+        bins = np.append(near, np.zeros(-near.size % BIN_SAMPLES, dtype=np.float32)).reshape(-1, BIN_SAMPLES)
+        return cls(
+            start,
+            sounding=True,
+            peaks={sign: _peak(np.float32(sign) * near) for sign in (1.0, -1.0)},
+            highest={1.0: bins.max(axis=1), -1.0: -bins.min(axis=1)},
+        )
+
+    def peak(self, sign: float) -> _Peak:
+        return self.peaks.get(sign, _Peak(0.0, 0.0))
+
+    def support(self, common_top: int, sign: float) -> float:
+        """Highest value within about `SUPPORT_REACH_SAMPLES` of the common lag."""
+        if not self.sounding:
+            return 0.0
+        first = max(0, common_top - SUPPORT_REACH_SAMPLES) // BIN_SAMPLES
+        last = (common_top + SUPPORT_REACH_SAMPLES) // BIN_SAMPLES
+        return float(self.highest[sign][first : last + 1].max())
 
 
 class _Scanner:
@@ -116,11 +154,12 @@ class _Scanner:
         self._taper[:fade] = 0.5 - 0.5 * np.cos(np.pi * np.arange(fade) / fade)
         self._taper[-fade:] = self._taper[:fade][::-1]
 
-    def scan(self, start: int) -> _Window:
+    def scan(self, start: int) -> tuple[int, Floats | None]:
+        """The window's start, and its correlation from -REACH to +REACH samples in deviations (None in silence)."""
         theirs = self._dub.read(start, self._length)
         ours = self._master.read(start + self._lag_samples, self._length)
         if min(_rms(ours), _rms(theirs)) < SILENT_RMS:
-            return _Window(start, None)
+            return start, None
         cross: NDArray[np.complex64] = scipy.fft.rfft(theirs * self._taper, overwrite_x=True)
         np.conjugate(cross, out=cross)
         cross *= scipy.fft.rfft(ours * self._taper, overwrite_x=True)
@@ -132,12 +171,12 @@ class _Scanner:
         within = np.concatenate((circular[-self._reach :], circular[: self._reach + 1]))
         floor = trimmed_rms(within)
         if floor <= 0.0:
-            return _Window(start, None)
+            return start, None
         near[REACH_SAMPLES - self._reach : REACH_SAMPLES + self._reach + 1] = within / np.float32(floor)
-        return _Window(start, near)
+        return start, near
 
 
-def _common(curves: list[_Window], total: NDArray[np.float64], lag_samples: int, length: int) -> FineResult | None:
+def _common(windows: list[_Window], total: NDArray[np.float64], lag_samples: int, length: int) -> FineResult | None:
     floor = trimmed_rms(total.astype(np.float32))
     if floor <= 0.0:
         return None
@@ -145,13 +184,13 @@ def _common(curves: list[_Window], total: NDArray[np.float64], lag_samples: int,
     top = int(np.argmax(np.abs(total)))
     sign = -1.0 if total[top] < 0.0 else 1.0
     shift = _sinc_top(sign * total, top)
-    readings = [_read_window(window, top, sign) for window in curves]
-    deviations = np.array([height for _, height, _ in readings])
-    support = np.array([height for _, _, height in readings])
+    peaks = [window.peak(sign) for window in windows]
+    deviations = np.array([peak.deviations for peak in peaks])
+    support = np.array([window.support(top, sign) for window in windows])
     track = WindowTrack(
-        dub_centre_s=np.array([(window.start + length / 2) / SR_HZ for window in curves]),
-        lag_s=np.array([(lag_samples + lag) / SR_HZ for lag, _, _ in readings]),
-        sounding=np.array([window.near is not None for window in curves]),
+        dub_centre_s=np.array([(window.start + length / 2) / SR_HZ for window in windows]),
+        lag_s=np.array([(lag_samples + peak.lag) / SR_HZ for peak in peaks]),
+        sounding=np.array([window.sounding for window in windows]),
         deviations=deviations,
         heard=deviations >= THRESHOLDS.window_heard_deviations,
         supports=support >= THRESHOLDS.window_support_deviations,
@@ -167,14 +206,9 @@ def _echo_ms(curve: NDArray[np.float64], top: int) -> float:
     return 1000.0 * float(np.abs(rivals - top).max(initial=0)) / SR_HZ if rivals.size else 0.0
 
 
-def _read_window(window: _Window, common_top: int, sign: float) -> tuple[float, float, float]:
-    """The window's own lag (samples from the coarse one), its height, and the height at the common lag."""
-    if window.near is None:
-        return 0.0, 0.0, 0.0
-    curve = sign * window.near
+def _peak(curve: Floats) -> _Peak:
     top = int(np.argmax(curve))
-    around = curve[max(0, common_top - SUPPORT_REACH_SAMPLES) : common_top + SUPPORT_REACH_SAMPLES + 1]
-    return top - REACH_SAMPLES + _sinc_top(curve, top), float(curve[top]), float(around.max())
+    return _Peak(top - REACH_SAMPLES + _sinc_top(curve, top), float(curve[top]))
 
 
 def _sinc_top(curve: NDArray[np.floating], top: int) -> float:

@@ -38,6 +38,9 @@ SECONDS_BETWEEN_PULLS: Final = 4.0
 MAX_JUMP_S: Final = 1.0
 """A larger step of the timestamps is handled here: silence forward, a new origin backward."""
 
+LONGEST_SILENCE_S: Final = 3_600.0
+"""A longer step forward is a broken clock: to believe it would fill the disk with silence."""
+
 GAP_S: Final = 0.018
 """A smaller disagreement of timestamps and samples is jitter; a lost packet of any common codec is longer."""
 
@@ -75,7 +78,7 @@ class DecodeReport:
             (self.damaged_packets, f"{name}: {self.damaged_packets} packets are damaged and were left out."),
             (
                 self.clock_jumps,
-                f"{name}: the timestamps jump backwards {self.clock_jumps} times; sound was joined there.",
+                f"{name}: the timestamps jump {self.clock_jumps} times; the sound was joined there.",
             ),
             (
                 self.impossible_samples,
@@ -192,7 +195,7 @@ class _Resampler:
         if graph is None or jumped or changed:
             self._report.changed_format += changed
             yield from self.finish()
-            if jumped and start_s < self._expected_s:
+            if jumped and not 0.0 < start_s - self._expected_s <= LONGEST_SILENCE_S:
                 self._report.clock_jumps += 1
                 self._origin_s -= self._expected_s - start_s
                 start_s = self._expected_s
@@ -297,11 +300,10 @@ def _placing(frame: AudioFrame, rate_hz: int, time_base: Fraction, start_s: floa
 
 
 def _folding(shape: _FrameShape, channels: int, *, known: bool) -> list[tuple[str, str | None]]:
-    """Channels without names cannot be folded down: the first ones stand for all."""
-    if known:
+    """More than two channels without names cannot be folded down: the first two stand for all."""
+    if known or shape.channels <= 2:
         return []
-    second = min(1, shape.channels - 1)
-    return [("pan", "mono|c0=c0" if channels == 1 else f"stereo|c0=c0|c1=c{second}")]
+    return [("pan", "mono|c0=c0" if channels == 1 else "stereo|c0=c0|c1=c1")]
 
 
 def _is_known(layout: str) -> bool:

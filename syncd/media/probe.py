@@ -174,11 +174,16 @@ def _track(stream: AudioStream, index: int, origin_s: float) -> AudioTrack:
         codec=context.codec.canonical_name,
         sample_rate_hz=context.sample_rate,
         channels=context.channels,
-        layout=context.layout.name,
+        layout=_layout_name(context.layout.name, context.channels),
         language=stream.language if stream.language not in {None, "", "und"} else None,
         title=stream.metadata.get("title"),
         start_s=round(start_s, 6),
     )
+
+
+def _layout_name(name: str, channels: int) -> str:
+    """One or two channels without names are what everybody takes them for."""
+    return {1: "mono", 2: "stereo"}.get(channels, name) if name.endswith("channels") else name
 
 
 def _duration_s(container: InputContainer) -> float | None:

@@ -6,9 +6,11 @@ import os
 import threading
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from syncd.domain import (
     TOLERANCES,
@@ -24,11 +26,11 @@ from syncd.domain import (
 from syncd.errors import ErrorCode, SyncdError
 from syncd.protocol import MeasureRequest
 from syncd.worker.measuring import Canceled, Measurement, measure_pair, probe_files
-from tests.material import Programme, make_pair, make_unrelated_pair, write_silence, write_tone
+from tests.material import PairTruth, Programme, make_pair, make_unrelated_pair, write_silence, write_tone
 
 RATE_HZ = 48_000
 METHODS = ("correlation", "spectral")
-Floats = np.ndarray
+Floats = NDArray[Any]
 
 
 class Listener:
@@ -86,10 +88,16 @@ def offset_s(result: Result) -> float:
 
 @pytest.fixture(scope="module")
 def show() -> tuple[Floats, Floats, Floats]:
-    """Ninety seconds of a programme: bed, dialogue, the same dialogue in another language, each (2, n)."""
-    programme = Programme(31, 90.0, RATE_HZ)
+    """A minute of a programme: bed, dialogue, the same dialogue in another language, each (2, n)."""
+    programme = Programme(31, 60.0, RATE_HZ)
     n = programme.n_samples
     return programme.bed(0, n) * 0.2, programme.dialogue(1, 0, n) * 0.5, programme.dialogue(2, 0, n) * 0.5
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> PairTruth:
+    """Twelve seconds of a pair, for what does not depend on the sound."""
+    return make_pair(tmp_path_factory.mktemp("small"), seed=74, duration_s=12.0, offset_s=-0.3)
 
 
 @pytest.fixture(scope="module")
@@ -132,9 +140,9 @@ def late(sound: Floats, seconds: float) -> Floats:
     ],
 )
 def test_plain_pairs_are_right_to_a_hundredth_of_a_millisecond(
-    tmp_path: Path, true_s: float, options: dict[str, int | str]
+    tmp_path: Path, true_s: float, options: dict[str, Any]
 ) -> None:
-    pair = make_pair(tmp_path, seed=71, duration_s=20.0, offset_s=true_s, **options)  # type: ignore[arg-type] - by name
+    pair = make_pair(tmp_path, seed=71, duration_s=12.0, offset_s=true_s, **options)
     result = answer(tmp_path, pair.master_path, pair.dub_path)
     assert offset_s(result) == pytest.approx(true_s, abs=1e-5)
     assert result.verdict is (Verdict.OFFSET if abs(true_s) > 0.06 else Verdict.IN_SYNC)
@@ -145,12 +153,12 @@ def test_plain_pairs_are_right_to_a_hundredth_of_a_millisecond(
 
 @pytest.mark.parametrize("container", ["mp4", "mp3", "opus"])
 def test_lossy_dubs_are_right_to_half_a_millisecond(tmp_path: Path, container: str) -> None:
-    pair = make_pair(tmp_path, seed=72, duration_s=15.0, offset_s=-0.51237, dub_container=container)
+    pair = make_pair(tmp_path, seed=72, duration_s=10.0, offset_s=-0.51237, dub_container=container)
     assert offset_s(answer(tmp_path, pair.master_path, pair.dub_path)) == pytest.approx(-0.51237, abs=5e-4)
 
 
 def test_the_delay_that_a_container_cannot_signal_is_named(tmp_path: Path) -> None:
-    pair = make_pair(tmp_path, seed=72, duration_s=15.0, offset_s=-0.5, dub_container="aac")
+    pair = make_pair(tmp_path, seed=72, duration_s=10.0, offset_s=-0.5, dub_container="aac")
     result = answer(tmp_path, pair.master_path, pair.dub_path)
     assert result.dub.codec_delay_ms == pytest.approx(1_024 / 48.0)
     assert offset_s(result) == pytest.approx(-0.5 - 1_024 / 48_000, abs=5e-4)
@@ -158,10 +166,10 @@ def test_the_delay_that_a_container_cannot_signal_is_named(tmp_path: Path) -> No
 
 
 def test_a_short_excerpt_is_found_in_a_long_master(tmp_path: Path, master: Floats, dub: Floats) -> None:
-    start = round(61.5 * RATE_HZ)
+    start = round(41.5 * RATE_HZ)
     excerpt = write_wav(tmp_path / "dub.wav", dub[:, start : start + 12 * RATE_HZ])
     result = answer(tmp_path, write_wav(tmp_path / "master.wav", master), excerpt)
-    assert offset_s(result) == pytest.approx(61.5, abs=1e-5)
+    assert offset_s(result) == pytest.approx(41.5, abs=1e-5)
     assert result.coverage.dub == pytest.approx(1.0)
     assert [s.kind for s in result.timeline] == [SegmentKind.UNMATCHED, SegmentKind.MATCH, SegmentKind.UNMATCHED]
 
@@ -182,7 +190,7 @@ def test_inverted_polarity_quiet_and_mono_change_nothing(tmp_path: Path, master:
 
 
 def test_unrelated_programmes_are_said_not_to_match(tmp_path: Path) -> None:
-    pair = make_unrelated_pair(tmp_path, seed=5, duration_s=30.0)
+    pair = make_unrelated_pair(tmp_path, seed=5, duration_s=15.0)
     result = answer(tmp_path, pair.master_path, pair.dub_path)
     assert result.verdict is Verdict.NO_MATCH
     assert result.consensus is None
@@ -201,7 +209,9 @@ def test_nothing_to_hear_is_inconclusive_with_its_reason(tmp_path: Path, master:
         assert word in result.reasons[0]
 
 
-@pytest.mark.parametrize(("rate", "words"), [(1.0 + 60e-6, "ppm"), (1.001, "23.976"), (25 / 24, "25/24"), (24 / 25, "24/25")])
+@pytest.mark.parametrize(
+    ("rate", "words"), [(1.0 + 200e-6, "ppm"), (1.001, "23.976"), (25 / 24, "25/24"), (24 / 25, "24/25")]
+)
 def test_another_speed_gets_no_offset_and_is_named(
     tmp_path: Path, master: Floats, dub: Floats, rate: float, words: str
 ) -> None:
@@ -232,9 +242,7 @@ def test_a_cut_or_an_insert_gets_no_single_offset(
     assert found == pytest.approx(sorted((0.0, -seconds)), abs=1e-3)
 
 
-def test_a_loop_is_ambiguous_and_its_offsets_are_listed(
-    tmp_path: Path, show: tuple[Floats, Floats, Floats]
-) -> None:
+def test_a_loop_is_ambiguous_and_its_offsets_are_listed(tmp_path: Path, show: tuple[Floats, Floats, Floats]) -> None:
     bed, english, french = show
     period = round(4.3 * RATE_HZ)
     loop = np.tile(bed[:, :period], (1, bed.shape[1] // period + 1))[:, : bed.shape[1]]
@@ -247,16 +255,16 @@ def test_a_loop_is_ambiguous_and_its_offsets_are_listed(
 
 
 def test_a_shared_title_sequence_is_no_shared_programme(tmp_path: Path, master: Floats) -> None:
-    other = Programme(77, 90.0, RATE_HZ)
-    different = other.mix(1, 0, other.n_samples) if hasattr(other, "mix") else other.bed(0, other.n_samples)
-    titled = np.concatenate((master[:, : 9 * RATE_HZ], np.asarray(different)[:, 9 * RATE_HZ :] * 0.5), axis=1)
+    other = Programme(77, 60.0, RATE_HZ)
+    different = other.bed(0, other.n_samples) * 0.2 + other.dialogue(1, 0, other.n_samples) * 0.5
+    titled = np.concatenate((master[:, : 7 * RATE_HZ], different[:, 7 * RATE_HZ :]), axis=1)
     result = answer(tmp_path, write_wav(tmp_path / "1.wav", master), write_wav(tmp_path / "2.wav", titled))
     assert result.consensus is None
     assert result.verdict in {Verdict.INCONCLUSIVE, Verdict.NO_MATCH}
 
 
 def test_a_half_replaced_dub_keeps_its_offset_and_asks_for_a_look(tmp_path: Path, master: Floats, dub: Floats) -> None:
-    other = Programme(78, 90.0, RATE_HZ)
+    other = Programme(78, 60.0, RATE_HZ)
     half = dub.shape[1] // 2
     replaced = np.concatenate((dub[:, :half], other.bed(half, dub.shape[1] - half) * 0.3), axis=1)
     result = answer(tmp_path, write_wav(tmp_path / "1.wav", master), write_wav(tmp_path / "2.wav", replaced))
@@ -265,11 +273,10 @@ def test_a_half_replaced_dub_keeps_its_offset_and_asks_for_a_look(tmp_path: Path
     assert any("nothing agrees" in warning for warning in result.warnings)
 
 
-def test_methods_of_later_versions_are_skipped_with_a_reason(tmp_path: Path) -> None:
-    pair = make_pair(tmp_path, seed=73, duration_s=10.0, offset_s=-0.3)
+def test_methods_of_later_versions_are_skipped_with_a_reason(tmp_path: Path, small: PairTruth) -> None:
     listener = Listener()
     result = measurement(
-        tmp_path, pair.master_path, pair.dub_path, methods=("mfcc", "correlation"), listener=listener
+        tmp_path, small.master_path, small.dub_path, methods=("mfcc", "correlation"), listener=listener
     ).result
     skipped, correlation = result.method_results
     assert skipped.status is MethodStatus.SKIPPED
@@ -279,36 +286,33 @@ def test_methods_of_later_versions_are_skipped_with_a_reason(tmp_path: Path) -> 
     assert result.method_agreement is None
 
 
-def test_progress_names_the_stages_and_tells_people_where_it_is(tmp_path: Path) -> None:
-    pair = make_pair(tmp_path, seed=73, duration_s=20.0, offset_s=-0.3)
+def test_progress_names_the_stages_and_tells_people_where_it_is(tmp_path: Path, small: PairTruth) -> None:
     listener = Listener()
-    measurement(tmp_path, pair.master_path, pair.dub_path, listener=listener)
+    measurement(tmp_path, small.master_path, small.dub_path, listener=listener)
     stages = list(dict.fromkeys(step[0] for step in listener.steps))
     assert set(stages[:2]) == {"decode_master", "decode_dub"}
     assert stages[2:] == ["coarse", "correlation", "spectral"]
     assert all(0 <= done <= total for _, done, total, _ in listener.steps)
-    assert "Reading the master: 0:20 of 0:20" in {text for _, _, _, text in listener.steps}
+    assert "Reading the master: 0:12 of 0:12" in {text for _, _, _, text in listener.steps}
 
 
 @pytest.mark.parametrize("stage", ["decode_master", "decode_dub", "coarse", "correlation", "spectral"])
-def test_a_task_is_called_off_from_every_stage(tmp_path: Path, stage: str) -> None:
-    pair = make_pair(tmp_path, seed=74, duration_s=10.0, offset_s=-0.3)
+def test_a_task_is_called_off_from_every_stage(tmp_path: Path, small: PairTruth, stage: str) -> None:
     with pytest.raises(Canceled):
-        measurement(tmp_path, pair.master_path, pair.dub_path, listener=Listener(cancel_at=stage))
+        measurement(tmp_path, small.master_path, small.dub_path, listener=Listener(cancel_at=stage))
     assert list((tmp_path / "scratch").iterdir()) == []
     assert threading.active_count() == 1 + sum(t.daemon for t in threading.enumerate())
 
 
-def test_a_file_that_changes_while_it_is_read_is_left_to_settle(tmp_path: Path) -> None:
-    pair = make_pair(tmp_path, seed=74, duration_s=30.0, offset_s=-0.3)
+def test_a_file_that_changes_while_it_is_read_is_left_to_settle(tmp_path: Path, small: PairTruth) -> None:
 
     class Touching(Listener):
         def progress(self, stage: str, done: int, total: int, text: str) -> None:
             super().progress(stage, done, total, text)
-            os.utime(pair.dub_path)
+            os.utime(small.dub_path)
 
     with pytest.raises(SyncdError) as caught:
-        measurement(tmp_path, pair.master_path, pair.dub_path, listener=Touching())
+        measurement(tmp_path, small.master_path, small.dub_path, listener=Touching())
     assert caught.value.code is ErrorCode.FILE_CHANGED
 
 
@@ -324,9 +328,8 @@ def test_too_short_and_too_long_are_refused_by_name(tmp_path: Path) -> None:
     assert caught.value.code is ErrorCode.MEDIA_TOO_LONG
 
 
-def test_every_threshold_is_in_the_settings(tmp_path: Path) -> None:
-    pair = make_pair(tmp_path, seed=74, duration_s=10.0, offset_s=-0.3)
-    measured = measurement(tmp_path, pair.master_path, pair.dub_path)
+def test_every_threshold_is_in_the_settings(tmp_path: Path, small: PairTruth) -> None:
+    measured = measurement(tmp_path, small.master_path, small.dub_path)
     assert measured.scratch_bytes > 0
     settings = measured.result.settings
     assert settings["threshold_fine_match_deviations"] == 8.0

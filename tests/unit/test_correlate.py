@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from syncd.analysis.correlate import coarse_search, parabola_top, trimmed_rms
 from syncd.analysis.evidence import MID, ChannelEvidence, ChannelPair
@@ -16,7 +18,7 @@ from syncd.analysis.phat import fine_search, plan_windows
 from syncd.analysis.speeds import find_speed, name_speed
 from tests.material import Programme
 
-Floats = np.ndarray
+Floats = NDArray[Any]
 SR_HZ = 16_000
 LIVELY = Activity(level_db=-30.0, modulation_db=5.0)
 
@@ -32,7 +34,8 @@ class Curve:
         return int(self._bands.shape[1])
 
     def read_band(self, band: int) -> Floats:
-        return self._bands[band]
+        band_flux: Floats = self._bands[band]
+        return band_flux
 
 
 class Sound:
@@ -72,7 +75,10 @@ def bursts(seconds: float, seed: int) -> Floats:
 def moved(sound: Floats, seconds: float) -> Floats:
     """Later by so much (a circular shift of the phases, exact to any fraction of a sample)."""
     spectrum = np.fft.rfft(sound)
-    return np.fft.irfft(spectrum * np.exp(-2j * np.pi * np.fft.rfftfreq(sound.size, 1 / SR_HZ) * seconds), sound.size)
+    shifted: Floats = np.fft.irfft(
+        spectrum * np.exp(-2j * np.pi * np.fft.rfftfreq(sound.size, 1 / SR_HZ) * seconds), sound.size
+    )
+    return shifted
 
 
 def pair_of(master: Floats, dub: Floats) -> ChannelPair:
@@ -96,7 +102,9 @@ def test_an_excerpt_is_found_wherever_it_lies_in_a_long_master(start: int, lengt
 
 @pytest.mark.parametrize("seed", range(12))
 def test_unrelated_curves_stay_near_chance(seed: int) -> None:
-    found = coarse_search(MID, Curve(random_flux(6_000, seed)), Curve(random_flux(900, seed + 99)), COARSE_FLUX, quietly)
+    found = coarse_search(
+        MID, Curve(random_flux(6_000, seed)), Curve(random_flux(900, seed + 99)), COARSE_FLUX, quietly
+    )
     assert found.best_deviations < 6.0
 
 
@@ -175,9 +183,7 @@ def test_there_is_no_fine_answer_without_an_overlap() -> None:
     assert fine_search(pair_of(bursts(4.0, 1), bursts(4.0, 1)), 60.0, quietly) is None
 
 
-@given(
-    master=st.integers(1, 2_000_000), dub=st.integers(1, 2_000_000), lag=st.integers(-2_000_000, 2_000_000)
-)
+@given(master=st.integers(1, 2_000_000), dub=st.integers(1, 2_000_000), lag=st.integers(-2_000_000, 2_000_000))
 @settings(max_examples=200, deadline=None)
 def test_windows_lie_within_the_overlap_and_reach_near_both_of_its_ends(master: int, dub: int, lag: int) -> None:
     plan = plan_windows(master, dub, lag)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import librosa
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from syncd.analysis.features import COARSE_FLUX, FINE_FLUX, FluxLayout, FluxMaker, mel_filters
 from tests.material import Programme
 
-Floats = np.ndarray
+Floats = NDArray[Any]
 
 
 def flux_of(sound: Floats, layout: FluxLayout, cuts: list[int] | None = None) -> Floats:
@@ -22,7 +25,7 @@ def flux_of(sound: Floats, layout: FluxLayout, cuts: list[int] | None = None) ->
 
 def programme(seconds: float, seed: int = 3) -> Floats:
     show = Programme(seed, seconds, 16_000)
-    return (show.bed(0, show.n_samples)[0] * 0.3).astype(np.float32)
+    return np.asarray(show.bed(0, show.n_samples)[0] * 0.3, dtype=np.float32)
 
 
 @pytest.mark.parametrize("layout", [COARSE_FLUX, FINE_FLUX])

@@ -11,11 +11,10 @@ from syncd.analysis.consensus import Consensus, find_consensus
 from syncd.analysis.correlate import CoarsePeak, CoarseResult
 from syncd.analysis.doubts import Doubt, DoubtKind, find_doubts
 from syncd.analysis.features import Activity
-from syncd.analysis.phat import WindowTrack
 from syncd.analysis.speeds import SpeedHint
 from syncd.analysis.steadiness import Steadiness, judge_track, spread_ms, support_of
 from syncd.analysis.thresholds import THRESHOLDS
-from syncd.analysis.tracks import FineResult
+from syncd.analysis.tracks import FineResult, WindowTrack
 from syncd.analysis.verdict import Decision, Heard, coverage_of, decide, timeline_of
 from syncd.domain import (
     TOLERANCES,
@@ -62,7 +61,7 @@ def track(lags_s: list[float], *, height: float = 40.0, window_s: float = 8.0) -
     lags = np.array(lags_s)
     common_s = float(np.median(lags))
     return WindowTrack(
-        dub_centre_s=window_s * (np.arange(lags.size) + 0.5),
+        dub_centre_s=np.asarray(window_s * (np.arange(lags.size) + 0.5), dtype=np.float64),
         lag_s=lags,
         sounding=np.ones(lags.size, dtype=np.bool_),
         deviations=np.full(lags.size, height),
@@ -170,9 +169,7 @@ def test_methods_that_vouch_for_nothing_make_no_consensus() -> None:
     assert find_consensus((silent,)).estimate is None
 
 
-@given(
-    master_s=st.floats(1.0, 10_000.0), dub_s=st.floats(1.0, 10_000.0), share=st.floats(0.01, 0.99)
-)
+@given(master_s=st.floats(1.0, 10_000.0), dub_s=st.floats(1.0, 10_000.0), share=st.floats(0.01, 0.99))
 def test_the_timeline_accounts_for_every_second_of_both_sides(master_s: float, dub_s: float, share: float) -> None:
     offset_s = -dub_s + share * (master_s + dub_s)
     timeline = timeline_of(master_s, dub_s, Estimate(offset_s, 0.9, 0.1))
