@@ -11,32 +11,46 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from syncd.domain import TOLERANCES, AnalysisSettings, Priority, Tolerance
 from syncd.errors import ErrorCode, SyncdError
 
 DEFAULT_CONFIG_PATH: Final = Path("/etc/syncd/syncd.toml")
 CONFIG_VARIABLE: Final = "SYNCD_CONFIG"
+_BRANCHES: Final = frozenset({"CustomTolerance", "int", "str"})
+
+METHODS_IN_THIS_VERSION: Final = frozenset({"correlation", "spectral"})
 
 MethodName = Literal["correlation", "mfcc", "onset", "spectral", "chunked", "speech", "chroma"]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path")
+    if "\0" in str(path):
+        raise ValueError("must not contain a NUL character")
+    return path
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 
 
 class LedgerSection(_Section):
     """[ledger]: where jobs are recorded."""
 
-    path: Path = Path("/var/lib/syncd/ledger.db")
+    path: AbsolutePath = Path("/var/lib/syncd/ledger.db")
     """The SQLite file; on a local disk. Backups lie beside it."""
 
 
 class WatchSection(_Section):
     """[[watch]]: one folder into which people drop files."""
 
-    path: Path
+    path: AbsolutePath
     """The folder."""
     recursive: bool = True
     """Whether folders below it count too."""
@@ -56,13 +70,6 @@ class WatchSection(_Section):
     """The profile of the jobs found here."""
     priority: Priority = Priority.NORMAL
     """The priority of the jobs found here."""
-
-    @field_validator("path")
-    @classmethod
-    def _absolute(cls, path: Path) -> Path:
-        if not path.is_absolute():
-            raise ValueError("must be an absolute path")
-        return path
 
     @field_validator("patterns")
     @classmethod
@@ -148,7 +155,7 @@ class LimitsSection(_Section):
 class CacheSection(_Section):
     """[cache]: where workers keep scratch files and features."""
 
-    path: Path = Path("/var/cache/syncd")
+    path: AbsolutePath = Path("/var/cache/syncd")
     """The folder; on a disk, not in memory."""
     max_bytes: Annotated[int, Field(ge=0)] = 20_000_000_000
     """How much the features of masters may take."""
@@ -157,12 +164,12 @@ class CacheSection(_Section):
 class ReportsSection(_Section):
     """[reports]: where reports go besides their media's folder."""
 
-    fallback: Path | None = None
+    fallback: AbsolutePath | None = None
     """Where reports go when the media's folder cannot be written to."""
-    done: Path | None = None
-    """Where finished pairs are moved (from version 0.5 on)."""
-    failed: Path | None = None
-    """Where failed pairs are moved (from version 0.5 on)."""
+    done: AbsolutePath | None = None
+    """Where finished pairs are to be moved."""
+    failed: AbsolutePath | None = None
+    """Where failed pairs are to be moved."""
 
 
 class MetricsSection(_Section):
@@ -196,19 +203,24 @@ class Config(_Section):
         """The profile of that name; the default one if it is no longer there."""
         return self.profiles.get(name) or self.profiles["default"]
 
-    def faults_between_sections(self) -> list[str]:
-        """What no section can see alone: unknown profiles, folders named twice."""
-        faults = [
-            f"watch.{i}.profile: there is no [profiles.{watch.profile}]"
-            for i, watch in enumerate(self.watch)
-            if watch.profile not in self.profiles
+    def keys_without_effect(self) -> list[str]:
+        """Keys that are set and that this version does not act on, each with what it does instead."""
+        told = [
+            (self.workers.devices not in {"auto", "cpu"}, "workers.devices: every job runs on the CPU"),
+            (self.metrics.listen != "", "metrics.listen: no metrics are served"),
+            (self.reports.done is not None, "reports.done: pairs stay where they are"),
+            (self.reports.failed is not None, "reports.failed: pairs stay where they are"),
+            *(
+                (profile.ai != "off", f"profiles.{name}.ai: no model is asked")
+                for name, profile in self.profiles.items()
+            ),
+            *(
+                (bool(missing), f"profiles.{name}.methods: {', '.join(missing)} are marked as skipped")
+                for name, profile in self.profiles.items()
+                for missing in [[m for m in profile.methods if m not in METHODS_IN_THIS_VERSION]]
+            ),
         ]
-        seen: set[Path] = set()
-        for i, watch in enumerate(self.watch):
-            if watch.path in seen:
-                faults.append(f"watch.{i}.path: {watch.path} is named twice")
-            seen.add(watch.path)
-        return faults
+        return [sentence for holds, sentence in told if holds]
 
 
 def parse_config(text: str, origin: str) -> Config:
@@ -217,11 +229,13 @@ def parse_config(text: str, origin: str) -> Config:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _invalid(origin, [f"not TOML: {error}"]) from error
+    config, faults = None, []
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        raise _invalid(origin, [_fault(item["loc"], item["msg"]) for item in error.errors()]) from error
-    if faults := config.faults_between_sections():
+        faults = list(dict.fromkeys(_fault(item["loc"], item["msg"]) for item in error.errors()))
+    faults += _faults_between_sections(raw)
+    if config is None or faults:
         raise _invalid(origin, faults)
     return config
 
@@ -246,8 +260,29 @@ def find_config_path(given: Path | None) -> Path:
     return Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG_PATH)
 
 
+def _faults_between_sections(raw: dict[str, Any]) -> list[str]:
+    """What no section can see alone (unknown profiles, folders named twice), told even if a section is at fault."""
+    watches, profiles = raw.get("watch"), raw.get("profiles")
+    known = {"default", *(profiles if isinstance(profiles, dict) else ())}
+    faults: list[str] = []
+    seen: set[str] = set()
+    for i, watch in enumerate(watches if isinstance(watches, list) else ()):
+        if not isinstance(watch, dict):
+            continue
+        profile, path = watch.get("profile"), watch.get("path")
+        if isinstance(profile, str) and profile not in known:
+            faults.append(f"watch.{i}.profile: there is no [profiles.{profile}]")
+        if isinstance(path, str):
+            if os.path.normpath(path) in seen:
+                faults.append(f"watch.{i}.path: {path} is named twice")
+            seen.add(os.path.normpath(path))
+    return faults
+
+
 def _fault(location: tuple[int | str, ...], message: str) -> str:
-    return f"{'.'.join(str(part) for part in location)}: {message[0].lower()}{message[1:]}"
+    # Of a union pydantic names the branch that it tried; to a person that is no key.
+    keys = [str(part) for part in location if not (part in _BRANCHES or "[" in str(part))]
+    return f"{'.'.join(keys)}: {message[0].lower()}{message[1:]}"
 
 
 def _invalid(origin: str, faults: list[str]) -> SyncdError:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import queue
 import selectors
 import signal
 import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -24,10 +23,11 @@ from typing import Final
 import structlog
 
 from syncd import __version__
-from syncd.config import Config, WatchSection, find_config_path, load_config
+from syncd.config import Config, find_config_path, load_config
 from syncd.devices.inventory import take_inventory
-from syncd.domain import JobState, Pair
+from syncd.domain import JobState
 from syncd.errors import ErrorCode, SyncdError, error_exit_code
+from syncd.intake import Intake
 from syncd.ledger.ledger import Ledger
 from syncd.requests import RequestDesk
 from syncd.sdnotify import ServiceNotifier, watchdog_interval_s
@@ -35,18 +35,7 @@ from syncd.supervisor.dispatch import Dispatcher
 from syncd.supervisor.pool import Pool
 from syncd.supervisor.reporter import Reporter
 from syncd.telemetry import LEVELS, configure_logs
-from syncd.watch.events import (
-    FilesSettled,
-    FilesUnsettled,
-    OrphanFound,
-    OrphanResolved,
-    PairFound,
-    RescanDone,
-    WatchEvent,
-    WatchTrouble,
-)
 from syncd.watch.examine import ignore_lease_signals
-from syncd.watch.watcher import Watcher
 
 log = structlog.get_logger()
 
@@ -98,61 +87,61 @@ class Daemon:
         self._wake = Wake()
         self._notify = ServiceNotifier()
         self._signals: deque[int] = deque()
-        self._watch_events: queue.SimpleQueue[WatchEvent] = queue.SimpleQueue()
-        self._held_back: deque[tuple[WatchSection, Pair]] = deque()
-        self._unsettled: set[int] = set()
-        self._missing: set[int] = set()
-        self._failed_jobs_at_start = 0
-        self._ledger = Ledger.open(config.ledger.path)
+        self._catch_signals()
         scratch = make_scratch_folder(config)
+        self._ledger = Ledger.open(config.ledger.path)
         self._pool = Pool(scratch)
         self._reporter = Reporter(self._wake)
         self._dispatcher = Dispatcher(config, self._ledger, self._pool, self._reporter, take_inventory(config.workers))
         self._desk = RequestDesk(self._ledger, self._dispatcher, config)
-        self._watchers: list[Watcher] = []
+        self._intake = Intake(self._ledger, self._dispatcher, self._wake)
+        self._failed_jobs_at_start = 0
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
     def run(self, *, once: bool) -> int:
         """Serve until told to stop, or (`once`) until everything present is done; the exit status."""
-        self._catch_signals()
+        status = EXIT_FAILED
+        try:
+            self._start()
+            status = self._loop(once=once)
+        finally:
+            self._shut_down()
+        return status
+
+    def _start(self) -> None:
         ignore_lease_signals()
         self._failed_jobs_at_start = self._failed_jobs()
         self._reporter.start()
-        self._start_watchers(self._config.watch)
+        self._intake.watch(self._config)
         self._ledger.set_service("pid", str(os.getpid()))
         self._ledger.set_service("version", __version__)
+        for sentence in self._config.keys_without_effect():
+            log.warning("key_without_effect", key=sentence)
         self._notify.ready(self._status())
         log.info("started", version=__version__, ledger=str(self._config.ledger.path), folders=len(self._config.watch))
-        try:
-            self._loop(once=once)
-        finally:
-            self._shut_down()
-        if once and self._missing:
-            return EXIT_FAILED
-        return EXIT_JOBS_FAILED if once and self._failed_jobs() > self._failed_jobs_at_start else EXIT_OK
 
-    def _loop(self, *, once: bool) -> None:
+    def _loop(self, *, once: bool) -> int:
         beat_interval_s = watchdog_interval_s()
         next_beat_s = next_status_s = time.monotonic()
         while True:
             self._sleep()
             if self._obey_signals():
-                return
+                return EXIT_FAILED if once else EXIT_OK  # A single run that was broken off did not do its work.
             now_s = time.monotonic()
             self._turn(now_s)
-            if beat_interval_s is not None and now_s >= next_beat_s and self._parts_tick(now_s):
+            if beat_interval_s is not None and now_s >= next_beat_s and self._intake.moves(now_s):
                 self._notify.alive()
                 next_beat_s = now_s + beat_interval_s
             if now_s >= next_status_s:
                 self._notify.status(self._status())
                 next_status_s = now_s + STATUS_INTERVAL_S
-            if once and self._all_done():
-                return
+            if once and (status := self._status_when_done()) is not None:
+                return status
 
     def _turn(self, now_s: float) -> None:
         """Each part once; a ledger that cannot be written to just now (a full disk) is met again at the next turn."""
-        for part in (self._take_watch_events, partial(self._desk.serve, now_s), partial(self._dispatcher.step, now_s)):
+        for part in (self._intake.take, partial(self._desk.serve, now_s), partial(self._dispatcher.step, now_s)):
             try:
                 part()
             except SyncdError as error:
@@ -166,92 +155,32 @@ class Daemon:
             selector.register(self._wake.reader, selectors.EVENT_READ)
             for worker in self._dispatcher.busy_workers():
                 selector.register(worker.read_fd, selectors.EVENT_READ)
-            selector.select(TURN_S)
+            selector.select(0.0 if self._intake.has_more else TURN_S)
         self._wake.drain()
 
-    def _all_done(self) -> bool:
-        if self._unsettled - self._missing or self._held_back or not self._watch_events.empty() or not self._dispatcher.is_idle():
-            return False
-        return self._ledger.queued_count() == 0
+    def _status_when_done(self) -> int | None:
+        """With --once: the exit status, as soon as nothing is left that could still be done."""
+        if not self._intake.is_done or not self._dispatcher.is_idle():
+            return None
+        if self._ledger.queued_count():
+            if not self._ledger.is_paused():
+                return None
+            log.error("paused", advice="Jobs wait, and the ledger is paused: 'syncctl resume' lets them go.")
+            return EXIT_FAILED
+        if self._intake.has_missing_folders:
+            return EXIT_FAILED
+        return EXIT_JOBS_FAILED if self._failed_jobs() > self._failed_jobs_at_start else EXIT_OK
 
     def _failed_jobs(self) -> int:
         counts = self._ledger.counts()
         return counts.get(JobState.FAILED, 0) + counts.get(JobState.QUARANTINED, 0)
 
-    def _parts_tick(self, now_s: float) -> bool:
-        """Whether every part moved of late; if not, the service manager is left to find out."""
-        return all(watcher.is_alive() for watcher in self._watchers) and now_s > 0
-
     def _status(self) -> str:
-        paused = "paused; " if self._ledger.is_paused() else ""
-        return f"{paused}{self._ledger.queued_count()} queued, {self._dispatcher.running_count()} running"
-
-    # --- settle, pair, enqueue ---------------------------------------------------------------------------------------
-
-    def _start_watchers(self, sections: Sequence[WatchSection]) -> None:
-        known = {file.path: file for file in self._ledger.known_files()}
-        unwatched = [
-            p for p in (self._config.reports.fallback, self._config.reports.done, self._config.reports.failed) if p
-        ]
-        self._unsettled = set(range(len(sections)))
-        for index, section in enumerate(sections):
-            inner = [other.path for other in sections if section.path in other.path.parents]
-            watcher = Watcher(section, index=index, known=known, emit=self._emit, excluded=[*unwatched, *inner])
-            watcher.start()
-            self._watchers.append(watcher)
-
-    def _emit(self, event: WatchEvent) -> None:
-        self._watch_events.put(event)
-        self._wake()
-
-    def _take_watch_events(self) -> None:
-        while True:
-            try:
-                event = self._watch_events.get_nowait()
-            except queue.Empty:
-                break
-            self._take_watch_event(event)
-        while self._held_back and self._has_room():
-            self._enqueue(*self._held_back[0])
-            self._held_back.popleft()
-
-    def _take_watch_event(self, event: WatchEvent) -> None:
-        match event:
-            case PairFound():
-                self._held_back.append((self._config.watch[event.watch_index], event.pair))
-            case OrphanFound():
-                if self._ledger.record_orphan(event.orphan):
-                    log.warning("orphan", path=str(event.orphan.file.path), reason=event.orphan.message)
-            case OrphanResolved():
-                self._ledger.forget_orphans([event.path])
-            case FilesSettled():
-                self._unsettled.discard(event.watch_index)
-                self._missing.discard(event.watch_index)
-            case FilesUnsettled():
-                self._unsettled.add(event.watch_index)
-                self._missing.discard(event.watch_index)
-            case WatchTrouble():
-                log.error("watch_trouble", code=event.code.value, message=event.message)
-                if event.code is ErrorCode.FILE_NOT_FOUND:
-                    self._missing.add(event.watch_index)
-            case RescanDone():
-                log.debug("rescan", files=event.files, missed=event.missed, seconds=round(event.seconds, 3))
-
-    def _has_room(self) -> bool:
-        limit = self._config.limits.max_queued
-        return limit is None or self._ledger.queued_count() < limit
-
-    def _enqueue(self, section: WatchSection, pair: Pair) -> None:
-        enqueued = self._ledger.enqueue(
-            pair,
-            profile=section.profile,
-            settings=self._config.profile(section.profile).to_settings(),
-            priority=section.priority,
-        )
-        for job_id in enqueued.superseded_running:
-            self._dispatcher.call_off(job_id, time.monotonic())
-        if enqueued.created:
-            log.info("enqueue", job=enqueued.job_id, title=pair.title, language=pair.language)
+        try:
+            paused = "paused; " if self._ledger.is_paused() else ""
+            return f"{paused}{self._ledger.queued_count()} queued, {self._dispatcher.running_count()} running"
+        except SyncdError as error:
+            return error.message
 
     # --- signals -----------------------------------------------------------------------------------------------------
 
@@ -262,7 +191,7 @@ class Daemon:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         """Only note it; a second request to stop ends the process at once."""
-        if number in (signal.SIGTERM, signal.SIGINT) and number in self._signals:
+        if number in {signal.SIGTERM, signal.SIGINT} and number in self._signals:
             os._exit(128 + number)
         self._signals.append(number)
 
@@ -280,39 +209,54 @@ class Daemon:
         self._notify.reloading()
         try:
             config = load_config(self._config_path)
+            self._refuse_what_needs_a_restart(config)
         except SyncdError as error:
             log.error("reload_refused", reason=error.message)
             self._notify.ready(f"old configuration kept: {error.message}")
             return
-        watch_changed = config.watch != self._config.watch or config.reports != self._config.reports
-        if watch_changed:
-            self._stop_watchers()
+        if config.watch != self._config.watch or config.reports != self._config.reports:
+            self._intake.unwatch()
+            self._intake.watch(config)
         self._config = config
+        self._intake.profiles = config
         self._dispatcher.reconfigure(config, take_inventory(config.workers))
         self._desk.config = config
-        if watch_changed:
-            self._start_watchers(config.watch)
         log.info("reloaded", folders=len(config.watch))
         self._notify.ready(self._status())
 
-    def _stop_watchers(self) -> None:
-        """End them and hear their last words, which speak of the folders by number."""
-        for watcher in self._watchers:
-            watcher.stop()
-        self._watchers.clear()
-        self._take_watch_events()
+    def _refuse_what_needs_a_restart(self, config: Config) -> None:
+        changed = [
+            key
+            for key, before, after in (
+                ("ledger.path", self._config.ledger.path, config.ledger.path),
+                ("cache.path", self._config.cache.path, config.cache.path),
+            )
+            if before != after
+        ]
+        if changed:
+            raise SyncdError(ErrorCode.CONFIG_INVALID, f"{' and '.join(changed)} can only change with a restart.")
+
+    # --- the end -----------------------------------------------------------------------------------------------------
 
     def _shut_down(self) -> None:
-        """Claim no more, hand running jobs back, leave: within five seconds."""
+        """Claim no more, keep what is finished, hand the rest back, leave: within five seconds, whatever is broken."""
         self._notify.stopping()
         log.info("stopping")
-        self._stop_watchers()
-        self._dispatcher.hand_back_all("the daemon stops")
-        self._pool.close()
-        self._reporter.stop()
-        self._ledger.close()
+        steps: tuple[Callable[[], object], ...] = (
+            self._intake.unwatch,
+            self._reporter.stop,
+            partial(self._dispatcher.take_reports, time.monotonic()),
+            partial(self._dispatcher.hand_back_all, "the daemon stops"),
+            self._pool.close,
+            self._ledger.close,
+            self._wake.close,
+        )
         signal.set_wakeup_fd(-1)
-        self._wake.close()
+        for step in steps:
+            try:
+                step()
+            except SyncdError as error:
+                log.error("stop_incomplete", code=error.code.value, reason=error.message)
         log.info("stopped")
 
 
@@ -326,6 +270,12 @@ def make_scratch_folder(config: Config) -> Path:
             ErrorCode.PERMISSION_DENIED, f"The cache folder {folder} cannot be made: {error.strerror}."
         ) from error
     return folder
+
+
+def check_text(config: Config, path: Path) -> str:
+    """What --check prints of a configuration that is valid."""
+    idle = "".join(f"Without effect in this version: {sentence}.\n" for sentence in config.keys_without_effect())
+    return f"{path} is valid; watched folders: {len(config.watch)}.\n{idle}"
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -349,13 +299,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         config = load_config(config_path)
         if chosen.check:
-            sys.stdout.write(f"{config_path} is valid: {len(config.watch)} watched folders.\n")
+            sys.stdout.write(check_text(config, config_path))
             sys.exit(EXIT_OK)
-        daemon = Daemon(config, config_path)
+        sys.exit(Daemon(config, config_path).run(once=chosen.once))
     except SyncdError as error:
         sys.stderr.write(f"syncd: {error}\n")
         sys.exit(error_exit_code(error.code))
-    sys.exit(daemon.run(once=chosen.once))
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ class ErrorCode(StrEnum):
     DISK_FULL = "DISK_FULL"
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
     GPU_OUT_OF_MEMORY = "GPU_OUT_OF_MEMORY"
+    FOLDER_STALLED = "FOLDER_STALLED"
     WORKER_CRASHED = "WORKER_CRASHED"
     WORKER_STALLED = "WORKER_STALLED"
     TIME_LIMIT = "TIME_LIMIT"
@@ -100,6 +101,9 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
     ErrorCode.OUT_OF_MEMORY: _Meaning(ErrorKind.MACHINERY, "Lower workers.cpu_slots, or give the machine more memory."),
     ErrorCode.GPU_OUT_OF_MEMORY: _Meaning(
         ErrorKind.MACHINERY, "Lower workers.gpu_memory_fraction, or set workers.devices to 'cpu'."
+    ),
+    ErrorCode.FOLDER_STALLED: _Meaning(
+        ErrorKind.MACHINERY, "Check the mount that the folder is on ('findmnt', 'dmesg')."
     ),
     ErrorCode.WORKER_CRASHED: _Meaning(
         ErrorKind.MACHINERY, "See 'syncctl show' for the attempts; 'syncctl retry' starts the job again."

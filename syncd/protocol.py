@@ -26,7 +26,7 @@ from typing import Final
 
 import msgspec
 
-from syncd.domain import AnalysisSettings, Failure, MediaInfo, MethodResult, Result
+from syncd.domain import AnalysisSettings, Failure, MediaFile, MediaInfo, MethodResult, Result
 
 PROTOCOL_VERSION: Final = 1
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
@@ -52,8 +52,20 @@ class ProbeRequest(Message, frozen=True):
     paths: tuple[bytes, ...]
 
 
+class FileVersion(msgspec.Struct, frozen=True):
+    """Which version of a file is meant."""
+
+    size_bytes: int
+    mtime_ns: int
+
+
+def file_version(file: MediaFile) -> FileVersion:
+    """The version that was recorded."""
+    return FileVersion(file.identity.size_bytes, file.identity.mtime_ns)
+
+
 class MeasureRequest(Message, frozen=True):
-    """Find where the dub lies against the master."""
+    """Find where the dub lies against the master; a file of another version than named is FILE_CHANGED."""
 
     task_id: int
     master_path: bytes
@@ -64,6 +76,9 @@ class MeasureRequest(Message, frozen=True):
     settings: AnalysisSettings
     scratch_folder: bytes
     max_duration_s: float | None = None
+    master_version: FileVersion | None = None
+    """None: whatever lies there."""
+    dub_version: FileVersion | None = None
 
 
 class Cancel(Message, frozen=True):

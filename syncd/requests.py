@@ -23,6 +23,7 @@ log = structlog.get_logger()
 Payload = Mapping[str, object]
 Outcome = dict[str, object]
 
+MAX_JOB_ID: Final = 2**63 - 1
 INTERVAL_S: Final = 0.2
 """How often the ledger is asked for new requests at most."""
 
@@ -35,6 +36,8 @@ class RequestDesk:
         self._ledger = ledger
         self._dispatcher = dispatcher
         self._next_s = 0.0
+        self._unanswered: dict[int, tuple[Outcome | None, Failure | None]] = {}
+        """Carried out, and not yet written down as such (a full disk): not to be carried out again."""
         self._verbs: dict[RequestKind, Callable[[Payload, float], Outcome]] = {
             RequestKind.SUBMIT: self._submit,
             RequestKind.RETRY: self._retry,
@@ -50,22 +53,27 @@ class RequestDesk:
             return
         self._next_s = now_s + INTERVAL_S
         for request in self._ledger.pending_requests():
-            self._serve_one(request, now_s)
+            if request.request_id not in self._unanswered:
+                self._unanswered[request.request_id] = self._carry_out(request, now_s)
+            outcome, error = self._unanswered[request.request_id]
+            self._ledger.finish_request(request.request_id, outcome=outcome, error=error)
+            del self._unanswered[request.request_id]
 
-    def _serve_one(self, request: Request, now_s: float) -> None:
+    def _carry_out(self, request: Request, now_s: float) -> tuple[Outcome | None, Failure | None]:
         try:
             outcome = self._verbs[request.kind](request.payload, now_s)
         except SyncdError as error:
-            self._refuse(request, Failure(error.code, error.message, error.details))
+            failure = Failure(error.code, error.message, error.details)
         except (KeyError, TypeError, ValueError) as error:
-            self._refuse(request, Failure(ErrorCode.USAGE, f"The request is not understood: {error}."))
+            failure = Failure(ErrorCode.USAGE, f"The request is not understood: {error}.")
+        except Exception as error:  # a request must never end the daemon: it would meet it again at every start
+            log.exception("request_broke", request=request.request_id)
+            failure = Failure(ErrorCode.INTERNAL, f"The request could not be carried out ({type(error).__name__}).")
         else:
-            self._ledger.finish_request(request.request_id, outcome=outcome)
             log.info("request", kind=request.kind.value, request=request.request_id)
-
-    def _refuse(self, request: Request, failure: Failure) -> None:
-        self._ledger.finish_request(request.request_id, error=failure)
+            return outcome, None
         log.warning("request_refused", kind=request.kind.value, request=request.request_id, reason=failure.message)
+        return None, failure
 
     def _submit(self, payload: Payload, now_s: float) -> Outcome:
         limit = self.config.limits.max_queued
@@ -106,8 +114,6 @@ class RequestDesk:
         left: list[int] = []
         for job_id in self._job_ids(payload):
             before = self._ledger.cancel(job_id)
-            if before is None:
-                raise SyncdError(ErrorCode.NOT_FOUND, f"There is no job {job_id}.")
             if before is JobState.RUNNING:
                 self._dispatcher.call_off(job_id, now_s)
             (canceled if before in (JobState.QUEUED, JobState.RUNNING) else left).append(job_id)
@@ -130,6 +136,9 @@ class RequestDesk:
         ids = payload.get("job_ids")
         if not isinstance(ids, list) or not all(isinstance(job_id, int) for job_id in ids):
             raise SyncdError(ErrorCode.USAGE, "The request names no jobs.")
+        for job_id in ids:
+            if not 0 < job_id <= MAX_JOB_ID or self._ledger.state(job_id) is None:
+                raise SyncdError(ErrorCode.NOT_FOUND, f"There is no job {job_id}.")
         return ids
 
 

@@ -37,11 +37,12 @@ class ServiceNotifier:
         if not self._address:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
-            try:
-                connection.sendto("\n".join(line.replace("\n", " ") for line in lines).encode(), address)
-            except OSError:
-                return  # The manager is gone or busy: the service goes on without it.
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
+                text = "\n".join(line.replace("\n", " ") for line in lines)
+                connection.sendto(text.encode("utf-8", "backslashreplace"), address)
+        except OSError:
+            return  # The manager is gone or busy: the service goes on without it.
 
 
 def watchdog_interval_s() -> float | None:

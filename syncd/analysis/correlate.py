@@ -43,6 +43,14 @@ SEPARATION_S: Final = 0.4
 
 MAX_CANDIDATES: Final = 8
 
+LONGEST_SIDE_BY_SIDE: Final = 1 << 20
+"""Frames of both files together, padded: under six hours."""
+
+WIDEST_RATE: Final = 1.05
+"""Room for every known speed: one length of transform for all, because each length keeps its tables in memory."""
+
+STRETCHED_AT_ONCE: Final = 1 << 16
+
 TRIMMED_SHARE: Final = 0.02
 _RMS_LEFT_AFTER_TRIMMING: Final = 0.936
 """RMS of a normal variable without its largest 2 %."""
@@ -87,10 +95,11 @@ def coarse_search(
     dub_frames = int(dub.frames * rate)
     if min(master.frames, dub_frames) <= 2 * EDGE_FRAMES + 1:
         return CoarseResult(channel, (), 0)
-    n_fft = scipy.fft.next_fast_len(master.frames + dub_frames, real=True)
+    n_fft = scipy.fft.next_fast_len(master.frames + max(dub_frames, int(dub.frames * WIDEST_RATE)), real=True)
     cross = np.zeros(n_fft // 2 + 1, dtype=np.complex64)
     sides = (_Transformer(master, Fraction(1), layout, n_fft), _Transformer(dub, rate, layout, n_fft))
-    with ThreadPoolExecutor(THREADS) as threads:
+    # Two transforms at once are two lots of memory: long files take them in turn.
+    with ThreadPoolExecutor(THREADS if n_fft <= LONGEST_SIDE_BY_SIDE else 1) as threads:
         for band in range(layout.n_mels):
             beat(band, layout.n_mels)
             ours, theirs = threads.map(lambda side, band=band: side.spectrum(band), sides)
@@ -168,14 +177,16 @@ class _Transformer:
         self._source = source
         self._rate = rate
         self._layout = layout
-        self._n_fft = n_fft
+        self._padded: Floats = np.zeros(n_fft, dtype=np.float32)
         self.energy: Floats = np.zeros(int(source.frames * rate), dtype=np.float32)
 
     def spectrum(self, band: int) -> NDArray[np.complex64]:
         curve = prepare_bands(_stretched(self._source.read_band(band), self._rate), self._layout)
-        transformed: NDArray[np.complex64] = scipy.fft.rfft(curve, self._n_fft)
+        self._padded[: curve.size] = curve
         np.square(curve, out=curve)
         self.energy += curve
+        del curve
+        transformed: NDArray[np.complex64] = scipy.fft.rfft(self._padded)
         return transformed
 
 
@@ -225,7 +236,14 @@ def _without_edges(curves: Floats) -> None:
 
 
 def _stretched(curve: Floats, rate: Fraction) -> Floats:
+    """Linear interpolation, a piece at a time: indices of a whole long file would be many times the file."""
     if rate == 1:
         return curve
-    times = np.arange(int(curve.size * rate)) / float(rate)
-    return np.interp(times, np.arange(curve.size), curve).astype(np.float32)
+    stretched = np.empty(int(curve.size * rate), dtype=np.float32)
+    for first in range(0, stretched.size, STRETCHED_AT_ONCE):
+        piece = stretched[first : first + STRETCHED_AT_ONCE]
+        times = np.arange(first, first + piece.size) / float(rate)
+        start = int(times[0])
+        around = curve[start : int(times[-1]) + 2]
+        piece[:] = np.interp(times, np.arange(start, start + around.size), around)
+    return stretched

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -35,24 +35,30 @@ def ledger(given: Path | None) -> Iterator[LedgerReader]:
 
 def ask(given: Path | None, kind: RequestKind, payload: dict[str, object]) -> Request:
     """Leave a request, and wait a moment for its answer if the daemon runs; raises the error that it gets."""
+    (request,) = ask_all(given, kind, [payload])
+    if request.error is not None:
+        raise SyncdError(request.error.code, request.error.message, request.error.details)
+    return request
+
+
+def ask_all(given: Path | None, kind: RequestKind, payloads: Sequence[dict[str, object]]) -> list[Request]:
+    """The same for many: all are left before the first answer is waited for, and errors are in the answers."""
     path = configuration(given).ledger.path
     box = RequestBox.open(path)
     try:
-        request_id = box.add(kind, payload)
+        request_ids = [box.add(kind, payload) for payload in payloads]
     finally:
         box.close()
-    with ledger(given) as reader:
-        return _await_answer(reader, request_id)
-
-
-def _await_answer(reader: LedgerReader, request_id: int) -> Request:
     deadline_s = time.monotonic() + ANSWER_WAIT_S
+    with ledger(given) as reader:
+        return [_await_answer(reader, request_id, deadline_s) for request_id in request_ids]
+
+
+def _await_answer(reader: LedgerReader, request_id: int, deadline_s: float) -> Request:
     while True:
         request = reader.request(request_id)
         if request is None:
             raise SyncdError(ErrorCode.INTERNAL, f"Request {request_id} is gone from the ledger.")
-        if request.error is not None:
-            raise SyncdError(request.error.code, request.error.message, request.error.details)
         if request.finished_at is not None or time.monotonic() > deadline_s or not reader.daemon_is_running():
             return request
         time.sleep(POLL_S)

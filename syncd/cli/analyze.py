@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
 from syncd import __version__
-from syncd.cli.options import ConfigOption, JsonOption
+from syncd.cli.options import ConfigOption, DubTrack, JsonOption, MasterTrack
 from syncd.cli.output import console, plain, print_json, printable
 from syncd.cli.report_view import report_view
 from syncd.clock import utc_now
@@ -34,8 +35,8 @@ def analyze(
     dub: Annotated[Path, typer.Argument(help="The dub.", show_default=False)],
     profile: Annotated[str, typer.Option(help="A profile of the configuration.")] = "default",
     language: Annotated[str | None, typer.Option(help="The dub's language, a BCP 47 tag.")] = None,
-    master_track: Annotated[int | None, typer.Option(min=0, help="Audio track of the master, from 0.")] = None,
-    dub_track: Annotated[int | None, typer.Option(min=0, help="Audio track of the dub, from 0.")] = None,
+    master_track: MasterTrack = None,
+    dub_track: DubTrack = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -44,15 +45,18 @@ def analyze(
     if profile not in settings.profiles:
         raise SyncdError(ErrorCode.USAGE, f"There is no profile named {profile}.")
     request = SoloRequest(
-        master=master.absolute(),
-        dub=dub.absolute(),
+        master=identify(master.absolute()),
+        dub=identify(dub.absolute()),
         settings=settings.profiles[profile].to_settings(),
         language=language,
         master_track=master_track,
         dub_track=dub_track,
         max_duration_s=settings.limits.max_duration_seconds,
     )
-    with tempfile.TemporaryDirectory(prefix="syncctl-") as scratch, _progress_bar(quiet=as_json) as bar:
+    with (
+        tempfile.TemporaryDirectory(prefix="syncctl-", dir=_scratch_home(settings)) as scratch,
+        _progress_bar(quiet=as_json) as bar,
+    ):
         answer = analyze_one(
             request,
             Pool(Path(scratch)),
@@ -77,6 +81,11 @@ def _configuration(given: Path | None) -> Config:
     return load_config(path) if given is not None or path.exists() else Config()
 
 
+def _scratch_home(config: Config) -> Path | None:
+    """The cache folder, where there is one that may be written to: the system's own is often in memory."""
+    return config.cache.path if os.access(config.cache.path, os.W_OK) else None
+
+
 def _subject(request: SoloRequest, profile: str, answer: SoloAnswer) -> ReportSubject:
     now = utc_now()
     return ReportSubject(
@@ -86,13 +95,13 @@ def _subject(request: SoloRequest, profile: str, answer: SoloAnswer) -> ReportSu
         language=request.language,
         created_at=now,
         settings=request.settings,
-        master=identify(request.master),
-        dub=identify(request.dub),
+        master=request.master,
+        dub=request.dub,
         master_info=answer.infos[0] if answer.infos else None,
         dub_info=answer.infos[1] if answer.infos else None,
         master_track=request.master_track,
         dub_track=request.dub_track,
-        title=printable(request.master.stem),
+        title=printable(request.master.path.stem),
     )
 
 

@@ -47,7 +47,7 @@ class Check:
 
 
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Check the whole installation; ends with status 1 if something is wrong, and says what to do."""
+    """Check the installation, with the rights of whoever asks; status 1 if something is wrong, and what to do."""
     checks = list(examine(find_config_path(config)))
     wrong = any(check.finding is Finding.WRONG for check in checks)
     if as_json:
@@ -72,6 +72,8 @@ def examine(config_path: Path) -> Iterator[Check]:
         yield Check("configuration", Finding.WRONG, error.message, "Mend it; 'syncd --check' tries it.")
         return
     yield Check("configuration", Finding.OK, f"{config_path} is valid.")
+    for sentence in config.keys_without_effect():
+        yield Check("configuration", Finding.WARNING, f"Without effect in this version: {sentence}.")
     yield from _ledger(config)
     yield from _folders(config)
     yield _cache(config)
@@ -99,7 +101,7 @@ def _folders(config: Config) -> Iterator[Check]:
     if not config.watch:
         yield Check("folders", Finding.WARNING, "No folder is watched.", "Add a [[watch]] with a path.")
     for section in config.watch:
-        yield _folder(section.path)
+        yield _folder(section.path, config.reports.fallback)
     try:
         limit = int(INOTIFY_WATCHES.read_text(encoding="ascii"))
     except (OSError, ValueError):
@@ -113,12 +115,14 @@ def _folders(config: Config) -> Iterator[Check]:
         )
 
 
-def _folder(path: Path) -> Check:
+def _folder(path: Path, fallback: Path | None) -> Check:
     name = "folder"
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 - it answers False where a folder above may not be entered
         return Check(name, Finding.WRONG, f"{path} is not there.", "Make it, or mend [[watch]] path.")
     if not os.access(path, os.R_OK | os.X_OK):
         return Check(name, Finding.WRONG, f"{path} cannot be read.", "Give the service's user the right to read it.")
+    if not os.access(path, os.W_OK) and fallback is not None:
+        return Check(name, Finding.OK, f"{path} can be read; reports go to {fallback}.")
     if not os.access(path, os.W_OK):
         return Check(
             name,
@@ -131,7 +135,7 @@ def _folder(path: Path) -> Check:
 
 def _cache(config: Config) -> Check:
     path = config.cache.path
-    nearest = next(parent for parent in (path, *path.parents) if parent.exists())
+    nearest = next(parent for parent in (path, *path.parents) if os.path.exists(parent))  # noqa: PTH110 - as above
     if not os.access(nearest, os.W_OK):
         return Check("cache", Finding.WRONG, f"{path} cannot be written to.", "Mend its rights, or set cache.path.")
     free_bytes = shutil.disk_usage(nearest).free
@@ -152,7 +156,7 @@ def _worker() -> Check:
         except WorkerGone:
             answer = None
     # One that ended by itself says how; one that hangs is ended.
-    status, last_words = worker.reap()
+    status, last_words = worker.reap(WORKER_WAIT_S)
     if isinstance(answer, Probed):
         return Check("worker", Finding.OK, "A worker process starts and reads a file.")
     if isinstance(answer, Failed):

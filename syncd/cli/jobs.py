@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from syncd.cli.access import ledger
-from syncd.cli.options import ConfigOption, JsonOption
+from syncd.cli.options import MAX_ID, ConfigOption, JsonOption
 from syncd.cli.output import console, plain, print_json
 from syncd.clock import utc_now
 from syncd.domain import JobState, Priority, Verdict
@@ -24,6 +24,9 @@ STATE_STYLES = {
     JobState.FAILED: "red",
     JobState.QUARANTINED: "red",
 }
+BeforeId = Annotated[
+    int | None, typer.Option(metavar="ID", min=1, max=MAX_ID, help="The next page: jobs older than this one.")
+]
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -39,7 +42,7 @@ def list_jobs(
     ] = None,
     orphans: Annotated[bool, typer.Option("--orphans", help="List files that wait for a partner instead.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=10000, help="Rows on a page.")] = 50,
-    before: Annotated[int | None, typer.Option(metavar="ID", help="The next page: jobs older than this one.")] = None,
+    before: BeforeId = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -126,10 +129,9 @@ def print_orphans(orphans: list[OrphanRecord], *, as_json: bool) -> None:
 
 def parse_since(text: str, now: datetime) -> datetime:
     """A date, a moment or a span before now; raises `SyncdError` USAGE."""
-    if match := re.fullmatch(r"(\d+)([smhdw])", text):
-        return now - timedelta(seconds=int(match[1]) * _UNITS_S[match[2]])
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        if match := re.fullmatch(r"(\d+)([smhdw])", text):
+            return now - timedelta(seconds=int(match[1]) * _UNITS_S[match[2]])
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise SyncdError(ErrorCode.USAGE, f"{text!r} is no date and no span of time.") from error
-    return moment.astimezone(UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import sys
 from dataclasses import fields, is_dataclass
@@ -52,8 +53,24 @@ def to_builtins(value: object) -> object:
         case msgspec.Struct():
             return to_builtins(msgspec.structs.asdict(value))
         case _ if is_dataclass(value) and not isinstance(value, type):
-            return {f.name: to_builtins(getattr(value, f.name)) for f in fields(value)}
+            return _record_to_builtins({f.name: getattr(value, f.name) for f in fields(value)})
         case str():
             return value.encode("utf-8", "backslashreplace").decode("utf-8")
         case _:
             return value
+
+
+def _record_to_builtins(values: dict[str, object]) -> dict[str, object]:
+    record = {name: to_builtins(value) for name, value in values.items()}
+    for name, value in values.items():
+        if isinstance(value, Path) and not _is_utf8(value):
+            record[f"{name}_base64"] = base64.b64encode(os.fsencode(value)).decode("ascii")
+    return record
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

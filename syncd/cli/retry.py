@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from syncd.cli.access import ask, kept_note, ledger
-from syncd.cli.options import ConfigOption, JsonOption
+from syncd.cli.options import MAX_ID, ConfigOption, JsonOption
 from syncd.cli.output import print_json
 from syncd.domain import FINAL_STATES, JobState
 from syncd.errors import ErrorCode, SyncdError
@@ -18,7 +18,7 @@ PAGE: Final = 500
 
 def retry(
     job_ids: Annotated[
-        list[int] | None, typer.Argument(metavar="[ID]...", help="Job numbers.", show_default=False)
+        list[int] | None, typer.Argument(metavar="[ID]...", min=1, max=MAX_ID, help="Job numbers.", show_default=False)
     ] = None,
     state: Annotated[JobState | None, typer.Option(help="All jobs in this state instead.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Also jobs that were completed.")] = False,

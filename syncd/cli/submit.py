@@ -8,13 +8,15 @@ from typing import Annotated
 
 import typer
 
-from syncd.cli.access import ask, kept_note
-from syncd.cli.options import ConfigOption, JsonOption
+from syncd.cli.access import ask_all, configuration, kept_note
+from syncd.cli.options import MAX_TRACK, ConfigOption, DubTrack, JsonOption, MasterTrack
 from syncd.cli.output import print_json, printable
+from syncd.config import Config
 from syncd.domain import Priority
-from syncd.errors import ErrorCode, SyncdError
+from syncd.errors import ErrorCode, SyncdError, error_advice
 from syncd.ledger.records import Request, RequestKind, path_to_json
 
+EXIT_SOME_FAILED = 3
 COLUMNS = ("master", "dub", "language", "profile", "priority", "master_track", "dub_track", "title")
 
 
@@ -31,8 +33,8 @@ def submit(
     priority: Annotated[Priority | None, typer.Option(help="Rank in the queue.")] = None,
     language: Annotated[str | None, typer.Option(help="The dub's language, a BCP 47 tag.")] = None,
     title: Annotated[str | None, typer.Option(help="The title to list it under; else the master's name.")] = None,
-    master_track: Annotated[int | None, typer.Option(min=0, help="Audio track of the master, from 0.")] = None,
-    dub_track: Annotated[int | None, typer.Option(min=0, help="Audio track of the dub, from 0.")] = None,
+    master_track: MasterTrack = None,
+    dub_track: DubTrack = None,
     force: Annotated[bool, typer.Option("--force", help="Measure again what has been measured.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -51,12 +53,33 @@ def submit(
         raise SyncdError(ErrorCode.USAGE, "A master and a dub are needed.")
     else:
         payloads = [payload_of({**common, **tracks, "master": master, "dub": dub}, Path.cwd())]
-    requests = [ask(config, RequestKind.SUBMIT, payload) for payload in payloads]
+    for payload in payloads:
+        check_payload(configuration(config), payload)
+    requests = ask_all(config, RequestKind.SUBMIT, payloads)
+    failed = [request.error for request in requests if request.error is not None]
+    if failed and batch is None and not as_json:
+        raise SyncdError(failed[0].code, failed[0].message, failed[0].details)
     if as_json:
-        print_json({"requests": [{"request_id": r.request_id, "outcome": r.outcome} for r in requests]})
-        return
-    for request in requests:
-        typer.echo(sentence(request))
+        answers = [{"request_id": r.request_id, "outcome": r.outcome, "error": r.error} for r in requests]
+        print_json({"requests": answers})
+    else:
+        for request in requests:
+            typer.echo(sentence(request))
+    if failed:
+        raise typer.Exit(EXIT_SOME_FAILED if len(failed) < len(requests) else 1)
+
+
+def check_payload(config: Config, payload: dict[str, object]) -> None:
+    """What can be said before the daemon sees it; raises `SyncdError` USAGE."""
+    profile, priority = payload.get("profile"), payload.get("priority")
+    if profile is not None and profile not in config.profiles:
+        raise SyncdError(ErrorCode.USAGE, f"There is no profile named {profile}.")
+    if priority is not None and priority not in set(Priority):
+        raise SyncdError(ErrorCode.USAGE, f"{priority} is no priority: low, normal or high.")
+    for side in ("master_track", "dub_track"):
+        track = payload.get(side)
+        if track is not None and not (str(track).isdecimal() and int(str(track)) <= MAX_TRACK):
+            raise SyncdError(ErrorCode.USAGE, f"{track} is no number of an audio track.")
 
 
 def read_batch(path: Path) -> list[dict[str, str]]:
@@ -64,14 +87,18 @@ def read_batch(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
             reader = csv.DictReader(stream)
-            if unknown := set(reader.fieldnames or ()) - set(COLUMNS):
+            if unknown := {str(name) for name in reader.fieldnames or ()} - set(COLUMNS):
                 raise SyncdError(ErrorCode.USAGE, f"{path} has unknown columns: {', '.join(sorted(unknown))}.")
             if not {"master", "dub"} <= set(reader.fieldnames or ()):
                 raise SyncdError(ErrorCode.USAGE, f"{path} needs a heading line with the columns master and dub.")
             rows = list(reader)
     except OSError as error:
         raise SyncdError(ErrorCode.USAGE, f"{path} cannot be read: {error.strerror}.") from error
+    except (csv.Error, ValueError) as error:
+        raise SyncdError(ErrorCode.USAGE, f"{path} is not a CSV file: {error}.") from error
     for number, row in enumerate(rows, start=2):
+        if None in row:
+            raise SyncdError(ErrorCode.USAGE, f"{path}, line {number}: there are more fields than columns.")
         if not row["master"] or not row["dub"]:
             raise SyncdError(ErrorCode.USAGE, f"{path}, line {number}: master and dub must both be named.")
     return rows
@@ -86,6 +113,8 @@ def payload_of(values: dict[str, object], base: Path) -> dict[str, object]:
 
 def sentence(request: Request) -> str:
     """What became of it."""
+    if request.error is not None:
+        return f"{printable(request.error.message)} {error_advice(request.error.code)}"
     if request.outcome is None:
         return kept_note(request)
     job_id = request.outcome["job_id"]

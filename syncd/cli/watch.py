@@ -12,7 +12,7 @@ from rich.table import Table
 
 from syncd.cli.access import ledger
 from syncd.cli.jobs import STATE_STYLES, note, offset_text
-from syncd.cli.options import ConfigOption, JsonOption
+from syncd.cli.options import MAX_ID, ConfigOption, JsonOption
 from syncd.cli.output import console, plain, print_json
 from syncd.domain import FINAL_STATES, JobState
 from syncd.errors import ErrorCode, SyncdError
@@ -22,12 +22,14 @@ from syncd.ledger.records import Job, JobFilter
 INTERVAL_S: Final = 0.2
 EXIT_JOB_FAILED: Final = 3
 RECENT: Final = 10
+MaybeJobId = Annotated[
+    int | None,
+    typer.Argument(metavar="[ID]", min=1, max=MAX_ID, help="One job, until it ends.", show_default=False),
+]
 
 
 def watch(
-    job_id: Annotated[
-        int | None, typer.Argument(metavar="[ID]", help="One job, until it ends.", show_default=False)
-    ] = None,
+    job_id: MaybeJobId = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from syncd.devices.inventory import Device, HostMemory
+from syncd.devices.memory_model import Need
 
 MARGIN_BYTES: Final = 256 * 1024 * 1024
 """Left to the rest of the machine."""
@@ -33,13 +35,23 @@ class Admitted:
     device: Device
 
 
+class Obstacle(StrEnum):
+    """What stands in the way."""
+
+    SLOTS = "slots"
+    """All taken: waiting helps."""
+    MEMORY = "memory"
+    """Promised to others: waiting helps."""
+    TOO_LARGE = "too_large"
+    """The machine will never do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """Not now, or not ever; the reason has the figures."""
 
+    obstacle: Obstacle
     reason: str
-    ever: bool
-    """Whether waiting can help."""
 
 
 def room_bytes(memory: HostMemory, reservations: Sequence[Reservation]) -> int:
@@ -49,21 +61,21 @@ def room_bytes(memory: HostMemory, reservations: Sequence[Reservation]) -> int:
 
 
 def admit(
-    need_bytes: int, devices: Sequence[Device], memory: HostMemory, reservations: Sequence[Reservation]
+    need: Need, devices: Sequence[Device], memory: HostMemory, reservations: Sequence[Reservation]
 ) -> Admitted | Refused:
     """The device with the most free slots that takes a job of this need, or why none does."""
-    if need_bytes > memory.total_bytes - MARGIN_BYTES:
-        return Refused(
-            f"{_gb(memory.total_bytes)} in the whole machine, {_gb(need_bytes + MARGIN_BYTES)} wanted.", ever=False
-        )
+    if need.is_learnt and need.ram_bytes > memory.total_bytes - MARGIN_BYTES:
+        wanted = _gb(need.ram_bytes + MARGIN_BYTES)
+        return Refused(Obstacle.TOO_LARGE, f"{_gb(memory.total_bytes)} in the whole machine, {wanted} wanted.")
     free_slots = {d.name: d.slots - sum(r.device == d.name for r in reservations) for d in devices}
     free = [device for device in devices if free_slots[device.name] > 0]
     if not free:
-        return Refused("Every slot is taken.", ever=True)
+        return Refused(Obstacle.SLOTS, "Every slot is taken.")
     room = room_bytes(memory, reservations)
     # A machine whose memory others hold must still make progress: one job at a time is always tried.
-    if need_bytes > room and reservations:
-        return Refused(f"{_gb(max(0, room))} free of {_gb(memory.total_bytes)}, {_gb(need_bytes)} wanted.", ever=True)
+    if need.ram_bytes > room and reservations:
+        reason = f"{_gb(max(0, room))} free of {_gb(memory.total_bytes)}, {_gb(need.ram_bytes)} wanted."
+        return Refused(Obstacle.MEMORY, reason)
     return Admitted(max(free, key=lambda device: free_slots[device.name]))
 
 

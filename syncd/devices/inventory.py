@@ -56,18 +56,40 @@ def usable_cores() -> int:
 
 
 def read_host_memory() -> HostMemory:
-    """What is there and what is free, under a control group's limit where one holds."""
+    """What is there and what is free, under the limits of this process's control groups (version 2) where they hold."""
     host = psutil.virtual_memory()
-    limit, used = _read_bytes("memory.max"), _read_bytes("memory.current")
-    if limit is None or used is None or limit >= host.total:
-        return HostMemory(host.total, host.available)
-    return HostMemory(limit, max(0, min(host.available, limit - used)))
+    total, available = host.total, host.available
+    for group in _own_groups():
+        limit = _read_bytes(group / "memory.max")
+        used = _read_bytes(group / "memory.current")
+        if limit is not None and used is not None:
+            # Cached files count as used there, and are given up as soon as memory is wanted.
+            total = min(total, limit)
+            available = min(available, max(0, limit - used + _reclaimable_bytes(group)))
+    return HostMemory(total, available)
 
 
-def _read_bytes(name: str) -> int | None:
-    """A figure of this process's control group (version 2); None where there is no such file or no limit."""
+def _own_groups() -> list[Path]:
+    """The group of this process and those around it."""
     try:
-        group = Path("/proc/self/cgroup").read_text(encoding="ascii").rpartition("::")[2].strip()
-        return int((_CGROUP / group.lstrip("/") / name).read_text(encoding="ascii"))
+        own = Path("/proc/self/cgroup").read_text(encoding="ascii").rpartition("::")[2].strip().lstrip("/")
+    except OSError:
+        return []
+    group = _CGROUP / own
+    return [folder for folder in (group, *group.parents) if folder.is_relative_to(_CGROUP)]
+
+
+def _read_bytes(path: Path) -> int | None:
+    """A figure; None where there is no such file or no limit."""
+    try:
+        return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
+
+
+def _reclaimable_bytes(group: Path) -> int:
+    try:
+        rows = (group / "memory.stat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(int(row.split()[1]) for row in rows if row.startswith("inactive_file "))

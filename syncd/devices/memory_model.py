@@ -50,13 +50,23 @@ def prior_ram_bytes(load: Workload) -> int:
     return int(base * (1.0 + GROWTH_PER_HOUR * hours))
 
 
-def predict_ram_bytes(load: Workload, observations: Iterable[MemoryObservation]) -> int:
-    """The promise to make for this job, in bytes."""
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What to promise a job."""
+
+    ram_bytes: int
+    is_learnt: bool
+    """From what this machine's jobs took, of a job whose length is known; a guess refuses nothing for good."""
+
+
+def predict_ram(load: Workload, observations: Iterable[MemoryObservation]) -> Need:
+    """The promise to make for this job."""
     prior = prior_ram_bytes(load)
     ratios = [seen.peak_ram_bytes / prior_ram_bytes(Workload(seen.duration_s, seen.methods)) for seen in observations]
     if len(ratios) < MIN_OBSERVATIONS:
-        return prior
-    return int(prior * upper_quantile(ratios, QUANTILE) * SAFETY)
+        return Need(prior, is_learnt=False)
+    ram_bytes = int(prior * upper_quantile(ratios, QUANTILE) * SAFETY)
+    return Need(ram_bytes, is_learnt=load.duration_s is not None)
 
 
 def upper_quantile(values: Sequence[float], share: float) -> float:

@@ -144,6 +144,11 @@ class Ledger:
         with self._writing() as connection:
             return keep_orphan(connection, orphan, utc_now())
 
+    def orphan_paths(self) -> list[Path]:
+        """Every file that is listed as an orphan."""
+        with self._reading() as connection:
+            return list(connection.scalars(select(orphans.c.path)))
+
     def forget_orphans(self, paths: Iterable[Path]) -> None:
         """They have partners now, or are gone."""
         with self._writing() as connection:
@@ -304,6 +309,11 @@ class Ledger:
             _append_end(connection, lease, now, after.value, after=after, details=details)
 
     # --- what people ask for -----------------------------------------------------------------------------------------
+
+    def state(self, job_id: int) -> JobState | None:
+        """Where the job stands; None if there is no such job."""
+        with self._reading() as connection:
+            return transitions.state_of(connection, job_id)
 
     def cancel(self, job_id: int) -> JobState | None:
         """queued -> canceled, running -> canceled; returns the state before, None if there is no such job.

@@ -1,14 +1,13 @@
 """From the ledger's queue to a worker and back: admit, measure, report.
 
 `Dispatcher.step` is called from the daemon's main loop and never waits. It alone speaks to the ledger; workers and the
-report thread speak to it.
+report thread speak to it. Whatever one task meets ends that task and touches no other.
 """
 
 from __future__ import annotations
 
-import secrets
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -17,30 +16,39 @@ import structlog
 
 from syncd.clock import utc_now
 from syncd.config import Config
-from syncd.devices.admission import Admitted, Refused, Reservation, admit
+from syncd.devices.admission import Admitted, Obstacle, Refused, Reservation, admit
 from syncd.devices.inventory import Device, read_host_memory
-from syncd.devices.memory_model import Workload, predict_ram_bytes
-from syncd.domain import Failure, MediaInfo, MemoryObservation, Progress, Result
+from syncd.devices.memory_model import Need, Workload, predict_ram
+from syncd.domain import Failure, MediaInfo, Progress, Result
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
-from syncd.ledger.records import Lease, ReadyJob, StaleLease
+from syncd.ledger.records import ReadyJob, StaleLease
 from syncd.protocol import (
     Cancel,
     Failed,
     Measured,
-    MeasureRequest,
     MethodDone,
     Probed,
     ProbeRequest,
     Progressed,
     Started,
     ToSupervisor,
+    ToWorker,
 )
-from syncd.reports.facts import ProcessingFacts, ReportSubject, new_analysis_id
+from syncd.reports.facts import WrittenReport
 from syncd.supervisor.liveness import Health, Pulse, examine
 from syncd.supervisor.pool import Pool, Worker, WorkerGone, exit_text
-from syncd.supervisor.reporter import ReportDone, Reporter, ReportOrder
+from syncd.supervisor.reporter import ReportDone, Reporter, remove_reports
 from syncd.supervisor.retry import TryAgain, after_failure
+from syncd.supervisor.task import (
+    Task,
+    eta_s,
+    known_infos,
+    measure_request,
+    observation_of,
+    refused_by_size,
+    report_order,
+)
 
 log = structlog.get_logger()
 
@@ -50,28 +58,9 @@ PROGRESS_INTERVAL_S: Final = 0.5
 """How often a job's progress reaches the ledger."""
 CANCEL_GRACE_S: Final = 2.0
 """How long a worker may take to notice that its task was called off."""
-
-
-@dataclass(slots=True)
-class Task:
-    """A claimed job on its way through one attempt."""
-
-    task_id: int
-    job: ReadyJob
-    lease: Lease
-    device: str
-    promised_bytes: int
-    worker: Worker | None
-    pulse: Pulse
-    infos: tuple[MediaInfo, MediaInfo] | None = None
-    peak_rss_bytes: int = 0
-    told_at_s: float = -1e9
-    told_stage: str = ""
-    called_off_at_s: float | None = None
-    observation: MemoryObservation | None = None
-    stage_started_s: dict[str, float] = field(default_factory=dict)
-    finish: Callable[[], None] | None = None
-    """The transition that ends it, kept until the ledger has taken it."""
+REPORTS_WAITING: Final = 16
+"""With so many reports unwritten nothing more is claimed: the disk is what is slow."""
+OBSERVATIONS: Final = 200
 
 
 class Dispatcher:
@@ -87,8 +76,8 @@ class Dispatcher:
         self._devices = tuple(devices)
         self._tasks: dict[int, Task] = {}
         self._next_task_id = 1
-        self._observations = ledger.observations()
-        self._refusals: dict[int, str] = {}
+        self._observations = ledger.observations(OBSERVATIONS)
+        self._told_refusal: tuple[int, str] | None = None
 
     # --- what the main loop calls ------------------------------------------------------------------------------------
 
@@ -112,16 +101,17 @@ class Dispatcher:
     def step(self, now_s: float) -> None:
         """Take in what workers and reports say, end what hangs, start what fits."""
         for task in list(self._tasks.values()):
-            if task.finish is not None:
-                self._finish(task, task.finish)
-            self._hear(task, now_s)
-        for answer in self._reporter.answers():
-            self._close(answer)
-        for task in list(self._tasks.values()):
-            self._watch_over(task, now_s)
+            self._shielded(task, partial(self._attend, task, now_s))
+        self.take_reports(now_s)
         self._pool.retire_idle(now_s)
         if not self._ledger.is_paused():
             self._start_ready(now_s)
+
+    def take_reports(self, now_s: float) -> None:
+        """End the tasks whose reports are out."""
+        for answer in self._reporter.answers(now_s):
+            if task := self._tasks.get(answer.order.task_id):
+                self._shielded(task, partial(self._close, task, answer, now_s))
 
     def call_off(self, job_id: int, now_s: float) -> None:
         """The job was canceled or superseded in the ledger: its worker is told, and killed if it does not listen."""
@@ -135,31 +125,67 @@ class Dispatcher:
                         log.debug("worker_had_gone", pid=task.worker.pid)
 
     def hand_back_all(self, reason: str) -> None:
-        """Every running job goes back into the queue, without penalty; their workers end."""
-        for task in list(self._tasks.values()):
-            if task.called_off_at_s is None:
-                self._finish(task, partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
-            self._forget(task)
+        """Every running job goes back into the queue, without penalty; then their workers are ended, all at once."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            if task.called_off_at_s is None and task.finish is None:
+                self._note(partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
+        workers = [task.worker for task in tasks if task.worker is not None]
+        self._tasks.clear()
+        for worker in workers:
+            worker.kill()
+        deadline_s = time.monotonic() + CANCEL_GRACE_S
+        for worker in workers:
+            self._pool.drop(worker, timeout_s=max(0.0, deadline_s - time.monotonic()))
+
+    # --- one task ----------------------------------------------------------------------------------------------------
+
+    def _attend(self, task: Task, now_s: float) -> None:
+        if task.finish is not None:
+            self._finish(task, task.finish)
+        elif task.worker is not None:
+            self._hear(task, task.worker, now_s)
+            self._watch_over(task, now_s)
+        elif task.report is not None and task.report_again_at_s is not None and now_s >= task.report_again_at_s:
+            task.report_again_at_s = None
+            self._reporter.order(task.report)
+
+    def _shielded(self, task: Task, action: Callable[[], None]) -> None:
+        """Whatever one task brings up (a worker's impossible figures, say) fails that task alone."""
+        try:
+            action()
+        except SyncdError:
+            raise  # The ledger's own trouble: the daemon's to judge.
+        except Exception as error:
+            log.exception("task_broke", job=task.job.job_id)
+            self._drop_worker(task)
+            task.finish = None
+            failure = Failure(ErrorCode.INTERNAL, f"The job could not be carried on ({type(error).__name__}).")
+            if task.report is None or isinstance(task.report.outcome, Result):
+                self._report(task, failure)
+            else:
+                fail = partial(self._ledger.fail, task.lease, failure, report_json=None, sidecar_path=None)
+                self._finish(task, fail)
 
     # --- admit -------------------------------------------------------------------------------------------------------
 
     def _start_ready(self, now_s: float) -> None:
-        if sum(device.slots for device in self._devices) <= self._measuring_count():
+        measuring = len(self.busy_workers())
+        if sum(device.slots for device in self._devices) <= measuring:
+            return
+        if len(self._tasks) - measuring >= REPORTS_WAITING:
             return
         memory = read_host_memory()
         for job in self._ledger.ready(READY_LOOKAHEAD):
-            need_bytes = self._need_bytes(job, _known_infos(job))
-            decision = admit(need_bytes, self._devices, memory, self._reservations())
-            if isinstance(decision, Refused):
-                self._note_refusal(job, decision)
-                if decision.ever:
-                    return  # The head of the queue waits; whoever comes after it waits behind it.
-                self._refuse_for_good(job, Failure(ErrorCode.OUT_OF_MEMORY, decision.reason), now_s)
+            need = self._need(job, known_infos(job))
+            decision = admit(need, self._devices, memory, self._reservations())
+            if isinstance(decision, Admitted):
+                self._admit(job, decision, need, now_s)
+            elif decision.obstacle is Obstacle.TOO_LARGE:
+                self._refuse(job, Failure(ErrorCode.OUT_OF_MEMORY, decision.reason), now_s)
             else:
-                self._admit(job, decision, need_bytes, now_s)
-
-    def _measuring_count(self) -> int:
-        return sum(task.worker is not None for task in self._tasks.values())
+                self._note_refusal(job, decision)
+                return  # The head of the queue waits; whoever comes after it waits behind it.
 
     def _reservations(self, besides: Task | None = None) -> list[Reservation]:
         return [
@@ -168,76 +194,63 @@ class Dispatcher:
             if task.worker is not None and task is not besides
         ]
 
-    def _fits_beside_others(self, task: Task, need_bytes: int) -> bool:
+    def _fits_beside_others(self, task: Task, need: Need) -> bool:
         """Whether a probed job may grow its promise where it is."""
         here = [device for device in self._devices if device.name == task.device]
-        return isinstance(admit(need_bytes, here, read_host_memory(), self._reservations(besides=task)), Admitted)
+        return isinstance(admit(need, here, read_host_memory(), self._reservations(besides=task)), Admitted)
 
-    def _need_bytes(self, job: ReadyJob, infos: tuple[MediaInfo, MediaInfo] | None) -> int:
+    def _need(self, job: ReadyJob, infos: tuple[MediaInfo, MediaInfo] | None) -> Need:
         durations = [info.duration_s for info in infos or () if info.duration_s is not None]
-        return predict_ram_bytes(Workload(max(durations, default=None), job.settings.methods), self._observations)
+        return predict_ram(Workload(max(durations, default=None), job.settings.methods), self._observations)
 
     def _note_refusal(self, job: ReadyJob, refusal: Refused) -> None:
-        if self._refusals.get(job.job_id) != refusal.reason and refusal.reason != "Every slot is taken.":
+        if refusal.obstacle is Obstacle.MEMORY and self._told_refusal != (job.job_id, refusal.reason):
             log.info("admit_refused", job=job.job_id, reason=refusal.reason)
-        self._refusals = {job.job_id: refusal.reason}
+            self._told_refusal = (job.job_id, refusal.reason)
 
-    def _admit(self, job: ReadyJob, decision: Admitted, need_bytes: int, now_s: float) -> None:
+    def _admit(self, job: ReadyJob, decision: Admitted, need: Need, now_s: float) -> None:
         """Claim, then promise, then start: in this order nothing can be given out twice."""
-        task = self._claim(job, decision.device.name, need_bytes, now_s)
-        if task is None:
+        if failure := refused_by_size(job, self._config.limits.max_file_bytes):
+            self._refuse(job, failure, now_s)
             return
-        if failure := self._refused_by_size(job):
-            self._end(task, failure)
+        task = self._claim(job, decision.device.name, need.ram_bytes, now_s)
+        if task is None:
             return
         try:
             task.worker = self._pool.take(decision.device.name, now_s)
         except OSError as error:
-            self._end(task, Failure(ErrorCode.WORKER_CRASHED, f"No worker could be started: {error.strerror}."))
+            self._end(task, Failure(ErrorCode.WORKER_CRASHED, f"No worker could be started: {error.strerror}."), now_s)
             return
-        infos = _known_infos(job)
-        log.info("admit", job=job.job_id, device=task.device, promised_mib=need_bytes >> 20, worker=task.worker.pid)
-        if infos is None:
-            self._send(task, ProbeRequest(task.task_id, (bytes(job.master.path), bytes(job.dub.path))))
+        log.info("admit", job=job.job_id, device=task.device, promised_mib=need.ram_bytes >> 20, worker=task.worker.pid)
+        if infos := known_infos(job):
+            self._measure(task, infos, now_s)
         else:
-            self._measure(task, infos)
+            self._send(task, ProbeRequest(task.task_id, (bytes(job.master.path), bytes(job.dub.path))), now_s)
 
-    def _claim(self, job: ReadyJob, device: str, need_bytes: int, now_s: float) -> Task | None:
-        lease = self._ledger.claim(job.job_id, device=device, predicted_ram_bytes=need_bytes)
+    def _claim(self, job: ReadyJob, device: str, promised_bytes: int, now_s: float) -> Task | None:
+        lease = self._ledger.claim(job.job_id, device=device, predicted_ram_bytes=promised_bytes)
         if lease is None:
             return None
-        task = Task(self._next_task_id, job, lease, device, need_bytes, None, Pulse(now_s, now_s))
+        task = Task(self._next_task_id, job, lease, device, promised_bytes, None, Pulse(now_s, now_s))
         self._next_task_id += 1
         self._tasks[task.task_id] = task
         return task
 
-    def _refuse_for_good(self, job: ReadyJob, failure: Failure, now_s: float) -> None:
+    def _refuse(self, job: ReadyJob, failure: Failure, now_s: float) -> None:
+        """The job fails without a worker having seen it."""
         if task := self._claim(job, self._devices[0].name, 0, now_s):
-            self._end(task, failure, final=True)
-
-    def _refused_by_size(self, job: ReadyJob) -> Failure | None:
-        limit_bytes = self._config.limits.max_file_bytes
-        for file in (job.master, job.dub):
-            if limit_bytes is not None and file.identity.size_bytes > limit_bytes:
-                return Failure(
-                    ErrorCode.MEDIA_TOO_LARGE,
-                    f"{file.path.name} has {file.identity.size_bytes:,} bytes; the limit is {limit_bytes:,}.",
-                )
-        return None
+            self._report(task, failure)
 
     # --- measure -----------------------------------------------------------------------------------------------------
 
-    def _hear(self, task: Task, now_s: float) -> None:
-        worker = task.worker
-        if worker is None:
-            return
+    def _hear(self, task: Task, worker: Worker, now_s: float) -> None:
         try:
             for message in worker.receive():
                 self._take_in(task, message, now_s)
                 if task.worker is not worker:
                     return
         except WorkerGone:
-            self._bury(task)
+            self._bury(task, now_s)
 
     def _take_in(self, task: Task, message: ToSupervisor, now_s: float) -> None:
         if getattr(message, "task_id", task.task_id) != task.task_id:
@@ -248,16 +261,14 @@ class Dispatcher:
             case Progressed():
                 self._take_progress(task, message, now_s)
             case Probed():
-                task.pulse = task.pulse.beat("probed", 1, now_s)
                 self._take_probe(task, message, now_s)
             case MethodDone():
                 if task.called_off_at_s is None:
                     self._note(partial(self._ledger.record_method, task.lease, message.result))
             case Measured():
-                task.peak_rss_bytes = message.peak_rss_bytes
-                task.observation = self._observe(task, message)
+                task.measured = message
                 self._release(task, now_s)
-                self._report(task, message.result, message.seconds, message.scratch_bytes)
+                self._report(task, message.result)
             case Failed():
                 self._take_failure(task, message, now_s)
             case _:
@@ -266,72 +277,45 @@ class Dispatcher:
     def _take_progress(self, task: Task, message: Progressed, now_s: float) -> None:
         task.pulse = task.pulse.beat(message.stage, message.done, now_s)
         begun_at_s = task.stage_started_s.setdefault(message.stage, now_s)
-        stage_changed = message.stage != task.told_stage
         if task.called_off_at_s is not None:
             return
-        if stage_changed or now_s - task.told_at_s >= PROGRESS_INTERVAL_S:
+        if message.stage != task.told_stage or now_s - task.told_at_s >= PROGRESS_INTERVAL_S:
             task.told_at_s, task.told_stage = now_s, message.stage
             progress = Progress(message.stage, message.done, message.total, message.text)
-            eta_s = _eta_s(message, now_s - begun_at_s)
-            self._note(partial(self._ledger.record_progress, task.lease, progress, eta_s=eta_s))
+            left_s = eta_s(message, now_s - begun_at_s)
+            self._note(partial(self._ledger.record_progress, task.lease, progress, eta_s=left_s))
 
     def _take_probe(self, task: Task, message: Probed, now_s: float) -> None:
+        task.pulse = task.pulse.beat("probed", 1, now_s)
         if task.called_off_at_s is not None:
             self._release(task, now_s)
             self._forget(task)
             return
-        master_info, dub_info = message.media
-        for file, info in ((task.job.master, master_info), (task.job.dub, dub_info)):
+        infos = (message.media[0], message.media[1])
+        for file, info in zip((task.job.master, task.job.dub), infos, strict=True):
             self._note(partial(self._ledger.record_media_info, file.path, file.identity, info))
-        need_bytes = self._need_bytes(task.job, (master_info, dub_info))
-        if need_bytes > task.promised_bytes and not self._fits_beside_others(task, need_bytes):
-            log.info("admit_again", job=task.job.job_id, need_mib=need_bytes >> 20)
+        need = self._need(task.job, infos)
+        if need.ram_bytes > task.promised_bytes and not self._fits_beside_others(task, need):
+            log.info("admit_again", job=task.job.job_id, need_mib=need.ram_bytes >> 20)
             reason = "needs more memory than is free now"
             self._release(task, now_s)
             self._finish(task, partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
             return
-        task.promised_bytes = need_bytes
-        self._measure(task, (master_info, dub_info))
+        task.promised_bytes = need.ram_bytes
+        self._measure(task, infos, now_s)
 
-    def _measure(self, task: Task, infos: tuple[MediaInfo, MediaInfo]) -> None:
+    def _measure(self, task: Task, infos: tuple[MediaInfo, MediaInfo], now_s: float) -> None:
         task.infos = infos
-        job = task.job
-        self._send(
-            task,
-            MeasureRequest(
-                task_id=task.task_id,
-                master_path=bytes(job.master.path),
-                dub_path=bytes(job.dub.path),
-                master_track=job.master_track,
-                dub_track=job.dub_track,
-                language=job.language,
-                settings=job.settings,
-                scratch_folder=bytes(self._pool.scratch_folder),
-                max_duration_s=self._config.limits.max_duration_seconds,
-            ),
-        )
+        longest_s = self._config.limits.max_duration_seconds
+        self._send(task, measure_request(task, self._pool.scratch_folder, longest_s), now_s)
 
-    def _send(self, task: Task, message: ProbeRequest | MeasureRequest) -> None:
+    def _send(self, task: Task, message: ToWorker, now_s: float) -> None:
         if task.worker is None:
             return
         try:
             task.worker.send(message)
         except WorkerGone:
-            self._bury(task)
-
-    def _observe(self, task: Task, message: Measured) -> MemoryObservation:
-        result = message.result
-        observation = MemoryObservation(
-            device=task.device,
-            kind="measure",
-            predicted_ram_bytes=task.promised_bytes,
-            peak_ram_bytes=message.peak_rss_bytes,
-            duration_s=max(result.master.duration_s, result.dub.duration_s),
-            channels=max(result.master.channels, result.dub.channels),
-            methods=task.job.settings.methods,
-        )
-        self._observations = [observation, *self._observations[:199]]
-        return observation
+            self._bury(task, now_s)
 
     # --- when it does not go well ------------------------------------------------------------------------------------
 
@@ -355,21 +339,21 @@ class Dispatcher:
             case _:
                 return
         self._drop_worker(task)
-        self._end(task, failure)
+        self._end(task, failure, now_s)
 
-    def _bury(self, task: Task) -> None:
+    def _bury(self, task: Task, now_s: float) -> None:
         """The worker is gone in the middle of the task."""
         status, last_words = self._drop_worker(task)
         if task.called_off_at_s is not None:
             self._forget(task)
             return
-        log.warning("worker_crashed", job=task.job.job_id, status=status, last_words=last_words[-500:])
+        log.warning("worker_crashed", job=task.job.job_id, status=exit_text(status), last_words=last_words[-500:])
         failure = Failure(
             ErrorCode.WORKER_CRASHED,
             f"The worker process ended in the middle of the job ({exit_text(status)}).",
             {"last_words": last_words[-2000:]},
         )
-        self._end(task, failure)
+        self._end(task, failure, now_s)
 
     def _take_failure(self, task: Task, message: Failed, now_s: float) -> None:
         self._release(task, now_s)
@@ -378,84 +362,58 @@ class Dispatcher:
             return
         if message.traceback:
             log.error("measure_broke", job=task.job.job_id, traceback=message.traceback)
-        self._end(task, message.failure)
+        self._end(task, message.failure, now_s)
 
-    def _end(self, task: Task, failure: Failure, *, final: bool = False) -> None:
+    def _end(self, task: Task, failure: Failure, now_s: float) -> None:
         """The attempt failed: try again later, or report the failure."""
         decision = after_failure(failure, task.lease.attempt_number, self._config.workers.max_attempts)
-        if isinstance(decision, TryAgain) and not final:
-            log.warning("retry", job=task.job.job_id, code=failure.code, delay_s=decision.delay_s)
+        if isinstance(decision, TryAgain):
+            log.warning("retry", job=task.job.job_id, code=failure.code.value, delay_s=decision.delay_s)
             not_before = utc_now() + timedelta(seconds=decision.delay_s)
             self._finish(task, partial(self._ledger.retry_later, task.lease, failure, not_before=not_before))
         else:
-            self._report(task, failure, seconds=0.0, scratch_bytes=0)
+            task.pulse = task.pulse.beat("report", 0, now_s)
+            self._report(task, failure)
 
     # --- report ------------------------------------------------------------------------------------------------------
 
-    def _report(self, task: Task, outcome: Result | Failure, seconds: float, scratch_bytes: int) -> None:
+    def _report(self, task: Task, outcome: Result | Failure) -> None:
         if task.called_off_at_s is not None:
             self._forget(task)
             return
-        job, now = task.job, utc_now()
-        infos = task.infos or (job.master_info, job.dub_info)
-        subject = ReportSubject(
-            job_id=job.job_id,
-            analysis_id=new_analysis_id(now, secrets.token_hex(4)),
-            title=job.title,
-            profile=job.profile,
-            language=job.language,
-            created_at=now,
-            settings=job.settings,
-            master=job.master,
-            dub=job.dub,
-            master_info=infos[0],
-            dub_info=infos[1],
-            master_track=job.master_track,
-            dub_track=job.dub_track,
-        )
-        processing = ProcessingFacts(
-            seconds=seconds,
-            stages=outcome.stage_seconds if isinstance(outcome, Result) else {},
-            device=task.device,
-            peak_rss_bytes=task.peak_rss_bytes,
-            peak_vram_bytes=0,
-            scratch_bytes=scratch_bytes,
-            attempt=task.lease.attempt_number,
-            degraded=(),
-        )
-        self._reporter.order(ReportOrder(task.task_id, subject, outcome, processing, self._config.reports.fallback))
+        task.report = report_order(task, outcome, utc_now(), self._config.reports.fallback)
+        self._reporter.order(task.report)
 
-    def _close(self, answer: ReportDone) -> None:
+    def _close(self, task: Task, answer: ReportDone, now_s: float) -> None:
         """The report is out (or cannot be): the ledger says so, last of all."""
-        task = self._tasks.get(answer.order.task_id)
-        if task is None:
-            return
-        if task.called_off_at_s is not None:
-            self._forget(task)
-            return
         outcome = answer.order.outcome
-        if answer.written is not None and isinstance(outcome, Result):
-            self._complete(task, outcome, answer)
+        if task.called_off_at_s is not None:
+            if answer.written is not None:
+                remove_reports(answer.written)  # Nobody asked for it any more; it was written in the same moment.
+            self._forget(task)
+        elif answer.failure is not None:
+            if not self._report_again(task, answer.failure, now_s):
+                self._fail(task, outcome if isinstance(outcome, Failure) else answer.failure, answer)
         elif isinstance(outcome, Failure):
             self._fail(task, outcome, answer)
-        elif answer.failure is not None:
-            self._report_not_written(task, answer.failure, answer.kept_json)
+        elif answer.written is not None:
+            self._complete(task, outcome, answer.written, answer.order.processing.seconds)
 
-    def _complete(self, task: Task, result: Result, answer: ReportDone) -> None:
-        if answer.written is None:
-            return
+    def _report_again(self, task: Task, failure: Failure, now_s: float) -> bool:
+        """A result without a sidecar is no delivery: the writing, not the measuring, is tried again."""
+        task.report_tries += 1
+        decision = after_failure(failure, task.report_tries, self._config.workers.max_attempts)
+        if not isinstance(decision, TryAgain):
+            return False
+        log.warning("report_again", job=task.job.job_id, code=failure.code.value, delay_s=decision.delay_s)
+        task.report_again_at_s = now_s + decision.delay_s
+        return True
+
+    def _complete(self, task: Task, result: Result, written: WrittenReport, seconds: float) -> None:
         consensus = result.consensus
-        complete = partial(
-            self._ledger.complete,
-            task.lease,
-            report_json=answer.written.json_text,
-            sidecar_path=answer.written.sidecar_path,
-            verdict=result.verdict,
-            review=result.review,
-            offset_s=consensus.offset_s if consensus else None,
-            confidence=result.overall_confidence,
-            observation=task.observation,
-        )
+        observation = observation_of(task, task.measured) if task.measured else None
+        if observation is not None:
+            self._observations = [observation, *self._observations[: OBSERVATIONS - 1]]
         log.info(
             "report",
             job=task.job.job_id,
@@ -464,13 +422,30 @@ class Dispatcher:
             verdict=result.verdict.value,
             review=result.review,
             offset_s=consensus.offset_s if consensus else None,
-            seconds=round(answer.order.processing.seconds, 2),
-            sidecar=str(answer.written.sidecar_path),
+            seconds=round(seconds, 2),
+            sidecar=str(written.sidecar_path),
+        )
+        complete = partial(
+            self._ledger.complete,
+            task.lease,
+            report_json=written.json_text,
+            sidecar_path=written.sidecar_path,
+            verdict=result.verdict,
+            review=result.review,
+            offset_s=consensus.offset_s if consensus else None,
+            confidence=result.overall_confidence,
+            observation=observation,
         )
         self._finish(task, complete)
 
     def _fail(self, task: Task, failure: Failure, answer: ReportDone) -> None:
+        """The job failed, or its report found no place; what was measured is kept in the ledger even then."""
         written = answer.written
+        log.warning(
+            "report", job=task.job.job_id, title=task.job.title, code=failure.code.value, message=failure.message
+        )
+        if answer.failure is not None:
+            log.error("report_not_written", job=task.job.job_id, reason=answer.failure.message)
         fail = partial(
             self._ledger.fail,
             task.lease,
@@ -478,24 +453,7 @@ class Dispatcher:
             report_json=written.json_text if written else answer.kept_json,
             sidecar_path=written.sidecar_path if written else None,
         )
-        log.warning("report", job=task.job.job_id, title=task.job.title, code=failure.code, message=failure.message)
-        if answer.failure is not None:
-            log.error("report_not_written", job=task.job.job_id, reason=answer.failure.message)
         self._finish(task, fail)
-
-    def _report_not_written(self, task: Task, failure: Failure, kept_json: str | None) -> None:
-        """A result without a sidecar is no delivery: tried again, and failed with the disk's own error at last.
-
-        What was measured is not lost even then: the ledger keeps the report.
-        """
-        decision = after_failure(failure, task.lease.attempt_number, self._config.workers.max_attempts)
-        if isinstance(decision, TryAgain):
-            self._end(task, failure)
-        else:
-            log.error("report_not_written", job=task.job.job_id, reason=failure.message)
-            self._finish(
-                task, partial(self._ledger.fail, task.lease, failure, report_json=kept_json, sidecar_path=None)
-            )
 
     # --- the ledger --------------------------------------------------------------------------------------------------
 
@@ -508,6 +466,8 @@ class Dispatcher:
         except StaleLease:
             log.debug("lease_is_stale", job=task.job.job_id)
         except SyncdError as error:
+            if error.code is ErrorCode.LEDGER_DAMAGED:
+                raise
             if not known:
                 log.error("ledger_not_written", job=task.job.job_id, code=error.code.value, reason=error.message)
             return
@@ -517,6 +477,8 @@ class Dispatcher:
         """Write what the job can do without."""
         try:
             write()
+        except StaleLease:
+            return
         except SyncdError as error:
             log.error("ledger_not_written", code=error.code.value, reason=error.message)
 
@@ -536,14 +498,3 @@ class Dispatcher:
         if task.worker is not None:
             self._drop_worker(task)
         self._tasks.pop(task.task_id, None)
-
-
-def _known_infos(job: ReadyJob) -> tuple[MediaInfo, MediaInfo] | None:
-    return (job.master_info, job.dub_info) if job.master_info and job.dub_info else None
-
-
-def _eta_s(message: Progressed, spent_s: float) -> float | None:
-    """Seconds that the stage will still take if it goes on as it went."""
-    if message.done <= 0 or message.total <= 0 or spent_s < 1.0:
-        return None
-    return spent_s * (message.total - message.done) / message.done

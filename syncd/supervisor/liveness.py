@@ -6,7 +6,7 @@ pinging for ever. So only the figures that the working loop reports count.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -27,13 +27,15 @@ class Pulse:
     started_at_s: float
     changed_at_s: float
     stage: str = "start"
-    done: int = -1
+    """The one that moved last."""
+    done: dict[str, int] = field(default_factory=dict)
+    """The latest figure of each stage: two may run side by side."""
 
     def beat(self, stage: str, done: int, now_s: float) -> Pulse:
         """The pulse after a report of progress; one that repeats the old figures is no beat."""
-        if (stage, done) == (self.stage, self.done):
+        if self.done.get(stage) == done:
             return self
-        return Pulse(self.started_at_s, now_s, stage, done)
+        return Pulse(self.started_at_s, now_s, stage, {**self.done, stage: done})
 
 
 def examine(pulse: Pulse, now_s: float, *, stall_s: float, job_s: float) -> Health:

@@ -24,7 +24,6 @@ from syncd.protocol import (
     Hello,
     Message,
     ProtocolError,
-    Shutdown,
     ToSupervisor,
     decode_to_supervisor,
     encode_frame,
@@ -32,6 +31,10 @@ from syncd.protocol import (
 
 log = structlog.get_logger()
 
+REAP_S: Final = 2.0
+"""How long a killed process may take to vanish."""
+LAST_WORDS_S: Final = 0.2
+"""How long one that closed its pipe may take to end by itself."""
 _READ_BYTES: Final = 1 << 18
 _STDERR_TAIL_BYTES: Final = 4096
 _ENVIRONMENT: Final = {
@@ -68,7 +71,12 @@ class Worker:
 
     def _start(self) -> tuple[subprocess.Popen[bytes], int, int]:
         to_worker_r, to_worker_w = os.pipe2(os.O_CLOEXEC)
-        from_worker_r, from_worker_w = os.pipe2(os.O_CLOEXEC)
+        try:
+            from_worker_r, from_worker_w = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            os.close(to_worker_r)
+            os.close(to_worker_w)
+            raise
         try:
             process = subprocess.Popen(  # noqa: S603 - our own module, by our own interpreter
                 [sys.executable, "-m", "syncd.worker", str(to_worker_r), str(from_worker_w), self.device],
@@ -124,6 +132,10 @@ class Worker:
             except ProtocolError as error:
                 raise WorkerGone(f"worker {self.pid} speaks another protocol: {error}") from error
 
+    def is_alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
+
     def held_bytes(self) -> int:
         """Resident memory right now."""
         try:
@@ -138,7 +150,7 @@ class Worker:
         except ProcessLookupError:
             return
 
-    def reap(self, timeout_s: float = 2.0) -> tuple[int | None, str]:
+    def reap(self, timeout_s: float) -> tuple[int | None, str]:
         """Close the pipes, end and collect the process: its status (negative: a signal) and the last it printed.
 
         A process that even SIGKILL does not end (state D) gives None: its slot is given up, and life goes on.
@@ -147,7 +159,7 @@ class Worker:
         os.close(self.read_fd)
         try:
             # One that closed its pipe by itself is about to leave its own status; it gets a moment for that.
-            status: int | None = self._process.wait(timeout=0.2)
+            status: int | None = self._process.wait(timeout=min(timeout_s, LAST_WORDS_S))
         except subprocess.TimeoutExpired:
             self.kill()
             try:
@@ -173,9 +185,11 @@ class Pool:
         self._idle: list[Worker] = []
 
     def take(self, device: str, now_s: float) -> Worker:
-        """An idle worker of the device, or a new one."""
+        """An idle worker of the device, or a new one; one that died while it waited is buried on the way."""
         for worker in reversed(self._idle):
-            if worker.device == device:
+            if not worker.is_alive():
+                self.drop(worker)
+            elif worker.device == device:
                 self._idle.remove(worker)
                 return worker
         worker = Worker(device, now_s)
@@ -187,29 +201,21 @@ class Pool:
         worker.idle_since_s = now_s
         self._idle.append(worker)
 
-    def idle_workers(self) -> tuple[Worker, ...]:
-        """Those that wait."""
-        return tuple(self._idle)
-
-    def drop(self, worker: Worker) -> tuple[int | None, str]:
+    def drop(self, worker: Worker, *, timeout_s: float = REAP_S) -> tuple[int | None, str]:
         """The worker is of no further use; its exit status and last words."""
         if worker in self._idle:
             self._idle.remove(worker)
-        return worker.reap()
+        return worker.reap(timeout_s)
 
     def retire_idle(self, now_s: float) -> None:
         """Let go of workers that have had nothing to do for a while."""
-        for worker in [w for w in self._idle if now_s - w.idle_since_s > self._idle_s]:
-            self._let_go(worker)
+        for worker in [w for w in self._idle if now_s - w.idle_since_s > self._idle_s or not w.is_alive()]:
+            worker.kill()
+            self.drop(worker)
 
     def close(self) -> None:
-        """Let all idle workers go."""
+        """Let all idle workers go: they have nothing to lose."""
+        for worker in self._idle:
+            worker.kill()
         for worker in list(self._idle):
-            self._let_go(worker)
-
-    def _let_go(self, worker: Worker) -> None:
-        try:
-            worker.send(Shutdown())
-        except WorkerGone:
-            log.debug("worker_had_gone", pid=worker.pid)
-        self.drop(worker)
+            self.drop(worker)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,29 +44,41 @@ class ReportDone:
 
 
 class Reporter:
-    """Orders in, answers out; `wake` is called when there is one."""
+    """Orders in, answers out; `wake` is called when there is one.
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    A folder that does not answer (a dead network mount) holds its thread for as long as it likes: after `patience_s`
+    that order counts as failed, and a fresh thread goes on with the next.
+    """
+
+    def __init__(self, wake: Callable[[], None], *, patience_s: float = 30.0) -> None:
+        self._wake = wake
+        self._patience_s = patience_s
         self._orders: queue.SimpleQueue[ReportOrder | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[ReportDone] = queue.SimpleQueue()
-        self._wake = wake
-        self._thread = threading.Thread(target=self._run, name="report", daemon=True)
+        self._lock = threading.Lock()
+        self._current: tuple[ReportOrder, float] | None = None
+        self._generation = 0
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to write."""
+        self._generation += 1
+        self._thread = threading.Thread(target=self._run, args=(self._generation,), name="report", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float = 2.0) -> None:
-        """Finish what is ordered; give up after a while (a half-written file is dot-named and cleaned up)."""
+        """Finish what is ordered; give up after a while (what is half written then has a hidden name)."""
         self._orders.put(None)
-        self._thread.join(timeout_s)
+        if self._thread is not None:
+            self._thread.join(timeout_s)
 
     def order(self, order: ReportOrder) -> None:
         """Ask for a report."""
         self._orders.put(order)
 
-    def answers(self) -> list[ReportDone]:
-        """What has been written since."""
+    def answers(self, now_s: float) -> list[ReportDone]:
+        """What has been written since, or given up."""
+        self._give_up_on_a_hung_folder(now_s)
         done = []
         while True:
             try:
@@ -73,10 +86,37 @@ class Reporter:
             except queue.Empty:
                 return done
 
-    def _run(self) -> None:
+    def _give_up_on_a_hung_folder(self, now_s: float) -> None:
+        with self._lock:
+            if self._current is None or now_s - self._current[1] <= self._patience_s:
+                return
+            order, self._current = self._current[0], None
+            folder = order.subject.dub.path.parent
+            message = f"The folder {folder} did not take the report within {self._patience_s:.0f} s."
+            self._answers.put(ReportDone(order, None, failure=Failure(ErrorCode.FOLDER_STALLED, message)))
+            self.start()
+
+    def _run(self, generation: int) -> None:
         while (order := self._orders.get()) is not None:
-            self._answers.put(_carry_out(order))
+            with self._lock:
+                self._current = (order, time.monotonic())
+            done = _carry_out(order)
+            with self._lock:
+                if generation != self._generation:
+                    return  # It took too long: another thread has this one's place.
+                self._current = None
+            self._answers.put(done)
             self._wake()
+
+
+def remove_reports(written: WrittenReport) -> None:
+    """Take back what was written a moment ago."""
+    for path in (written.sidecar_path, written.html_path):
+        if path is not None:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("report_not_removed", path=str(path), reason=error.strerror)
 
 
 def _carry_out(order: ReportOrder) -> ReportDone:

@@ -6,12 +6,11 @@ import selectors
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
-from syncd.domain import AnalysisSettings, Failure, MediaInfo, Result
+from syncd.domain import AnalysisSettings, Failure, MediaFile, MediaInfo, Result
 from syncd.errors import ErrorCode, SyncdError
-from syncd.protocol import Failed, Measured, MeasureRequest, Message, Probed, ProbeRequest, Progressed
+from syncd.protocol import Failed, Measured, MeasureRequest, Message, Probed, ProbeRequest, Progressed, file_version
 from syncd.supervisor.liveness import Health, Pulse, examine
 from syncd.supervisor.pool import Pool, Worker, WorkerGone
 
@@ -22,8 +21,8 @@ T = TypeVar("T", bound=Probed | Measured)
 class SoloRequest:
     """What to measure."""
 
-    master: Path
-    dub: Path
+    master: MediaFile
+    dub: MediaFile
     settings: AnalysisSettings
     language: str | None = None
     master_track: int | None = None
@@ -58,7 +57,7 @@ def analyze_one(
     outcome: Result | Failure
     try:
         ask = _Asking(worker, stall_s, job_s, on_progress)
-        probed = ask(ProbeRequest(1, (bytes(request.master), bytes(request.dub))), Probed)
+        probed = ask(ProbeRequest(1, (bytes(request.master.path), bytes(request.dub.path))), Probed)
         infos = (probed.media[0], probed.media[1])
         measured = ask(_measure_request(request, pool), Measured)
         outcome = measured.result
@@ -81,8 +80,10 @@ def analyze_one(
 def _measure_request(request: SoloRequest, pool: Pool) -> MeasureRequest:
     return MeasureRequest(
         task_id=1,
-        master_path=bytes(request.master),
-        dub_path=bytes(request.dub),
+        master_path=bytes(request.master.path),
+        dub_path=bytes(request.dub.path),
+        master_version=file_version(request.master),
+        dub_version=file_version(request.dub),
         master_track=request.master_track,
         dub_track=request.dub_track,
         language=request.language,

@@ -55,6 +55,8 @@ class WatchTrouble:
     code: ErrorCode
     message: str
     """One sentence."""
+    is_folder_lost: bool = False
+    """Whether the whole folder cannot be read: nothing comes from it until that is mended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class Teller:
         """Pass on an event."""
         self._emit(event)
 
-    def trouble(self, code: ErrorCode, message: str) -> None:
+    def trouble(self, code: ErrorCode, message: str, *, is_folder_lost: bool = False) -> None:
         """Pass on a trouble, unless the same one was told of within a minute."""
         now_s = monotonic_s()
         key = (code, message)
@@ -36,4 +36,4 @@ class Teller:
         if len(self._told_s) >= _REMEMBERED:
             self._told_s.clear()
         self._told_s[key] = now_s
-        self._emit(WatchTrouble(self.index, code, message))
+        self._emit(WatchTrouble(self.index, code, message, is_folder_lost))

@@ -188,6 +188,9 @@ class Watcher:
         if not stat.S_ISDIR(status.st_mode):
             self._detach(ErrorCode.FILE_NOT_FOUND, f"{self._name()} is not a folder.")
             return
+        if not os.access(self._section.path, os.R_OK | os.X_OK):
+            self._detach(ErrorCode.PERMISSION_DENIED, f"The folder {self._name()} may not be read by this user.")
+            return
         root_id = (status.st_dev, status.st_ino)
         if root_id != self._root_id:
             self._attach(root_id, now_s)
@@ -220,7 +223,7 @@ class Watcher:
             folder.forget_all()
             self._lose_settled()
         if code is not None:
-            self._teller.trouble(code, message)
+            self._teller.trouble(code, message, is_folder_lost=True)
 
     def _listen(self, now_s: float) -> None:
         """Ask for events; where they cannot be had, rescans come more often."""

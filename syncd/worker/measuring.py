@@ -28,7 +28,7 @@ from syncd.media.decode import SAMPLE_RATE_HZ, DecodeReport, decode_blocks
 from syncd.media.names import shown_name
 from syncd.media.priming import suspected_delay_ms
 from syncd.media.probe import choose_track, probe
-from syncd.protocol import MeasureRequest
+from syncd.protocol import FileVersion, MeasureRequest
 from syncd.worker.scratch import Scratch, ScratchCurve, ScratchSound
 
 SILENT_SIDE_PEAK: Final = 2e-5
@@ -71,6 +71,8 @@ def measure_pair(request: MeasureRequest, listener: TaskListener) -> Measurement
     heard = _OneAtATime(listener)
     master = _Side.of("master", Path(os.fsdecode(request.master_path)), request.master_track, None)
     dub = _Side.of("dub", Path(os.fsdecode(request.dub_path)), request.dub_track, request.language)
+    master.check_version(request.master_version)
+    dub.check_version(request.dub_version)
     for side in (master, dub):
         side.check_length(side.info.duration_s, request.max_duration_s)
     with Scratch(Path(os.fsdecode(request.scratch_folder))) as scratch:
@@ -98,6 +100,12 @@ class _Side:
         info = probe(path)
         index, warning = choose_track(info, path, wanted=wanted, language=language)
         return cls(role, path, info, info.tracks[index], _stamp(path), warning)
+
+    def check_version(self, meant: FileVersion | None) -> None:
+        """Raise `SyncdError` FILE_CHANGED where the file is not the one that was recorded."""
+        if meant is not None and self.stamp != (meant.size_bytes, meant.mtime_ns):
+            message = f"{shown_name(self.path)} was replaced after it had been recorded."
+            raise SyncdError(ErrorCode.FILE_CHANGED, message)
 
     def check_length(self, duration_s: float | None, longest_s: float | None) -> None:
         if duration_s is None:

@@ -181,3 +181,33 @@ def test_of_two_folders_in_each_other_each_keeps_its_own_files(service: Service,
     assert service.run_once() == 0
     (job,) = service.jobs()
     assert job.priority.value == "high"
+
+
+def test_once_does_not_wait_for_a_paused_ledger(service: Service, short_pair: PairTruth) -> None:
+    service.run_once()
+    service.syncctl("pause")
+    drop_pair(service, short_pair)
+    assert service.run_once() == 1
+    assert "syncctl resume" in service.log()
+
+
+def test_an_orphan_that_is_gone_at_the_next_start_is_listed_no_more(service: Service, short_pair: PairTruth) -> None:
+    lonely = service.drop / "lonely_dub_fr.wav"
+    shutil.copy(short_pair.dub_path, lonely)
+    service.start()
+    wait_for(lambda: service.ledger.exists() and service.read(lambda r: r.orphans(10)), what="the orphan")
+    service.stop()
+    lonely.unlink()
+    service.run_once()
+    assert service.read(lambda reader: reader.orphans(10)) == []
+
+
+def test_a_reload_that_would_need_a_restart_is_refused(service: Service) -> None:
+    service.start()
+    wait_for(lambda: "started" in service.log(), what="the daemon")
+    assert service.process is not None
+    text = service.config.read_text(encoding="utf-8")
+    service.config.write_text(text.replace("ledger.db", "other.db"), encoding="utf-8")
+    service.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reload_refused" in service.log(), what="the refusal")
+    assert "ledger.path" in service.log()

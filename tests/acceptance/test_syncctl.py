@@ -13,6 +13,9 @@ import jsonschema
 import pytest
 
 from syncd.domain import JobState
+from syncd.errors import ErrorCode
+from syncd.ledger.records import RequestKind
+from syncd.ledger.requests import RequestBox
 from tests.acceptance.service import SCHEMA, Service, wait_for
 from tests.material import PairTruth, make_pair
 
@@ -192,3 +195,62 @@ def test_output_into_a_closed_pipe_ends_quietly(service: Service) -> None:
         assert command.stderr is not None
         command.stdout.close()
         assert b"Traceback" not in command.stderr.read()
+
+
+HUGE = "99999999999999999999"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("show", HUGE), ("cancel", HUGE), ("list", "--before", HUGE), ("list", "--since", "99999999999d"), ("watch", "0")],
+)
+def test_figures_beyond_all_reason_are_refused_at_the_door(service: Service, arguments: tuple[str, ...]) -> None:
+    service.run_once()
+    service.syncctl(*arguments, expect=2)
+
+
+def test_a_request_that_cannot_be_understood_leaves_the_daemon_standing(running: Service, short_pair: PairTruth) -> None:
+    """Written past the commands' own checks, as an older syncctl might."""
+    box = RequestBox.open(running.ledger)
+    for payload in ({"job_ids": [int(HUGE)]}, {"job_ids": ["1"]}, {"job_ids": None}, {}):
+        box.add(RequestKind.CANCEL, dict(payload))
+    box.add(RequestKind.SUBMIT, {"master": {"path": "relative"}, "dub": 7})
+    box.close()
+    running.syncctl("submit", str(short_pair.master_path), str(short_pair.dub_path))
+    (job,) = running.wait_for_jobs(1)
+    assert job.state is JobState.COMPLETED
+
+
+def test_unknown_jobs_change_nothing_for_the_known_ones(running: Service, short_pair: PairTruth) -> None:
+    running.syncctl("pause")
+    drop(running, short_pair, "alpha")
+    wait_for(running.jobs, what="the job")
+    running.syncctl("cancel", "1", "999", expect=4)
+    running.syncctl("priority", "999", "--to", "low", expect=4)
+    assert running.job(1).state is JobState.QUEUED
+
+
+def test_of_a_batch_the_good_rows_are_enqueued_and_the_bad_ones_named(
+    running: Service, short_pair: PairTruth, tmp_path: Path
+) -> None:
+    batch = tmp_path / "batch.csv"
+    rows = [(short_pair.master_path, short_pair.dub_path), (tmp_path / "no.wav", short_pair.dub_path)]
+    batch.write_text("master,dub\n" + "".join(f"{master},{dub}\n" for master, dub in rows), encoding="utf-8")
+    said = running.syncctl("submit", "--batch", str(batch), expect=3)
+    assert "enqueued" in said
+    assert "no.wav" in said
+
+
+def test_a_pair_replaced_between_recording_and_measuring_is_not_reported_under_the_old_name(
+    running: Service, short_pair: PairTruth, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    master, dub = (Path(shutil.copy(path, outside)) for path in (short_pair.master_path, short_pair.dub_path))
+    running.syncctl("pause")
+    running.syncctl("submit", str(master), str(dub))
+    dub.write_bytes(master.read_bytes())
+    running.syncctl("resume")
+    (job,) = running.wait_for_jobs(1)
+    assert job.failure is not None
+    assert job.failure.code is ErrorCode.FILE_CHANGED

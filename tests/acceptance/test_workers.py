@@ -132,3 +132,16 @@ def test_a_read_only_folder_fails_the_job_or_sends_the_report_to_the_fallback(
         assert valid_report(again.sidecar_path)["verdict"] == "offset"
     finally:
         subprocess.run(["umount", "-l", service.drop], check=True)
+
+
+def test_an_idle_worker_that_died_costs_nobody_an_attempt(service: Service, short_pair: PairTruth) -> None:
+    service.extra = "[workers]\nmax_attempts = 1\n"
+    service.write_config()
+    service.start()
+    drop(service, short_pair, "first")
+    service.wait_for_jobs(1)
+    for worker in workers(service):
+        worker.kill()
+    drop(service, short_pair, "second")
+    jobs = service.wait_for_jobs(2)
+    assert [job.state for job in jobs] == [JobState.COMPLETED] * 2

@@ -64,6 +64,38 @@ def test_a_folder_asks_only_for_profiles_that_exist() -> None:
     assert faults == ["watch.0.profile: there is no [profiles.gentle]", "watch.1.path: /a is named twice"]
 
 
+@pytest.mark.parametrize(
+    "key", ["[workers]\nstall_seconds", "[limits]\nmax_duration_seconds", "[[watch]]\nsettle_seconds"]
+)
+@pytest.mark.parametrize("value", ["inf", "nan"])
+def test_a_time_is_a_number_that_ends(key: str, value: str) -> None:
+    assert any("finite" in fault for fault in faults_of(f"{key} = {value}\n"))
+
+
+def test_a_fault_in_a_choice_is_told_under_its_key() -> None:
+    for fault in faults_of("[profiles.default]\ntolerance = 'tight'\n"):
+        assert fault.startswith("profiles.default.tolerance: ")
+
+
+def test_an_unknown_profile_is_told_even_beside_other_faults() -> None:
+    faults = faults_of("[ledger]\ncolour = 1\n[[watch]]\npath = '/a'\nprofile = 'gentle'\n")
+    assert [fault.split(":")[0] for fault in faults] == ["ledger.colour", "watch.0.profile"]
+
+
+@pytest.mark.parametrize("section", ["ledger", "cache"])
+def test_paths_are_absolute(section: str) -> None:
+    assert faults_of(f"[{section}]\npath = 'here'\n") == [f"{section}.path: value error, must be an absolute path"]
+
+
+def test_keys_that_this_version_does_not_act_on_are_named() -> None:
+    config = parse_config("[metrics]\nlisten = '127.0.0.1:9419'\n[profiles.default]\nmethods = ['mfcc']\n", "t")
+    assert [sentence.split(":")[0] for sentence in config.keys_without_effect()] == [
+        "metrics.listen",
+        "profiles.default.methods",
+    ]
+    assert Config().keys_without_effect() == []
+
+
 def test_text_that_is_not_toml_is_one_fault() -> None:
     assert faults_of("[ledger")[0].startswith("not TOML")
 

@@ -26,6 +26,14 @@ def test_repeating_the_same_figures_is_no_sign_of_life() -> None:
     assert health(pulse, 200.0) is Health.STALLED
 
 
+def test_two_stages_that_both_stand_still_are_no_sign_of_life() -> None:
+    pulse = Pulse(0.0, 0.0).beat("decode_master", 5, 10.0).beat("decode_dub", 7, 10.0)
+    for second in range(11, 200):
+        stage, done = ("decode_master", 5) if second % 2 else ("decode_dub", 7)
+        pulse = pulse.beat(stage, done, float(second))
+    assert health(pulse, 200.0) is Health.STALLED
+
+
 def test_silence_is_a_stall_only_beyond_the_threshold() -> None:
     pulse = Pulse(0.0, 0.0).beat("decode", 5, 10.0)
     assert health(pulse, 130.0) is Health.MOVING
@@ -33,7 +41,7 @@ def test_silence_is_a_stall_only_beyond_the_threshold() -> None:
 
 
 def test_a_job_that_moves_for_ever_is_overtime() -> None:
-    assert health(Pulse(0.0, 7190.0, "decode", 9), 7200.1) is Health.OVERTIME
+    assert health(Pulse(0.0, 7190.0, "decode", {"decode": 9}), 7200.1) is Health.OVERTIME
 
 
 @pytest.mark.parametrize("code", [ErrorCode.NO_AUDIO, ErrorCode.MEDIA_UNREADABLE, ErrorCode.FILE_CHANGED])

@@ -20,6 +20,7 @@ from syncd.errors import ErrorCode
 from syncd.protocol import (
     MAX_FRAME_BYTES,
     Failed,
+    FileVersion,
     FrameBuffer,
     MeasureRequest,
     MethodDone,
@@ -30,6 +31,7 @@ from syncd.protocol import (
     encode_frame,
 )
 
+VERSION = FileVersion(12, 2**62)
 SETTINGS = AnalysisSettings(("correlation",), TOLERANCES["ebu-r37"])
 
 
@@ -45,7 +47,7 @@ def test_frames_survive_however_the_pipe_cuts_them(figures: list[int], piece_byt
 
 @given(st.binary(min_size=1, max_size=255))
 def test_every_byte_of_a_file_name_survives(name: bytes) -> None:
-    request = MeasureRequest(7, b"/in/" + name, name, None, 2, "pt-BR", SETTINGS, b"/scratch")
+    request = MeasureRequest(7, b"/in/" + name, name, None, 2, "pt-BR", SETTINGS, b"/s", 9.0, VERSION, VERSION)
     (body,) = FrameBuffer().feed(encode_frame(request))
     assert decode_to_worker(body) == request
 

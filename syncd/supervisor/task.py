@@ -1,0 +1,128 @@
+"""A claimed job on its way through one attempt: what is known of it, and the values made from that."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from syncd.domain import Failure, MediaInfo, MemoryObservation, Result
+from syncd.errors import ErrorCode
+from syncd.ledger.records import Lease, ReadyJob
+from syncd.protocol import Measured, MeasureRequest, Progressed, file_version
+from syncd.reports.facts import ProcessingFacts, ReportSubject, new_analysis_id
+from syncd.supervisor.liveness import Pulse
+from syncd.supervisor.pool import Worker
+from syncd.supervisor.reporter import ReportOrder
+
+
+@dataclass(slots=True)
+class Task:
+    """One attempt at one job."""
+
+    task_id: int
+    job: ReadyJob
+    lease: Lease
+    device: str
+    promised_bytes: int
+    worker: Worker | None
+    pulse: Pulse
+    infos: tuple[MediaInfo, MediaInfo] | None = None
+    told_at_s: float = -1e9
+    told_stage: str = ""
+    stage_started_s: dict[str, float] = field(default_factory=dict)
+    called_off_at_s: float | None = None
+    measured: Measured | None = None
+    report: ReportOrder | None = None
+    """What is being written, or waits to be written again."""
+    report_tries: int = 0
+    report_again_at_s: float | None = None
+    finish: Callable[[], None] | None = None
+    """The transition that ends it, kept until the ledger has taken it."""
+
+
+def known_infos(job: ReadyJob) -> tuple[MediaInfo, MediaInfo] | None:
+    """What an earlier probe said of both sides."""
+    return (job.master_info, job.dub_info) if job.master_info and job.dub_info else None
+
+
+def refused_by_size(job: ReadyJob, limit_bytes: int | None) -> Failure | None:
+    """Why a file is too large to be looked at."""
+    for file in (job.master, job.dub):
+        if limit_bytes is not None and file.identity.size_bytes > limit_bytes:
+            return Failure(
+                ErrorCode.MEDIA_TOO_LARGE,
+                f"{file.path.name} has {file.identity.size_bytes:,} bytes; the limit is {limit_bytes:,}.",
+            )
+    return None
+
+
+def measure_request(task: Task, scratch_folder: Path, longest_s: float | None) -> MeasureRequest:
+    """What the worker is asked."""
+    job = task.job
+    return MeasureRequest(
+        task_id=task.task_id,
+        master_path=bytes(job.master.path),
+        dub_path=bytes(job.dub.path),
+        master_version=file_version(job.master),
+        dub_version=file_version(job.dub),
+        master_track=job.master_track,
+        dub_track=job.dub_track,
+        language=job.language,
+        settings=job.settings,
+        scratch_folder=bytes(scratch_folder),
+        max_duration_s=longest_s,
+    )
+
+
+def observation_of(task: Task, measured: Measured) -> MemoryObservation:
+    """What the attempt took, for the next prediction."""
+    result = measured.result
+    return MemoryObservation(
+        device=task.device,
+        kind="measure",
+        predicted_ram_bytes=task.promised_bytes,
+        peak_ram_bytes=measured.peak_rss_bytes,
+        duration_s=max(result.master.duration_s, result.dub.duration_s),
+        channels=max(result.master.channels, result.dub.channels),
+        methods=task.job.settings.methods,
+    )
+
+
+def report_order(task: Task, outcome: Result | Failure, now: datetime, fallback: Path | None) -> ReportOrder:
+    """What the report thread is asked."""
+    job, measured = task.job, task.measured
+    infos = task.infos or (job.master_info, job.dub_info)
+    subject = ReportSubject(
+        job_id=job.job_id,
+        analysis_id=new_analysis_id(now, secrets.token_hex(4)),
+        title=job.title,
+        profile=job.profile,
+        language=job.language,
+        created_at=now,
+        settings=job.settings,
+        master=job.master,
+        dub=job.dub,
+        master_info=infos[0],
+        dub_info=infos[1],
+        master_track=job.master_track,
+        dub_track=job.dub_track,
+    )
+    processing = ProcessingFacts(
+        seconds=measured.seconds if measured else 0.0,
+        stages=outcome.stage_seconds if isinstance(outcome, Result) else {},
+        device=task.device,
+        peak_rss_bytes=measured.peak_rss_bytes if measured else None,
+        scratch_bytes=measured.scratch_bytes if measured else None,
+        attempt=task.lease.attempt_number,
+    )
+    return ReportOrder(task.task_id, subject, outcome, processing, fallback)
+
+
+def eta_s(message: Progressed, spent_s: float) -> float | None:
+    """Seconds that the stage will still take if it goes on as it went."""
+    if message.done <= 0 or message.total <= message.done or spent_s < 1.0:
+        return None
+    return spent_s * (message.total - message.done) / message.done
