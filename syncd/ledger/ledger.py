@@ -21,6 +21,7 @@ from syncd.domain import (
     Failure,
     Identity,
     JobState,
+    Lease,
     MediaFile,
     MediaInfo,
     MemoryObservation,
@@ -29,6 +30,7 @@ from syncd.domain import (
     Pair,
     Priority,
     Progress,
+    ReadyJob,
 )
 from syncd.ledger import transitions
 from syncd.ledger.columns import Moment, readable, readable_path, to_json
@@ -37,7 +39,7 @@ from syncd.ledger.enqueue import Order, enqueue, rank_at
 from syncd.ledger.keep import keep_method, keep_observation, keep_orphan, keep_report, keep_service_value
 from syncd.ledger.lock import LedgerLock
 from syncd.ledger.models import jobs, media, orphans, requests, service
-from syncd.ledger.records import AttemptOutcome, Enqueued, Lease, ReadyJob, Request
+from syncd.ledger.records import AttemptOutcome, Enqueued, Request
 from syncd.ledger.retry import retry_as_new
 from syncd.ledger.rows import (
     count_by_state,

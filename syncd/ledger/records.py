@@ -10,11 +10,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from syncd.domain import (
-    AnalysisSettings,
     Failure,
     JobState,
-    MediaFile,
-    MediaInfo,
+    Lease,
     OrphanReason,
     Priority,
     Progress,
@@ -31,18 +29,6 @@ class StaleLease(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to change one running job; every finish presents it."""
-
-    job_id: int
-    attempt_id: int
-    """The row in `attempts`: one a claim."""
-    attempt_number: int
-    """Counted attempts, this one included; hand-backs do not count, so a number may come again."""
-    token: str
-
-
-@dataclass(frozen=True, slots=True)
 class Enqueued:
     """What became of a pair."""
 
@@ -53,30 +39,6 @@ class Enqueued:
     """Jobs that were queued and whose place this one took."""
     superseded_running: tuple[int, ...] = ()
     """Jobs that were running; their workers have nothing left to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReadyJob:
-    """A queued job whose time has come."""
-
-    job_id: int
-    title: str
-    master: MediaFile
-    dub: MediaFile
-    master_track: int | None
-    dub_track: int | None
-    language: str | None
-    profile: str
-    settings: AnalysisSettings
-    priority: Priority
-    attempts: int
-    """Counted attempts so far."""
-    interruptions: int
-    """How often the daemon died while it ran."""
-    master_info: MediaInfo | None
-    """None until probed."""
-    dub_info: MediaInfo | None
-    enqueued_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

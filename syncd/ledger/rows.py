@@ -21,21 +21,13 @@ from syncd.domain import (
     OrphanReason,
     Priority,
     Progress,
+    ReadyJob,
     Verdict,
 )
 from syncd.errors import ErrorCode
 from syncd.ledger.columns import from_json
 from syncd.ledger.models import attempts, events, jobs, media, memory_observations, orphans, requests
-from syncd.ledger.records import (
-    Attempt,
-    AttemptOutcome,
-    Event,
-    Job,
-    OrphanRecord,
-    ReadyJob,
-    Request,
-    RequestKind,
-)
+from syncd.ledger.records import Attempt, AttemptOutcome, Event, Job, OrphanRecord, Request, RequestKind
 
 AnyRow = Row[Any]
 

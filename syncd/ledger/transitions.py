@@ -9,10 +9,10 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from syncd.domain import Failure, JobState
+from syncd.domain import Failure, JobState, Lease
 from syncd.ledger.columns import to_json
 from syncd.ledger.models import attempts, events, jobs, reports
-from syncd.ledger.records import AttemptOutcome, Lease, StaleLease
+from syncd.ledger.records import AttemptOutcome, StaleLease
 
 Values = dict[str, object]
 

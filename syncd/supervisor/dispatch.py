@@ -19,10 +19,10 @@ from syncd.config import Config
 from syncd.devices.admission import Admitted, Obstacle, Refused, Reservation, admit
 from syncd.devices.inventory import Device, read_host_memory
 from syncd.devices.memory_model import Need, Workload, predict_ram
-from syncd.domain import Failure, MediaInfo, Progress, Result
+from syncd.domain import Failure, MediaInfo, Progress, ReadyJob, Result
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
-from syncd.ledger.records import ReadyJob, StaleLease
+from syncd.ledger.records import StaleLease
 from syncd.protocol import (
     Cancel,
     Failed,

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from syncd.domain import Failure, MediaInfo, MemoryObservation, Result
+from syncd.domain import Failure, Lease, MediaInfo, MemoryObservation, ReadyJob, Result
 from syncd.errors import ErrorCode
-from syncd.ledger.records import Lease, ReadyJob
 from syncd.protocol import Measured, MeasureRequest, Progressed, file_version
 from syncd.reports.facts import ProcessingFacts, ReportSubject, new_analysis_id
 from syncd.supervisor.liveness import Pulse

@@ -195,7 +195,8 @@ def test_an_orphan_that_is_gone_at_the_next_start_is_listed_no_more(service: Ser
     lonely = service.drop / "lonely_dub_fr.wav"
     shutil.copy(short_pair.dub_path, lonely)
     service.start()
-    wait_for(lambda: service.ledger.exists() and service.read(lambda r: r.orphans(10)), what="the orphan")
+    wait_for(lambda: '"orphan"' in service.log(), what="the orphan")
+    assert service.read(lambda reader: reader.orphans(10))
     service.stop()
     lonely.unlink()
     service.run_once()

@@ -209,7 +209,9 @@ def test_figures_beyond_all_reason_are_refused_at_the_door(service: Service, arg
     service.syncctl(*arguments, expect=2)
 
 
-def test_a_request_that_cannot_be_understood_leaves_the_daemon_standing(running: Service, short_pair: PairTruth) -> None:
+def test_a_request_that_cannot_be_understood_leaves_the_daemon_standing(
+    running: Service, short_pair: PairTruth
+) -> None:
     """Written past the commands' own checks, as an older syncctl might."""
     box = RequestBox.open(running.ledger)
     for payload in ({"job_ids": [int(HUGE)]}, {"job_ids": ["1"]}, {"job_ids": None}, {}):

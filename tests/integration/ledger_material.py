@@ -14,6 +14,7 @@ from syncd.domain import (
     Failure,
     FileStamp,
     Identity,
+    Lease,
     MediaFile,
     MediaInfo,
     MemoryObservation,
@@ -26,7 +27,7 @@ from syncd.domain import (
 )
 from syncd.errors import ErrorCode
 from syncd.ledger.ledger import Ledger
-from syncd.ledger.records import Enqueued, Lease
+from syncd.ledger.records import Enqueued
 
 SETTINGS = AnalysisSettings(("correlation", "spectral"), TOLERANCES["ebu-r37"])
 CRASH = Failure(ErrorCode.WORKER_CRASHED, "The worker died of signal 11.", {"signal": 11})

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from syncd.clock import utc_now
-from syncd.domain import FINAL_STATES, JobState
+from syncd.domain import FINAL_STATES, JobState, Lease
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.reader import LedgerReader
-from syncd.ledger.records import Lease, StaleLease
+from syncd.ledger.records import StaleLease
 from tests.integration.ledger_material import CRASH, a_pair, complete, enqueue, fail
 
 TITLES = st.sampled_from(["A", "B"])

@@ -77,7 +77,9 @@ def test_only_workers_touch_samples(path: Path) -> None:
 
 def test_below_the_top_floor_only_dispatch_knows_the_ledger() -> None:
     knowing = {str(path.relative_to(PACKAGE)) for path in FILES if "ledger" in imported_rooms(path)}
-    below = {name for name in knowing if name.split("/")[0] not in {"ledger", "cli", "daemon.py", "intake.py", "requests.py"}}
+    below = {
+        name for name in knowing if name.split("/")[0] not in {"ledger", "cli", "daemon.py", "intake.py", "requests.py"}
+    }
     assert below == {"supervisor/dispatch.py"}
 
 

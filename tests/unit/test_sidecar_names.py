@@ -50,7 +50,7 @@ def test_in_another_folder_equal_names_stay_apart() -> None:
 
 
 @given(names, names, st.text(max_size=60), st.booleans())
-def test_whatever_the_bytes_every_name_fits_and_differs(dub: bytes, master: bytes, profile: str, beside: bool) -> None:  # noqa: FBT001
+def test_whatever_the_bytes_every_name_fits_and_differs(dub: bytes, master: bytes, profile: str, beside: bool) -> None:
     folder = Path("/drop")
     dub_path, master_path = folder / os.fsdecode(dub), folder / os.fsdecode(master)
     profile = profile.encode("utf-8", "ignore").decode()
