@@ -11,7 +11,7 @@ Glossary: a `lag` is master minus dub: the `offset_s` of the report.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
@@ -43,8 +43,12 @@ SEPARATION_S: Final = 0.4
 
 MAX_CANDIDATES: Final = 8
 
-LONGEST_SIDE_BY_SIDE: Final = 1 << 20
-"""Frames of both files together, padded: under six hours."""
+MOST_FRAMES: Final = 1_000_000
+"""Of both files together, five and a half hours. Longer ones are compared at fewer frames a second, so that memory stays
+bounded; the fine search reaches much farther than the lag then blurs."""
+
+MOST_FRAMES_SIDE_BY_SIDE: Final = 500_000
+"""Beyond it the two sides are transformed in turn: at once they take twice the memory."""
 
 WIDEST_RATE: Final = 1.05
 """Room for every known speed: one length of transform for all, because each length keeps its tables in memory."""
@@ -92,14 +96,17 @@ def coarse_search(
 
     Two threads; memory: a few arrays as long as both curves together, whatever the number of bands.
     """
+    step = 1 + (master.frames + dub.frames) // MOST_FRAMES
+    if step > 1:
+        thinned = replace(layout, hop_samples=layout.hop_samples * step)
+        return coarse_search(channel, _Thinned(master, step), _Thinned(dub, step), thinned, beat, rate=rate)
     dub_frames = int(dub.frames * rate)
     if min(master.frames, dub_frames) <= 2 * EDGE_FRAMES + 1:
         return CoarseResult(channel, (), 0)
     n_fft = scipy.fft.next_fast_len(master.frames + max(dub_frames, int(dub.frames * WIDEST_RATE)), real=True)
     cross = np.zeros(n_fft // 2 + 1, dtype=np.complex64)
     sides = (_Transformer(master, Fraction(1), layout, n_fft), _Transformer(dub, rate, layout, n_fft))
-    # Two transforms at once are two lots of memory: long files take them in turn.
-    with ThreadPoolExecutor(THREADS if n_fft <= LONGEST_SIDE_BY_SIDE else 1) as threads:
+    with ThreadPoolExecutor(THREADS if n_fft <= MOST_FRAMES_SIDE_BY_SIDE else 1) as threads:
         for band in range(layout.n_mels):
             beat(band, layout.n_mels)
             ours, theirs = threads.map(lambda side, band=band: side.spectrum(band), sides)
@@ -168,6 +175,22 @@ class _Overlap:
     def by_lag(self, circular: Floats) -> Floats:
         """From the order of the transform (0, 1, …, -2, -1) to that of the lags, first to last."""
         return np.concatenate((circular[self.first_lag :], circular[: self.last_lag + 1]))
+
+
+@dataclass(frozen=True)
+class _Thinned:
+    """A `BandSource` of fewer frames: neighbours added up."""
+
+    source: BandSource
+    step: int
+
+    @property
+    def frames(self) -> int:
+        return self.source.frames // self.step
+
+    def read_band(self, band: int) -> Floats:
+        curve = self.source.read_band(band)[: self.frames * self.step]
+        return np.asarray(curve.reshape(-1, self.step).sum(axis=1), dtype=np.float32)
 
 
 class _Transformer:

@@ -50,7 +50,7 @@ def test_a_worker_that_is_killed_costs_its_job_one_attempt(service: Service, lon
 def test_a_worker_that_stands_still_is_ended_and_the_job_fails_in_the_end(
     service: Service, long_pair: PairTruth
 ) -> None:
-    service.extra = "[workers]\nstall_seconds = 1.0\nmax_attempts = 1\n"
+    service.extra = "[workers]\nstall_seconds = 6.0\nmax_attempts = 1\n"
     service.write_config()
     service.start()
     drop(service, long_pair)

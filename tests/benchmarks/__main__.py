@@ -20,7 +20,8 @@ def machine() -> str:
     """What the figures were measured on."""
     cores = len(os.sched_getaffinity(0))
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return f"{cores} cores, {memory_gb:.0f} GB, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    system = f"{platform.system()} {platform.machine()}"
+    return f"{cores} cores, {memory_gb:.0f} GB, {system}, Python {platform.python_version()}"
 
 
 def main() -> None:

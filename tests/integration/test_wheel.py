@@ -1,4 +1,4 @@
-"""The wheel carries all it needs: installed in an empty environment and run from another folder, it migrates and works."""
+"""The wheel carries all it needs: installed alone and run from another folder, it migrates and works."""
 
 from __future__ import annotations
 

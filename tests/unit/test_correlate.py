@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from syncd.analysis.correlate import coarse_search, parabola_top, trimmed_rms
+from syncd.analysis.correlate import MOST_FRAMES, coarse_search, parabola_top, trimmed_rms
 from syncd.analysis.evidence import MID, ChannelEvidence, ChannelPair
 from syncd.analysis.features import COARSE_FLUX, Activity, FluxMaker
 from syncd.analysis.phat import fine_search, plan_windows
@@ -36,6 +36,19 @@ class Curve:
     def read_band(self, band: int) -> Floats:
         band_flux: Floats = self._bands[band]
         return band_flux
+
+
+class Random:
+    """A very long `BandSource` that takes no memory until a band is read."""
+
+    def __init__(self, frames: int, seed: int) -> None:
+        self.frames = frames
+        self._seed = seed
+
+    def read_band(self, band: int) -> Floats:
+        rng = np.random.default_rng((self._seed, band))
+        noise: Floats = np.maximum(0.0, rng.standard_normal(self.frames, dtype=np.float32))
+        return noise
 
 
 class Sound:
@@ -113,6 +126,14 @@ def test_a_shared_swell_of_loudness_is_no_agreement() -> None:
     ours, theirs = random_flux(6_000, 1) * swell, random_flux(6_000, 2) * swell
     found = coarse_search(MID, Curve(ours.astype(np.float32)), Curve(theirs.astype(np.float32)), COARSE_FLUX, quietly)
     assert found.best_deviations < 6.0
+
+
+def test_very_long_files_are_found_with_fewer_frames_a_second() -> None:
+    frames, start = MOST_FRAMES, 400_001
+    master = Random(frames, 3)
+    dub = Curve(np.stack([master.read_band(b)[start : start + 9_000] for b in range(COARSE_FLUX.n_mels)]))
+    found = coarse_search(MID, master, dub, COARSE_FLUX, quietly)
+    assert found.peaks[0].lag_s == pytest.approx(start / COARSE_FLUX.frames_per_s, abs=0.04)
 
 
 def test_silence_has_no_candidates() -> None:
