@@ -44,8 +44,8 @@ SEPARATION_S: Final = 0.4
 MAX_CANDIDATES: Final = 8
 
 MOST_FRAMES: Final = 1_000_000
-"""Of both files together, five and a half hours. Longer ones are compared at fewer frames a second, so that memory stays
-bounded; the fine search reaches much farther than the lag then blurs."""
+"""Of both files together, five and a half hours. Longer ones are compared at fewer frames a second, so that memory
+stays bounded; the fine search reaches much farther than the lag then blurs."""
 
 MOST_FRAMES_SIDE_BY_SIDE: Final = 500_000
 """Beyond it the two sides are transformed in turn: at once they take twice the memory."""

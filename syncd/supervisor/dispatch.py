@@ -257,6 +257,7 @@ class Dispatcher:
             return  # The answer to an earlier task of this worker.
         match message:
             case Started():
+                task.is_started = True
                 task.pulse = task.pulse.beat("started", 0, now_s)
             case Progressed():
                 self._take_progress(task, message, now_s)
@@ -343,9 +344,14 @@ class Dispatcher:
 
     def _bury(self, task: Task, now_s: float) -> None:
         """The worker is gone in the middle of the task."""
+        was_idle_before = task.worker is not None and task.worker.tasks_done > 0
         status, last_words = self._drop_worker(task)
         if task.called_off_at_s is not None:
             self._forget(task)
+            return
+        if was_idle_before and not task.is_started:
+            reason = "the worker had ended before it began"
+            self._finish(task, partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
             return
         log.warning("worker_crashed", job=task.job.job_id, status=exit_text(status), last_words=last_words[-500:])
         failure = Failure(

@@ -31,6 +31,7 @@ from syncd.protocol import (
 
 log = structlog.get_logger()
 
+WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-m", "syncd.worker")
 REAP_S: Final = 2.0
 """How long a killed process may take to vanish."""
 LAST_WORDS_S: Final = 0.2
@@ -65,6 +66,7 @@ class Worker:
     def __init__(self, device: str, now_s: float) -> None:
         self.device = device
         self.idle_since_s = now_s
+        self.tasks_done = 0
         self._frames = FrameBuffer()
         self._stderr: IO[bytes] = tempfile.TemporaryFile(prefix="syncd-worker-")  # noqa: SIM115 - closed in `reap`
         self._process, self._write_fd, self.read_fd = self._start()
@@ -79,7 +81,7 @@ class Worker:
             raise
         try:
             process = subprocess.Popen(  # noqa: S603 - our own module, by our own interpreter
-                [sys.executable, "-m", "syncd.worker", str(to_worker_r), str(from_worker_w), self.device],
+                [*WORKER_COMMAND, str(to_worker_r), str(from_worker_w), self.device],
                 pass_fds=(to_worker_r, from_worker_w),
                 stdin=subprocess.DEVNULL,
                 stdout=self._stderr,
@@ -199,6 +201,7 @@ class Pool:
     def put_back(self, worker: Worker, now_s: float) -> None:
         """The worker is free again."""
         worker.idle_since_s = now_s
+        worker.tasks_done += 1
         self._idle.append(worker)
 
     def drop(self, worker: Worker, *, timeout_s: float = REAP_S) -> tuple[int | None, str]:

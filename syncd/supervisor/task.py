@@ -28,6 +28,8 @@ class Task:
     promised_bytes: int
     worker: Worker | None
     pulse: Pulse
+    is_started: bool = False
+    """Whether the worker has it in hand: one that dies before that did not die of it."""
     infos: tuple[MediaInfo, MediaInfo] | None = None
     told_at_s: float = -1e9
     told_stage: str = ""

@@ -30,6 +30,9 @@ from tests.material import PairTruth, make_pair, make_unrelated_pair
 
 MIB = 1 << 20
 
+WORKER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "1048576", "OPENBLAS_NUM_THREADS": "2"}
+"""What the pool starts its workers with."""
+
 
 class Silent:
     """A listener that hears nothing."""
@@ -109,7 +112,9 @@ def peak_private_bytes(master: Path, dub: Path, scratch: Path) -> int:
         "import sys; from pathlib import Path; from tests.benchmarks.bench_analysis import measured; "
         "measured(*map(Path, sys.argv[1:]))"
     )
-    child = subprocess.Popen([sys.executable, "-c", program, str(master), str(dub), str(scratch)])
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(master), str(dub), str(scratch)], env={**os.environ, **WORKER_ENVIRONMENT}
+    )
     watched = psutil.Process(child.pid)
     peak = 0
     while child.poll() is None:

@@ -1,0 +1,105 @@
+"""A worker that speaks the protocol and misbehaves as its first argument says."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from syncd.domain import (
+    AudioTrack,
+    Coverage,
+    Estimate,
+    MeasuredSide,
+    MediaInfo,
+    MethodResult,
+    MethodStatus,
+    Rate,
+    Result,
+    Verdict,
+)
+from syncd.protocol import (
+    PROTOCOL_VERSION,
+    FrameBuffer,
+    Hello,
+    Measured,
+    MeasureRequest,
+    Message,
+    MethodDone,
+    Probed,
+    ProbeRequest,
+    Progressed,
+    Started,
+    decode_to_worker,
+    encode_frame,
+)
+
+MODE, READ_FD, WRITE_FD = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+
+INFO = MediaInfo("wav", 12.0, (AudioTrack(0, "pcm_s16le", 48000, 2, "stereo"),))
+SIDE = MeasuredSide(12.0, 48000, 2, "pcm_s16le", "wav", 0)
+
+
+def say(message: Message) -> None:
+    os.write(WRITE_FD, encode_frame(message))
+
+
+def result(confidence: float) -> Result:
+    estimate = Estimate(-0.5, confidence, 0.1)
+    method = MethodResult("correlation", MethodStatus.OK, estimate, 20.0, 0.1)
+    return Result(
+        master=SIDE,
+        dub=SIDE,
+        verdict=Verdict.OFFSET,
+        review=False,
+        consensus=estimate,
+        rate=Rate(),
+        timeline=(),
+        coverage=Coverage(1.0, 1.0),
+        candidates=(),
+        method_results=(method,),
+        overall_confidence=confidence,
+        method_agreement=1.0,
+        channels_used="mid",
+    )
+
+
+def measure(task_id: int) -> None:
+    confidence = 0.9
+    match MODE:
+        case "not_a_number":
+            estimate = Estimate(float("nan"), 0.5, 0.1)
+            say(MethodDone(task_id, MethodResult("correlation", MethodStatus.OK, estimate, float("nan"), 0.1)))
+        case "backwards":
+            time.sleep(1.1)
+            say(Progressed(task_id, "decode", 5, 100, "Reading"))
+            time.sleep(1.1)
+            say(Progressed(task_id, "decode", 200, 100, "Reading"))
+        case "too_sure":
+            confidence = 1.5
+        case "noise":
+            os.write(WRITE_FD, b"\x00\x00\x00\x05noise")
+        case "vanish":
+            sys.exit(3)
+        case "answer_and_vanish":
+            say(Measured(task_id, result(confidence), 10**8, 0, 0.5))
+            sys.exit(0)
+    say(Measured(task_id, result(confidence), 10**8, 0, 0.5))
+
+
+def main() -> None:
+    say(Hello(99 if MODE == "other_version" else PROTOCOL_VERSION, os.getpid(), "cpu"))
+    frames = FrameBuffer()
+    while chunk := os.read(READ_FD, 65536):
+        for body in frames.feed(chunk):
+            request = decode_to_worker(body)
+            if isinstance(request, ProbeRequest):
+                say(Started(request.task_id))
+                say(Probed(request.task_id, (INFO, INFO), 10**7))
+            elif isinstance(request, MeasureRequest):
+                say(Started(request.task_id))
+                measure(request.task_id)
+
+
+if __name__ == "__main__":
+    main()
