@@ -69,7 +69,7 @@ class _Meaning:
 
 _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
     ErrorCode.FILE_NOT_FOUND: _Meaning(
-        ErrorKind.MEDIA, "Put the file back, or drop it again; syncd then starts anew.", 1
+        ErrorKind.MEDIA, "Put the file back or mend its name, then drop or submit it again.", 1
     ),
     ErrorCode.FILE_CHANGED: _Meaning(
         ErrorKind.MEDIA, "Wait until whatever writes the file is done; the new version is picked up by itself."
@@ -124,7 +124,7 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
         ErrorKind.MACHINERY, "Raise the limit with sysctl; until then syncd polls, which is slower but misses nothing."
     ),
     ErrorCode.CONFIG_INVALID: _Meaning(
-        ErrorKind.OPERATOR, "Mend the keys named above; 'syncd --check --config FILE' tries them.", 2
+        ErrorKind.OPERATOR, "Mend what is named; 'syncd --check --config FILE' tries it.", 2
     ),
     ErrorCode.USAGE: _Meaning(ErrorKind.OPERATOR, "Add --help to the command to see how it is used.", 2),
     ErrorCode.NOT_FOUND: _Meaning(ErrorKind.OPERATOR, "'syncctl list' shows the jobs that exist.", 4),

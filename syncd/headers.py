@@ -1,4 +1,4 @@
-"""How long a media file says that it is: RIFF, RF64, AIFF and MP4 headers, in bounded plain Python.
+"""How long a media file says that it is: RIFF, RF64, AIFF, MP4 and Matroska headers, in bounded plain Python.
 
 A copy that reserved its space first, or that broke off, has a size that stands still while its content is not there.
 The header gives it away. Nothing here decodes, and at most a thousand short reads are made, whatever the file says.
@@ -17,6 +17,8 @@ _MAX_BOXES: Final = 1000
 _SLACK_BYTES: Final = 8
 """Writers disagree on whether the RIFF size counts its own 8 bytes and a last padding byte."""
 _HEAD_BYTES: Final = 4096
+_EBML: Final = b"\x1a\x45\xdf\xa3"
+_SEGMENT: Final = b"\x18\x53\x80\x67"
 _FIRST_BOXES: Final = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"moof"})
 
 
@@ -35,6 +37,8 @@ def missing_bytes(read_at: ReadAt, size_bytes: int) -> int:
             return _riff_missing(int.from_bytes(head[4:8], "big"), size_bytes)
         case b"RF64" | b"BW64":
             return _rf64_missing(head, size_bytes)
+    if head[:4] == _EBML:
+        return _matroska_missing(head, size_bytes)
     if head[4:8] in _FIRST_BOXES:
         return _mp4_missing(read_at, size_bytes)
     return 0
@@ -49,6 +53,26 @@ def _riff_missing(chunk_bytes: int, size_bytes: int) -> int:
 def _is_streamed(chunk_bytes: int) -> bool:
     """Whether a 32-bit size is what programs write that cannot know it: 0, nearly 2 GiB (sox, arecord), all ones."""
     return chunk_bytes == 0 or 0x7FFFF000 <= chunk_bytes <= 0x80001000 or chunk_bytes >= 0xFFFFF000
+
+
+def _matroska_missing(head: bytes, size_bytes: int) -> int:
+    """By the size of the Segment, which follows the EBML header and holds all the rest (RFC 9559, 5.1; RFC 8794, 4)."""
+    header_bytes, at = _vint(head, len(_EBML))
+    segment_at = at + (header_bytes or 0)
+    if header_bytes is None or head[segment_at : segment_at + 4] != _SEGMENT:
+        return 0
+    segment_bytes, content_at = _vint(head, segment_at + 4)
+    return 0 if segment_bytes is None else max(0, content_at + segment_bytes - size_bytes)
+
+
+def _vint(data: bytes, at: int) -> tuple[int | None, int]:
+    """The size of variable length at `at` (None: not known, as in live recordings, or not there), and what follows."""
+    first = data[at] if at < len(data) else 0
+    length = 9 - first.bit_length()
+    if length > 8 or at + length > len(data):
+        return None, at
+    value = int.from_bytes(data[at : at + length], "big") & ((1 << 7 * length) - 1)
+    return (None if value == (1 << 7 * length) - 1 else value), at + length
 
 
 def _rf64_missing(head: bytes, size_bytes: int) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncd.analysis.correlate import CoarseResult
+from syncd.analysis.ends import MovedEnd
 from syncd.analysis.speeds import name_speed
 from syncd.analysis.steadiness import Steadiness, agreeing, is_match, judge_track, support_of
 from syncd.analysis.thresholds import THRESHOLDS
@@ -27,6 +28,10 @@ class DoubtKind(StrEnum):
     JUMPS = "jumps"
     AMBIGUOUS = "ambiguous"
     PART_BEARS_NOTHING = "part_bears_nothing"
+    SPARSE = "sparse"
+    """Fewer windows agree than a shared programme lets expect."""
+    END_MOVED = "end_moved"
+    """The first or last seconds keep another offset."""
     THIN = "thin"
     """Only a small share of the windows agrees."""
 
@@ -42,7 +47,7 @@ class Doubt:
     @property
     def grave(self) -> bool:
         """Whether it forbids to give one offset; the others ask for a look."""
-        return self.kind is not DoubtKind.PART_BEARS_NOTHING
+        return self.kind not in {DoubtKind.PART_BEARS_NOTHING, DoubtKind.SPARSE, DoubtKind.END_MOVED}
 
 
 def find_doubts(findings: tuple[FineResult, ...], coarse: tuple[CoarseResult, ...]) -> tuple[Doubt, ...]:
@@ -68,7 +73,7 @@ def _movement(best: FineResult) -> Doubt | None:
         called = f" ({name})" if name else ""
         return Doubt(
             DoubtKind.DRIFTS,
-            f"The two do not keep one offset: it moves by {judgement.ppm:+.1f} ppm over the programme{called}. "
+            f"The two do not keep one offset: it moves by {abs(judgement.ppm):.1f} ppm over the programme{called}. "
             "Speed differences are measured from the next version on.",
             (Candidate(best.lag_s, best.deviations),),
         )
@@ -80,8 +85,9 @@ def _movement(best: FineResult) -> Doubt | None:
 def _cut(best: FineResult, other_lag_s: float, from_s: float, deviations: float) -> Doubt:
     return Doubt(
         DoubtKind.JUMPS,
-        f"The two do not keep one offset: {signed(best.lag_s)} fits one part and {signed(other_lag_s)} another "
-        f"(from {clock(from_s)} of the dub). Edits are measured from the next version on.",
+        f"The two do not keep one offset: the dub is {early_or_late(best.lag_s)} in one part and "
+        f"{early_or_late(other_lag_s)} in another (from {clock(from_s)} of the dub). Edits are measured from the next "
+        "version on.",
         (Candidate(best.lag_s, best.deviations), Candidate(other_lag_s, deviations)),
     )
 
@@ -116,7 +122,7 @@ def _ambiguity(best: FineResult, others: tuple[FineResult, ...], coarse: tuple[C
 
 
 def _ambiguous(candidates: tuple[Candidate, ...]) -> Doubt:
-    listed = ", ".join(signed(candidate.offset_s) for candidate in candidates[:4])
+    listed = ", ".join(early_or_late(candidate.offset_s) for candidate in candidates[:4])
     sentence = f"The programme repeats itself: several offsets fit about equally well ({listed})."
     return Doubt(DoubtKind.AMBIGUOUS, sentence, candidates)
 
@@ -145,18 +151,44 @@ def thin_match(findings: tuple[FineResult, ...], least_deviations: float) -> tup
     for found in findings:
         support = support_of(found)
         own = agreeing(found.track, found.lag_s) & found.track.heard
-        if found.deviations < least_deviations or np.count_nonzero(own) < THRESHOLDS.jump_windows:
+        certain = found.deviations >= THRESHOLDS.thin_certain_deviations
+        fewest = THRESHOLDS.least_supporting_windows if certain else THRESHOLDS.jump_windows
+        if found.deviations < least_deviations or np.count_nonzero(own) < fewest:
             continue
         if not is_match(found, support):
             return (
                 Doubt(
                     DoubtKind.THIN,
                     f"Only {support.agreeing} of {support.with_sound} stretches agree on one offset "
-                    f"({signed(found.lag_s)}): the two may share a title sequence rather than a programme.",
+                    f"({early_or_late(found.lag_s)}): the two may share a title sequence rather than a programme.",
                     (Candidate(found.lag_s, found.deviations),),
                 ),
             )
     return ()
+
+
+def sparse_match(best: FineResult) -> tuple[Doubt, ...]:
+    """An offset that stands on fewer windows than a person would take on trust."""
+    support = support_of(best)
+    if support.share >= THRESHOLDS.doubtful_supporting_share:
+        return ()
+    return (
+        Doubt(
+            DoubtKind.SPARSE,
+            f"Only {support.agreeing} of {support.with_sound} stretches agree with the offset: the bed may be faint, "
+            "or only a part of the programme shared.",
+        ),
+    )
+
+
+def moved_end(end: MovedEnd, lag_s: float) -> Doubt:
+    """The first or last seconds were moved: a cut or an insertion shortly after the start or before the end."""
+    return Doubt(
+        DoubtKind.END_MOVED,
+        f"From {clock(end.dub_start_s)} to {clock(end.dub_end_s)} the dub is {early_or_late(end.lag_s)}, and elsewhere "
+        f"{early_or_late(lag_s)}: material was cut or put in near there.",
+        (Candidate(end.lag_s, 0.0),),
+    )
 
 
 def _silent_ends(best: FineResult) -> tuple[Doubt, ...]:
@@ -190,9 +222,11 @@ def _bears_nothing(start_s: float, end_s: float) -> Doubt:
     )
 
 
-def signed(seconds: float) -> str:
-    """``+1.250 s``; never a negative zero."""
-    return f"{round(seconds, 3) + 0.0:+.3f} s"
+def early_or_late(offset_s: float) -> str:
+    """``1.250 s late``: words for people never say plus or minus."""
+    if abs(offset_s) < 0.0005:
+        return "in place"
+    return f"{abs(offset_s):.3f} s {'late' if offset_s < 0.0 else 'early'}"
 
 
 def clock(seconds: float) -> str:

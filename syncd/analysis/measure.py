@@ -13,11 +13,13 @@ from typing import Final, Protocol, TypeVar
 
 from syncd.analysis.consensus import Consensus, find_consensus
 from syncd.analysis.correlate import CoarseResult, coarse_search
-from syncd.analysis.doubts import Doubt, DoubtKind, find_doubts, thin_match
+from syncd.analysis.doubts import Doubt, DoubtKind, find_doubts, moved_end, sparse_match, thin_match
+from syncd.analysis.ends import moved_ends
 from syncd.analysis.evidence import ChannelPair, SideEvidence, shared_channels
 from syncd.analysis.features import COARSE_FLUX
 from syncd.analysis.methods import NOT_IN_THIS_VERSION, Evidence, Method, MethodAnswer, registry
 from syncd.analysis.speeds import SpeedHint, find_speed
+from syncd.analysis.steadiness import support_of
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.analysis.verdict import Decision, Heard, decide
 from syncd.clock import monotonic_s
@@ -69,10 +71,13 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
             answers.append(answer)
         watcher.method_done(result)
     consensus = find_consensus(tuple(results))
-    doubts = _doubts(answers, coarse)
+    channel = _channel_used(answers, coarse)
+    doubts = _doubts(answers, coarse) or _moved_ends(evidence, channel, consensus)
     speed = stages.timed("speeds", lambda: _speed(evidence, consensus, doubts, watcher))
-    decision = decide(_heard("master", master), _heard("dub", dub), coarse, consensus, doubts, speed, settings)
-    return Answer(decision, consensus, tuple(results), _channel_used(answers, coarse), stages.seconds)
+    repeating = () if consensus.estimate else stages.timed("repetition", lambda: _repeating(evidence, watcher))
+    sides = _heard("master", master), _heard("dub", dub)
+    decision = decide(*sides, coarse, consensus, doubts, speed, settings, repeating=repeating)
+    return Answer(decision, consensus, tuple(results), channel, stages.seconds)
 
 
 def _search(pairs: tuple[ChannelPair, ...], watcher: Watcher) -> tuple[CoarseResult, ...]:
@@ -119,10 +124,47 @@ def _doubts(answers: list[MethodAnswer], coarse: tuple[CoarseResult, ...]) -> tu
     sure = [answer for answer in answers if isinstance(answer.outcome, Estimate)]
     best = min(sure, key=_uncertainty_ms, default=None)
     if best is not None:
+        own = find_doubts(best.findings, coarse)
+        if own or _is_borne_by_most(best):
+            return own
         elsewhere = (thin_match(a.findings, THRESHOLDS.thin_certain_deviations) for a in answers if a is not best)
-        return find_doubts(best.findings, coarse) or next((doubts for doubts in elsewhere if doubts), ())
+        return next((doubts for doubts in elsewhere if doubts), ()) or _sparse(sure)
     told = (find_doubts(answer.findings, coarse) for answer in answers)
     return next((doubts for doubts in told if doubts), ())
+
+
+def _is_borne_by_most(answer: MethodAnswer) -> bool:
+    return bool(answer.findings) and support_of(answer.findings[0]).share >= THRESHOLDS.doubtful_supporting_share
+
+
+def _sparse(sure: list[MethodAnswer]) -> tuple[Doubt, ...]:
+    """Judged by the method that hears the most windows agree."""
+    found = [answer.findings[0] for answer in sure if answer.findings]
+    return sparse_match(max(found, key=lambda finding: support_of(finding).share)) if found else ()
+
+
+def _moved_ends(evidence: Evidence, channel: str, consensus: Consensus) -> tuple[Doubt, ...]:
+    """What the first and last seconds say against an offset that holds elsewhere."""
+    estimate = consensus.estimate
+    if estimate is None:
+        return ()
+    ends = moved_ends(evidence.pair(channel), estimate.offset_s)
+    return tuple(moved_end(end, estimate.offset_s) for end in ends)
+
+
+def _repeating(evidence: Evidence, watcher: Watcher) -> tuple[str, ...]:
+    """The sides that fit themselves elsewhere: asked only where no offset was found, to say why."""
+    pair = evidence.pairs[0]
+
+    def beat(done: int, total: int) -> None:
+        watcher.progress("repetition", done, total, "Looking for repetition")
+
+    names = []
+    for name, side in (("master", pair.master), ("dub", pair.dub)):
+        peaks = coarse_search(pair.name, side.flux, side.flux, COARSE_FLUX, beat).peaks
+        if len(peaks) > 1 and peaks[1].deviations >= THRESHOLDS.repeats_ratio * peaks[0].deviations:
+            names.append(name)
+    return tuple(names)
 
 
 def _uncertainty_ms(answer: MethodAnswer) -> float:

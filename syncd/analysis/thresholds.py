@@ -59,6 +59,12 @@ class Thresholds:
     jump_strong_windows: int = 2
     jump_strong_deviations: float = 13.0
     """So many are enough where each of them stands this high."""
+    end_moved_deviations: float = 12.0
+    """An end of a few seconds that fits another lag so well, and the common one not at all, was moved."""
+    end_holds_deviations: float = 4.5
+    """An end that agrees this well with the common lag holds, whatever else it fits."""
+    repeats_ratio: float = 0.75
+    """A side whose own curve fits itself elsewhere nearly as well cannot be placed, nor said to fit nowhere."""
     agreement_ms: float = 20.0
     """Half a frame at 25 fps: what confidence promises."""
     speed_match_deviations: float = 8.0

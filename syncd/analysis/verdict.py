@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from syncd.analysis.consensus import Consensus
 from syncd.analysis.correlate import CoarseResult
-from syncd.analysis.doubts import Doubt, DoubtKind
+from syncd.analysis.doubts import Doubt, early_or_late
 from syncd.analysis.features import Activity
 from syncd.analysis.speeds import SpeedHint
 from syncd.analysis.thresholds import THRESHOLDS
@@ -52,8 +52,10 @@ def decide(
     doubts: tuple[Doubt, ...],
     speed: SpeedHint | None,
     settings: AnalysisSettings,
+    *,
+    repeating: tuple[str, ...] = (),
 ) -> Decision:
-    """Weigh everything once."""
+    """Weigh everything once; `repeating` names the sides that fit themselves elsewhere, where no offset was found."""
     grave = tuple(doubt for doubt in doubts if doubt.grave)
     if speed is not None and (consensus.estimate is None or grave):
         return _undecided(master, dub, (_speed_reason(speed),), ())
@@ -61,7 +63,7 @@ def decide(
         candidates = tuple(candidate for doubt in grave for candidate in doubt.candidates)
         return _undecided(master, dub, tuple(doubt.sentence for doubt in grave), candidates)
     if consensus.estimate is None:
-        return _without_offset(master, dub, coarse, doubts)
+        return _without_offset(master, dub, coarse, doubts, repeating)
     return _with_offset(master, dub, consensus, consensus.estimate, doubts, settings)
 
 
@@ -130,14 +132,14 @@ def _with_offset(
     }
     warnings = [doubt.sentence for doubt in doubts]
     warnings.extend(
-        f"The method {result.method} vouches for another offset: {result.outcome.offset_s:+.3f} s."
+        f"The method {result.method} vouches for another offset: {early_or_late(result.outcome.offset_s)}."
         for result in consensus.dissenters
         if isinstance(result.outcome, Estimate)
     )
     if crosses:
         warnings.append("The interval of the offset crosses a limit of the tolerance: look at it by eye and ear.")
     timeline = timeline_of(master.duration_s, dub.duration_s, estimate)
-    confidence = estimate.confidence * (0.7 if any(d.kind is DoubtKind.PART_BEARS_NOTHING for d in doubts) else 1.0)
+    confidence = estimate.confidence * (0.7 if doubts else 1.0)
     return Decision(
         verdict=Verdict.IN_SYNC if in_sync else Verdict.OFFSET,
         review=bool(crosses or consensus.dissenters or doubts or confidence < settings.confidence_threshold),
@@ -151,10 +153,19 @@ def _with_offset(
     )
 
 
-def _without_offset(master: Heard, dub: Heard, coarse: tuple[CoarseResult, ...], doubts: tuple[Doubt, ...]) -> Decision:
+def _without_offset(
+    master: Heard,
+    dub: Heard,
+    coarse: tuple[CoarseResult, ...],
+    doubts: tuple[Doubt, ...],
+    repeating: tuple[str, ...],
+) -> Decision:
     quiet = tuple(reason for side in (master, dub) if (reason := nothing_to_hear(side)))
     if quiet:
         return _undecided(master, dub, quiet, ())
+    if repeating:
+        reasons = tuple(f"The {name} repeats itself: it fits itself at other places as well." for name in repeating)
+        return _undecided(master, dub, reasons, ())
     candidates = tuple(candidate for doubt in doubts for candidate in doubt.candidates)
     best = max((result.best_deviations for result in coarse), default=0.0)
     lags = max((result.lags for result in coarse), default=0)
@@ -212,7 +223,7 @@ def _speed_reason(speed: SpeedHint) -> str:
     faster = "faster" if speed.rate > 1.0 else "slower"
     return (
         f"The two do not keep one offset: the dub plays {faster}, at {speed.name} of the master's speed "
-        f"({(speed.rate - 1.0) * 100.0:+.2f} %). Speed differences are measured from the next version on."
+        f"({abs(speed.rate - 1.0) * 100.0:.2f} % {faster}). Speed differences are measured from the next version on."
     )
 
 

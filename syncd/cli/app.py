@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
 from typing import Annotated
 
 import typer
 
 from syncd import __version__
 from syncd.cli import analyze, cancel, doctor, jobs, pause, priority, retry, schema, show, submit, watch
-from syncd.cli.output import printable
-from syncd.errors import SyncdError, error_exit_code
+from syncd.cli.output import print_json, printable
+from syncd.errors import SyncdError, error_advice, error_exit_code
 from syncd.telemetry import configure_logs
 
 app = typer.Typer(
@@ -51,12 +53,19 @@ app.command("schema")(schema.schema)
 app.command("doctor")(doctor.doctor)
 
 
+def _end(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Run a command; ends the process with its exit status."""
     configure_logs("warning")
+    signal.signal(signal.SIGTERM, _end)  # So that what was begun (a worker, a scratch folder) is cleared away.
     try:
         app()
     except SyncdError as error:
+        if "--json" in sys.argv:
+            print_json({"error": {"code": error.code, "message": error.message, "advice": error_advice(error.code)}})
         sys.stderr.write(f"syncctl: {printable(error)}\n")
         sys.exit(error_exit_code(error.code))
     except BrokenPipeError:

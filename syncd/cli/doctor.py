@@ -146,7 +146,11 @@ def _cache(config: Config) -> Check:
 
 def _worker() -> Check:
     """Start a real worker and let it look into a real file, so that everything it needs is loaded."""
-    worker = Worker("cpu", time.monotonic())
+    advice = "Install syncd again, whole, where the service's user may run it."
+    try:
+        worker = Worker("cpu", time.monotonic())
+    except OSError as error:
+        return Check("worker", Finding.WRONG, f"No worker starts: {error.strerror}.", advice)
     with tempfile.TemporaryDirectory(prefix="syncctl-") as folder:
         sample = Path(folder) / "second.wav"
         _write_second_of_silence(sample)

@@ -53,8 +53,9 @@ def submit(
         raise SyncdError(ErrorCode.USAGE, "A master and a dub are needed.")
     else:
         payloads = [payload_of({**common, **tracks, "master": master, "dub": dub}, Path.cwd())]
-    for payload in payloads:
-        check_payload(configuration(config), payload)
+    settings = configuration(config)
+    for line, payload in enumerate(payloads, start=2):
+        check_payload(settings, payload, where=f"{batch}, line {line}: " if batch is not None else "")
     requests = ask_all(config, RequestKind.SUBMIT, payloads)
     failed = [request.error for request in requests if request.error is not None]
     if failed and batch is None and not as_json:
@@ -69,17 +70,17 @@ def submit(
         raise typer.Exit(EXIT_SOME_FAILED if len(failed) < len(requests) else 1)
 
 
-def check_payload(config: Config, payload: dict[str, object]) -> None:
-    """What can be said before the daemon sees it; raises `SyncdError` USAGE."""
+def check_payload(config: Config, payload: dict[str, object], *, where: str) -> None:
+    """What can be said before the daemon sees it; raises `SyncdError` USAGE that begins with `where`."""
     profile, priority = payload.get("profile"), payload.get("priority")
     if profile is not None and profile not in config.profiles:
-        raise SyncdError(ErrorCode.USAGE, f"There is no profile named {profile}.")
+        raise SyncdError(ErrorCode.USAGE, f"{where}There is no profile named {profile}.")
     if priority is not None and priority not in set(Priority):
-        raise SyncdError(ErrorCode.USAGE, f"{priority} is no priority: low, normal or high.")
+        raise SyncdError(ErrorCode.USAGE, f"{where}{priority} is no priority: low, normal or high.")
     for side in ("master_track", "dub_track"):
         track = payload.get(side)
         if track is not None and not (str(track).isdecimal() and int(str(track)) <= MAX_TRACK):
-            raise SyncdError(ErrorCode.USAGE, f"{track} is no number of an audio track.")
+            raise SyncdError(ErrorCode.USAGE, f"{where}{track} is no number of an audio track.")
 
 
 def read_batch(path: Path) -> list[dict[str, str]]:

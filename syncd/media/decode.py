@@ -55,6 +55,9 @@ LOUDEST: Final = 64.0
 MISSING_END_S: Final = 1.0
 """How much of the promised duration may be missing at the end before the file counts as truncated."""
 
+_MP3_HEAD_BYTES: Final = 256
+"""Within so many bytes of the first frame a header of frames begins."""
+
 _LENGTH_IS_KNOWN: Final = frozenset({"wav", "w64", "aiff", "flac", "caf", "mp4"})
 """Formats whose headers count samples instead of guessing from the bit rate."""
 
@@ -146,7 +149,8 @@ def _packets(
 def _check_complete(container: InputContainer, stream: AudioStream, path: Path, report: DecodeReport) -> None:
     if report.samples == 0:
         raise SyncdError(ErrorCode.NO_AUDIO, f"{shown_name(path)} holds an audio track, but no sound comes out of it.")
-    if not _LENGTH_IS_KNOWN & set(container.format.name.split(",")):
+    names = set(container.format.name.split(","))
+    if not (_LENGTH_IS_KNOWN & names or ("mp3" in names and _counts_its_frames(path))):
         return
     if stream.duration is None or stream.time_base is None:
         return
@@ -154,6 +158,18 @@ def _check_complete(container: InputContainer, stream: AudioStream, path: Path, 
     decoded_s = report.samples / SAMPLE_RATE_HZ
     if decoded_s < expected_s - max(MISSING_END_S, 0.01 * expected_s):
         raise truncated(path, decoded_s=decoded_s, expected_s=expected_s)
+
+
+def _counts_its_frames(path: Path) -> bool:
+    """Whether an MP3's first frame is a Xing, Info or VBRI header: only then is its duration more than a guess."""
+    with path.open("rb") as file:
+        head = file.read(10)
+        tag_bytes = 0
+        if head[:3] == b"ID3" and len(head) == 10:
+            tag_bytes = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+        file.seek(tag_bytes)
+        frame = file.read(_MP3_HEAD_BYTES)
+    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from av.stream import Disposition, Stream
 
 from syncd.domain import AudioTrack, MediaInfo
 from syncd.errors import ErrorCode, SyncdError
+from syncd.headers import missing_bytes
 from syncd.media.names import shown_name, spoken_language
 from syncd.media.riff import sound_ends_at
 from syncd.units import FRAME_RATES
@@ -63,6 +65,8 @@ def open_media(path: Path) -> Iterator[InputContainer]:
             metadata_errors="replace",
         )
     except av.FFmpegError as error:
+        if _lacks_bytes(path):
+            raise truncated(path) from error
         raise unreadable(path, error) from error
     with container:
         yield container
@@ -128,9 +132,20 @@ def ends_early(container: InputContainer, path: Path) -> bool:
     if "wav" in names:
         end = sound_ends_at(path)
         return end is not None and end > size_bytes
+    if "matroska" in names:
+        return _lacks_bytes(path)
     if "mp4" in names:
         return any(_index_ends_early(stream, size_bytes) for stream in container.streams.audio)
     return False
+
+
+def _lacks_bytes(path: Path) -> bool:
+    with path.open("rb", buffering=0) as file:
+        return missing_bytes(partial(_read_at, file.fileno()), path.stat().st_size) > 0
+
+
+def _read_at(descriptor: int, offset_bytes: int, count_bytes: int) -> bytes:
+    return os.pread(descriptor, count_bytes, offset_bytes)
 
 
 def unreadable(path: Path, error: Exception) -> SyncdError:

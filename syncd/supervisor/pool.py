@@ -40,7 +40,7 @@ _READ_BYTES: Final = 1 << 18
 _STDERR_TAIL_BYTES: Final = 4096
 _ENVIRONMENT: Final = {
     "OMP_NUM_THREADS": "2",
-    "OPENBLAS_NUM_THREADS": "2",
+    "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "2",
     # Few arenas, and freed memory given back: what a worker holds is what it needs.
     "MALLOC_ARENA_MAX": "2",

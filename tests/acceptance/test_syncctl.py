@@ -244,8 +244,13 @@ def test_of_a_batch_the_good_rows_are_enqueued_and_the_bad_ones_named(
 
 
 def test_a_pair_replaced_between_recording_and_measuring_is_not_reported_under_the_old_name(
-    running: Service, short_pair: PairTruth, tmp_path: Path
+    service: Service, short_pair: PairTruth, tmp_path: Path
 ) -> None:
+    service.extra = "[workers]\nmax_attempts = 1\n"
+    service.write_config()
+    service.start()
+    wait_for(lambda: "started" in service.log(), what="the daemon")
+    running = service
     outside = tmp_path / "outside"
     outside.mkdir()
     master, dub = (Path(shutil.copy(path, outside)) for path in (short_pair.master_path, short_pair.dub_path))

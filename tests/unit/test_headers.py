@@ -131,3 +131,24 @@ def test_a_hostile_chain_of_boxes_is_followed_a_thousand_times_at_most() -> None
 
     assert missing_bytes(read_at, 2**60) == 0
     assert reads <= 1001
+
+
+def matroska(content_bytes: int, *, size: bytes | None = None) -> bytes:
+    told = size if size is not None else (content_bytes | 1 << 56).to_bytes(8, "big")
+    return b"\x1a\x45\xdf\xa3\x84abcd" + b"\x18\x53\x80\x67" + told + b"\1" * content_bytes
+
+
+def test_a_matroska_segment_says_how_long_it_is() -> None:
+    whole = matroska(1000)
+    assert missing(whole) == 0
+    assert missing(whole[:-300]) == 300
+
+
+@pytest.mark.parametrize("size", [b"\x01" + b"\xff" * 7, b"\xff"])
+def test_a_live_matroska_recording_promises_nothing(size: bytes) -> None:
+    assert missing(matroska(50, size=size)[:40]) == 0
+
+
+@given(st.binary(max_size=64))
+def test_a_matroska_head_of_any_content_is_read_without_harm(rest: bytes) -> None:
+    assert missing(b"\x1a\x45\xdf\xa3" + rest) >= 0

@@ -5,7 +5,7 @@ import pytest
 from syncd.domain import Failure
 from syncd.errors import ErrorCode
 from syncd.supervisor.liveness import Health, Pulse, examine
-from syncd.supervisor.retry import MAX_DELAY_S, GiveUp, TryAgain, after_failure
+from syncd.supervisor.retry import FILE_CHANGED_DELAY_S, MAX_DELAY_S, GiveUp, TryAgain, after_failure
 
 
 def health(pulse: Pulse, now_s: float) -> Health:
@@ -44,7 +44,7 @@ def test_a_job_that_moves_for_ever_is_overtime() -> None:
     assert health(Pulse(0.0, 7190.0, "decode", {"decode": 9}), 7200.1) is Health.OVERTIME
 
 
-@pytest.mark.parametrize("code", [ErrorCode.NO_AUDIO, ErrorCode.MEDIA_UNREADABLE, ErrorCode.FILE_CHANGED])
+@pytest.mark.parametrize("code", [ErrorCode.NO_AUDIO, ErrorCode.MEDIA_UNREADABLE, ErrorCode.MEDIA_TRUNCATED])
 def test_what_is_the_medias_fault_is_not_tried_again(code: ErrorCode) -> None:
     assert after_failure(Failure(code, "x"), attempts=1, max_attempts=3) == GiveUp()
 
@@ -55,3 +55,9 @@ def test_what_is_the_machinerys_fault_is_tried_again_later_and_later() -> None:
     assert after_failure(crash, 2, 3) == TryAgain(5.0)
     assert after_failure(crash, 3, 3) == GiveUp()
     assert after_failure(crash, 50, 100) == TryAgain(MAX_DELAY_S)
+
+
+def test_a_file_that_was_being_written_gets_time_to_become_its_next_version() -> None:
+    changed = Failure(ErrorCode.FILE_CHANGED, "x")
+    assert after_failure(changed, 1, 3) == TryAgain(FILE_CHANGED_DELAY_S)
+    assert after_failure(changed, 3, 3) == GiveUp()

@@ -84,7 +84,8 @@ def _answer(coarse: CoarseResult, found: FineResult | None, jackknife_ms: float)
     elif uncertainty_ms > THRESHOLDS.onset_uncertainty_ms:
         outcome = Inconclusive((f"the windows scatter too much to place the dub (±{uncertainty_ms:.0f} ms)",))
     else:
-        outcome = Estimate(found.lag_s, _confidence(coarse), uncertainty_ms)
+        borne = 0.5 + 0.5 * min(1.0, support.share / THRESHOLDS.doubtful_supporting_share)
+        outcome = Estimate(found.lag_s, borne * _confidence(coarse), uncertainty_ms)
     return MethodAnswer(outcome, height, metadata, (found,), coarse.channel)
 
 
