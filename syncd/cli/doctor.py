@@ -167,9 +167,7 @@ def _worker() -> Check:
         reason = answer.failure.message
     else:
         reason = last_words.splitlines()[-1] if last_words else f"it ended ({exit_text(status)})"
-    return Check(
-        "worker", Finding.WRONG, f"No worker reads a file: {reason}", "Install syncd again, with all it needs."
-    )
+    return Check("worker", Finding.WRONG, f"No worker reads a file: {reason}", advice)
 
 
 def _write_second_of_silence(path: Path) -> None:

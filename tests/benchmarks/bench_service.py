@@ -32,7 +32,7 @@ def recorded(service: Service) -> list[tuple[str, str]]:
     if not service.ledger.exists():
         return []
     with closing(sqlite3.connect(f"file:{service.ledger}?mode=ro", uri=True)) as connection:
-        return list(connection.execute("SELECT dub_path, enqueued_at FROM job_summary"))
+        return list(connection.execute("SELECT dub, enqueued_at FROM job_summary"))
 
 
 def started(service: Service) -> psutil.Process:

@@ -233,17 +233,21 @@ def test_bad_files_are_told_apart(tmp_path: Path) -> None:
 def test_a_file_cut_in_the_middle_never_passes_as_whole(tmp_path: Path, name: str, codec: str) -> None:
     good = write(tmp_path / name, stereo(48_000, 8.0), 48_000, codec)
     cut = write_truncated_copy(good, tmp_path / f"cut_{name}")
-    if name.endswith(".mkv"):
-        assert decoded(cut)[1].samples < 6 * SAMPLE_RATE_HZ  # Matroska written so does not say how long it is
-        return
     assert code_of(cut) in {ErrorCode.MEDIA_TRUNCATED, ErrorCode.MEDIA_UNREADABLE}
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_that_may_not_be_read_says_so(tmp_path: Path) -> None:
+    """As another user than root, who may read everything: the test's own process lends its identity for a moment."""
     path = write_silence(tmp_path / "locked.wav", 1.0)
     path.chmod(0)
-    assert code_of(path) is ErrorCode.PERMISSION_DENIED
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    before = os.geteuid()
+    os.seteuid(65534 if before == 0 else before)
+    try:
+        assert code_of(path) is ErrorCode.PERMISSION_DENIED
+    finally:
+        os.seteuid(before)
 
 
 @pytest.mark.parametrize(
