@@ -353,13 +353,10 @@ class Dispatcher:
             reason = "the worker had ended before it began"
             self._finish(task, partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
             return
-        log.warning("worker_crashed", job=task.job.job_id, status=exit_text(status), last_words=last_words[-500:])
-        failure = Failure(
-            ErrorCode.WORKER_CRASHED,
-            f"The worker process ended in the middle of the job ({exit_text(status)}).",
-            {"last_words": last_words[-2000:]},
-        )
-        self._end(task, failure, now_s)
+        log.warning("worker_crashed", job=task.job.job_id, status=exit_text(status), last_words=last_words[-2000:])
+        # What it printed stays in the log: a stack of ours is nothing that a report's reader could act on.
+        message = f"The worker process ended in the middle of the job ({exit_text(status)})."
+        self._end(task, Failure(ErrorCode.WORKER_CRASHED, message), now_s)
 
     def _take_failure(self, task: Task, message: Failed, now_s: float) -> None:
         self._release(task, now_s)
