@@ -61,8 +61,8 @@ class Wake:
         """Wake the loop; one that is about to wake needs no second call."""
         try:
             self.writer.send(b"\0")
-        except BlockingIOError:
-            return
+        except OSError:
+            return  # Full: it is about to wake. Closed: it has ended, and a late watcher speaks to nobody.
 
     def drain(self) -> None:
         """Forget the calls so far."""

@@ -18,6 +18,7 @@ import structlog
 
 from syncd.config import Config, WatchSection
 from syncd.domain import Pair
+from syncd.errors import SyncdError
 from syncd.ledger.ledger import Ledger
 from syncd.supervisor.dispatch import Dispatcher
 from syncd.watch.events import (
@@ -101,18 +102,24 @@ class Intake:
         self._watchers.clear()
         try:
             self.take(slice_s=1.0)
-        finally:
-            self._generation += 1
-            self._events.clear()
+        except SyncdError as error:
+            log.error(
+                "last_words_lost", code=error.code.value, reason=error.message, advice="The next scan finds them."
+            )
+        self._generation += 1
+        self._events.clear()
 
     def _forget_stale_orphans(self) -> None:
         """Orphans of an earlier run whose file is gone, or whose folder is watched no more."""
         roots = [section.path for section in self._sections]
-        self._ledger.forget_orphans(
-            path
-            for path in self._ledger.orphan_paths()
-            if not os.path.lexists(path) or not any(root in path.parents for root in roots)
-        )
+        try:
+            self._ledger.forget_orphans(
+                path
+                for path in self._ledger.orphan_paths()
+                if not os.path.lexists(path) or not any(root in path.parents for root in roots)
+            )
+        except SyncdError as error:
+            log.error("orphans_not_forgotten", code=error.code.value, reason=error.message)
 
     def _hear(self, generation: int, event: WatchEvent) -> None:
         self._heard.put((generation, event))
