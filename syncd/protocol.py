@@ -13,7 +13,7 @@ Each frame is a 4-byte big-endian length and that many bytes of msgpack::
         │  ◄──────────────── MethodDone ─│   one a method
         │  ◄──────────────── Measured ───│   or Failed
         │ ── Cancel ────────────────────►│   at any time; answered by Failed or by the end
-        │ ── Shutdown ──────────────────►│   ends by itself; so does a closed pipe
+        │ ── (the pipe closes) ─────────►│   it ends, at once and whatever it does
 
 Paths travel as bytes. Every message names its task; one that belongs to an earlier task is dropped.
 """
@@ -87,10 +87,6 @@ class Cancel(Message, frozen=True):
     task_id: int
 
 
-class Shutdown(Message, frozen=True):
-    """End when idle."""
-
-
 class Started(Message, frozen=True):
     """The worker has the task in hand."""
 
@@ -137,13 +133,11 @@ class Failed(Message, frozen=True):
 
     task_id: int
     failure: Failure
-    path: bytes | None = None
-    """The file at fault, where it is one file's fault."""
     traceback: str | None = None
     """For the ledger and the log, never for a user's eyes."""
 
 
-ToWorker = ProbeRequest | MeasureRequest | Cancel | Shutdown
+ToWorker = ProbeRequest | MeasureRequest | Cancel
 ToSupervisor = Hello | Started | Progressed | Probed | MethodDone | Measured | Failed
 
 _encoder: Final = msgspec.msgpack.Encoder()

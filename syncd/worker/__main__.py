@@ -34,7 +34,6 @@ from syncd.protocol import (
     Probed,
     ProbeRequest,
     Progressed,
-    Shutdown,
     Started,
     ToWorker,
     decode_to_worker,
@@ -51,7 +50,7 @@ class Line:
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self._read_fd, self._write_fd = read_fd, write_fd
         self._write_lock = threading.Lock()
-        self.requests: queue.SimpleQueue[ProbeRequest | MeasureRequest | Shutdown] = queue.SimpleQueue()
+        self.requests: queue.SimpleQueue[ProbeRequest | MeasureRequest] = queue.SimpleQueue()
         self._canceled: set[int] = set()
 
     def say(self, message: Message) -> None:
@@ -159,7 +158,7 @@ def peak_rss_bytes() -> int:
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until the supervisor closes the pipe or ends the process."""
     read_fd, write_fd, device = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     # The supervisor's death is this process's: by the closed pipe, or by the kernel if that goes unheard.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -168,8 +167,8 @@ def main() -> None:
     line = Line(read_fd, write_fd)
     threading.Thread(target=line.listen, name="listen", daemon=True).start()
     line.say(Hello(PROTOCOL_VERSION, os.getpid(), device))
-    while not isinstance(request := line.requests.get(), Shutdown):
-        serve(request, line)
+    while True:
+        serve(line.requests.get(), line)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def test_an_answer_and_no_answer_stay_apart(outcome: Estimate | Inconclusive) ->
 
 
 def test_a_failure_keeps_its_code_and_details() -> None:
-    message = Failed(3, Failure(ErrorCode.NO_AUDIO, "No audio.", {"tracks": ["a"], "bytes": 3}), path=b"\xff")
+    message = Failed(3, Failure(ErrorCode.NO_AUDIO, "No audio.", {"tracks": ["a"], "bytes": 3}), traceback="line 1")
     (body,) = FrameBuffer().feed(encode_frame(message))
     assert decode_to_supervisor(body) == message
 
