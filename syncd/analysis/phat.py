@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from syncd.analysis.correlate import parabola_top, trimmed_rms
 from syncd.analysis.evidence import Beat, ChannelPair, SampleSource
+from syncd.analysis.stretch import SR_HZ, Stretched
 from syncd.analysis.threads import THREADS, in_order
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.analysis.tracks import FineResult, WindowTrack
 
 Floats = NDArray[np.float32]
 
-SR_HZ: Final = 16_000
 LONGEST_WINDOW_SAMPLES: Final = 131_072
 """8.2 s."""
 SHORTEST_WINDOW_SAMPLES: Final = 8_192
@@ -49,16 +49,26 @@ SINC_HALF_SAMPLES: Final = 16
 SINC_STEPS: Final = 16
 
 
-def fine_search(pair: ChannelPair, coarse_lag_s: float, beat: Beat) -> FineResult | None:
+def fine_search(
+    pair: ChannelPair,
+    coarse_lag_s: float,
+    beat: Beat,
+    *,
+    rate: float = 1.0,
+    span_s: tuple[float, float] | None = None,
+) -> FineResult | None:
     """Search around the coarse lag in all windows; None where the overlap holds no window with sound.
 
+    At a `rate` the dub is stretched to the master's speed first; `span_s` (stretched time) bounds what is looked at.
     Two threads. `beat` counts windows, from the calling thread.
     """
     lag_samples = round(coarse_lag_s * SR_HZ)
-    windows = plan_windows(pair.master.sound.samples, pair.dub.sound.samples, lag_samples)
+    dub = Stretched(pair.dub.sound, rate)
+    span = None if span_s is None else (round(span_s[0] * SR_HZ), round(span_s[1] * SR_HZ))
+    windows = plan_windows(pair.master.sound.samples, dub.samples, lag_samples, span)
     if not windows.starts:
         return None
-    scanner = _Scanner(pair.master.sound, pair.dub.sound, lag_samples, windows.length)
+    scanner = _Scanner(pair.master.sound, dub, lag_samples, windows.length)
     total = np.zeros(2 * REACH_SAMPLES + 1, dtype=np.float64)
     kept: list[_Window] = []
     with ThreadPoolExecutor(THREADS) as threads:
@@ -78,10 +88,12 @@ class WindowPlan:
     length: int
 
 
-def plan_windows(master_samples: int, dub_samples: int, lag_samples: int) -> WindowPlan:
-    """Windows over the whole overlap: a power of two long, half overlapping where they are few."""
-    first = max(0, -lag_samples)
-    last = min(dub_samples, master_samples - lag_samples)
+def plan_windows(
+    master_samples: int, dub_samples: int, lag_samples: int, span: tuple[int, int] | None = None
+) -> WindowPlan:
+    """Windows over the whole overlap (within `span`): a power of two long, half overlapping where they are few."""
+    first = max(0, -lag_samples, span[0] if span else 0)
+    last = min(dub_samples, master_samples - lag_samples, span[1] if span else dub_samples)
     overlap = last - first
     length = LONGEST_WINDOW_SAMPLES
     while length > SHORTEST_WINDOW_SAMPLES and overlap < WINDOWS_WANTED * length // 2:
@@ -140,12 +152,13 @@ class _Window:
 
 
 class _Scanner:
-    def __init__(self, master: SampleSource, dub: SampleSource, lag_samples: int, length: int) -> None:
+    def __init__(self, master: SampleSource, dub: Stretched, lag_samples: int, length: int) -> None:
         self._master = master
         self._dub = dub
         self._lag_samples = lag_samples
         self._length = length
         bins_hz = np.arange(length // 2 + 1) * (SR_HZ / length)
+        self._turns = bins_hz.astype(np.float32) / SR_HZ
         self._band = ((bins_hz >= LOW_HZ) & (bins_hz <= HIGH_HZ)).astype(np.float32)
         self._reach = min(REACH_SAMPLES, length // 4)
         # Only a gentle fade: a full bell would throw half of the window away.
@@ -156,7 +169,7 @@ class _Scanner:
 
     def scan(self, start: int) -> tuple[int, Floats | None]:
         """The window's start, and its correlation from -REACH to +REACH samples in deviations (None in silence)."""
-        theirs = self._dub.read(start, self._length)
+        theirs, late_samples = self._dub.read(start, self._length)
         ours = self._master.read(start + self._lag_samples, self._length)
         if min(_rms(ours), _rms(theirs)) < SILENT_RMS:
             return start, None
@@ -166,6 +179,9 @@ class _Scanner:
         magnitude = np.abs(cross)
         magnitude += np.float32(max(FAINT * float(magnitude.mean()), 1e-30))
         cross *= self._band / magnitude
+        if late_samples:
+            # The dub's window begins this much later than asked for; without it the peak would lie as much too far.
+            cross *= np.exp(np.float32(2.0 * np.pi * late_samples) * 1j * self._turns).astype(np.complex64)
         circular = scipy.fft.irfft(cross, self._length, overwrite_x=True)
         near = np.zeros(2 * REACH_SAMPLES + 1, dtype=np.float32)
         within = np.concatenate((circular[-self._reach :], circular[: self._reach + 1]))

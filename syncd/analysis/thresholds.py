@@ -42,6 +42,10 @@ class Thresholds:
     onset_uncertainty_ms: float = 40.0
     """Onsets that place the dub no better than this vouch for nothing."""
     window_agrees_ms: float = 3.0
+    fit_reach_ms: float = 60.0
+    """Windows farther from their piece's lag say nothing about its speed."""
+    fit_most_deviations: float = 20.0
+    """Beyond it a window weighs no more in the fit: one bang is not more certain than many notes."""
     least_supporting_windows: int = 2
     least_supporting_share: float = 0.2
     """Below it the common lag may be a shared jingle, not a shared programme."""

@@ -1,0 +1,194 @@
+"""The alignment: what the survey found to a frame, measured to a fraction of a sample, piece by piece, at one speed.
+
+Onsets first (they bear a speed that is a little wrong), then, where asked for, waveforms at the speed that the onsets
+gave. All pieces share one speed; each has a lag of its own. Pieces that neither bears out are dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from syncd.analysis.evidence import Beat, ChannelPair
+from syncd.analysis.fit import Samples, fit_lags
+from syncd.analysis.onsets import MAX_WINDOWS, OnsetFinding, onset_search
+from syncd.analysis.phat import fine_search
+from syncd.analysis.steadiness import is_match, support_of
+from syncd.analysis.survey import Piece
+from syncd.analysis.thresholds import THRESHOLDS
+from syncd.analysis.tracks import FineResult
+
+LEAST_PPM: Final = 0.05
+"""A slope below it moves ten hours of sound by less than two milliseconds: it is left alone."""
+ENOUGH_WINDOWS: Final = 5
+MARGIN_S: Final = 0.0
+SMEARS_ONSETS_PPM: Final = 300.0
+SMEARS_PPM: Final = 4.0
+"""A slope above it blurs the waveforms' peak within a window: they are compared again at the better speed."""
+MOST_ROUNDS: Final = 3
+MOST_SLOPE: Final = 2e-3
+"""A steeper line through the windows of pieces that the survey placed is not a speed but scatter."""
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A piece with what was measured of it; times and lags on the stretched clock of the final rate."""
+
+    piece: Piece
+    onsets: OnsetFinding | None
+    waves: FineResult | None
+
+    @property
+    def matches(self) -> bool:
+        """Whether the waveforms bear it out."""
+        return self.waves is not None and is_match(self.waves, support_of(self.waves))
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """All pieces at one speed."""
+
+    channel: str
+    rate: float
+    rate_error_ppm: float | None
+    """Half the 95 % interval; None where nothing says."""
+    pieces: tuple[Aligned, ...]
+    by_waves: bool
+    """Whether waveforms bear the lags, or onsets alone."""
+
+
+def align_onsets(pair: ChannelPair, rate: float, pieces: Sequence[Piece], beat: Beat) -> Alignment:
+    """Every piece by its onsets; pieces without a finding keep the survey's lag."""
+    share = max(4, MAX_WINDOWS // max(1, len(pieces)))
+
+    def search(rate: float, piece: Piece, told: Beat) -> OnsetFinding | None:
+        span_s = (piece.start_s, piece.end_s)
+        return onset_search(pair, piece.lag_s, told, rate=rate, span_s=span_s, most_windows=share)
+
+    kept = list(pieces)
+    found: list[OnsetFinding | None] = []
+    error_ppm: float | None = None
+    for turn in range(2):
+        found = [search(rate, p, _part(beat, 2 * i + turn, 2 * len(kept))) for i, p in enumerate(kept)]
+        fit = _fit([None if f is None else f.found for f in found])
+        error_ppm = None if fit is None else fit.error_ppm
+        if fit is None or not fit.is_slope:
+            break
+        rate, kept = _restretched(rate, kept, fit.slope)
+        found = [None if f is None else replace(f, found=_tilted(f.found, fit.slope)) for f in found]
+        if abs(fit.slope) * 1e6 < SMEARS_ONSETS_PPM:
+            break
+    aligned = (
+        Aligned(p if f is None else replace(p, lag_s=f.found.lag_s), f, None) for p, f in zip(kept, found, strict=True)
+    )
+    return Alignment(pair.name, rate, error_ppm, tuple(aligned), by_waves=False)
+
+
+def align_waves(pair: ChannelPair, start: Alignment, beat: Beat) -> Alignment:
+    """Every piece by its waveforms, from where the onsets put it; pieces that do not match keep what they had."""
+    rate, kept = start.rate, [a.piece for a in start.pieces]
+    error_ppm = start.rate_error_ppm
+    found: list[FineResult | None] = []
+    for turn in range(MOST_ROUNDS):
+        found = [
+            fine_search(
+                pair, p.lag_s, _part(beat, i, len(kept)), rate=rate, span_s=(p.start_s - MARGIN_S, p.end_s + MARGIN_S)
+            )
+            for i, p in enumerate(kept)
+        ]
+        fit = _fit(found)
+        if fit is None:
+            break
+        error_ppm = error_ppm if fit.error_ppm is None else fit.error_ppm
+        if not fit.is_slope:
+            break
+        rate, kept = _restretched(rate, kept, fit.slope)
+        found = [None if f is None else _tilted(f, fit.slope) for f in found]
+        if abs(fit.slope) * 1e6 < SMEARS_PPM or turn == MOST_ROUNDS - 1:
+            break
+    aligned = []
+    for one, piece, f in zip(start.pieces, kept, found, strict=True):
+        matches = f is not None and is_match(f, support_of(f))
+        placed = replace(piece, lag_s=_precise_lag_s(f)) if f is not None and matches else piece
+        aligned.append(replace(one, piece=placed, waves=f))
+    return Alignment(pair.name, rate, error_ppm, tuple(aligned), by_waves=any(a.matches for a in aligned))
+
+
+@dataclass(frozen=True)
+class _Slope:
+    """What the windows of all pieces say about the speed."""
+
+    slope: float
+    error: float
+    """One standard error; infinite where there are too few windows."""
+
+    @property
+    def error_ppm(self) -> float | None:
+        return 1.96e6 * self.error if np.isfinite(self.error) else None
+
+    @property
+    def is_slope(self) -> bool:
+        ppm = abs(self.slope) * 1e6
+        return LEAST_PPM < ppm < MOST_SLOPE * 1e6 and abs(self.slope) > 3.0 * self.error
+
+
+def _fit(found: Sequence[FineResult | None]) -> _Slope | None:
+    """Through the windows that speak for themselves and lie near their piece's lag."""
+    samples = [_samples(f) for f in found if f is not None]
+    fit = fit_lags([s for s in samples if s.times_s.size])
+    return None if fit is None else _Slope(fit.slope, fit.slope_error)
+
+
+def _samples(found: FineResult) -> Samples:
+    used = found.track.heard & (np.abs(found.track.lag_s - found.lag_s) <= THRESHOLDS.fit_reach_ms / 1000.0)
+    weights = np.square(np.minimum(found.track.deviations[used], THRESHOLDS.fit_most_deviations))
+    return Samples(found.track.dub_centre_s[used], found.track.lag_s[used], weights)
+
+
+def _precise_lag_s(found: FineResult) -> float:
+    """The windows' robust mean where there are enough of them, else the peak of their sum."""
+    samples = _samples(found)
+    near = np.abs(samples.lags_s - found.lag_s) <= THRESHOLDS.window_agrees_ms / 1000.0
+    if np.count_nonzero(near) < ENOUGH_WINDOWS:
+        return found.lag_s
+    fit = fit_lags([Samples(samples.times_s[near], samples.lags_s[near], samples.weights[near])], with_slope=False)
+    return found.lag_s if fit is None else fit.intercepts_s[0]
+
+
+def _part(beat: Beat, index: int, parts: int) -> Beat:
+    def tell(done: int, total: int) -> None:
+        beat(index * total + done, parts * total)
+
+    return tell
+
+
+def _restretched(rate: float, pieces: Sequence[Piece], slope: float) -> tuple[float, list[Piece]]:
+    """The same places at a speed that is better by the slope: a lag becomes what its line is at time 0.
+
+    What is known of a piece's lag is that of its middle: ``lag(t) = lag + slope * (t - middle)``.
+    """
+    factor = 1.0 + slope
+    return rate * factor, [
+        replace(
+            piece,
+            start_s=piece.start_s * factor,
+            end_s=piece.end_s * factor,
+            lag_s=piece.lag_s - slope * (piece.start_s + piece.end_s) / 2,
+        )
+        for piece in pieces
+    ]
+
+
+def _tilted(found: FineResult, slope: float) -> FineResult:
+    """The same windows on the clock of the better speed; the common lag is read off them anew."""
+    track = found.track
+    lags_s = track.lag_s - slope * track.dub_centre_s
+    used = track.heard & (np.abs(track.lag_s - found.lag_s) <= THRESHOLDS.fit_reach_ms / 1000.0)
+    middle_s = float(np.mean(track.dub_centre_s)) if track.dub_centre_s.size else 0.0
+    lag_s = float(np.median(lags_s[used])) if used.any() else found.lag_s - slope * middle_s
+    return replace(
+        found, lag_s=lag_s, track=replace(track, lag_s=lags_s, dub_centre_s=track.dub_centre_s * (1.0 + slope))
+    )

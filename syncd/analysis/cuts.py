@@ -1,0 +1,119 @@
+"""Where one lag ends and the next begins, and which stretches of a piece are foreign: from agreement, moment by moment.
+
+Pure functions over `Agreement` values: sums of what speaks for a lag, less what a stretch must bear to count as shared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+FOREIGN_SHARE: Final = 0.25
+"""Of a piece's usual agreement: what a stretch must bear on average to count as shared. Loud dialogue takes away more
+than half of it for a moment, hardly ever three quarters of it for seconds."""
+RESIDUE_SHARE: Final = 0.1
+"""A foreign stretch bears no more than this share of the usual agreement…"""
+RESIDUE_DEVIATIONS: Final = 5.0
+"""…nor more than chance gives, as a whole."""
+STRONG: Final = 8.0
+"""Usual agreement (deviations a frame) from which short foreign stretches can be told from dialogue."""
+SHORTEST_STRONG_S: Final = 3.0
+SHORTEST_WEAK_S: Final = 20.0
+BESIDE_CUT: Final = 0.1
+WEAKEST: Final = 1.0
+"""Below it agreement is too faint to say that anything is foreign."""
+NOISE_FACTOR: Final = 6.0
+
+
+@dataclass(frozen=True)
+class Cut:
+    """On the stretched clock: the first piece ends at `first_end_s`, the second starts at `second_start_s`."""
+
+    first_end_s: float
+    second_start_s: float
+
+
+def place_cut(
+    first: NDArray[np.float64], second: NDArray[np.float64], start_s: float, step_s: float, first_lag_s: float, second_lag_s: float
+) -> Cut:
+    """The cut that keeps the most agreement.
+
+    `first` and `second` are the agreements at the two lags over one stretch of the dub, shape (frames,), frame i at
+    ``start_s + i * step_s``. Where the second lag is larger, master material is missing: both pieces touch. Where it is
+    smaller, the dub has as much more: it lies between them.
+    """
+    inserted = round(max(0.0, first_lag_s - second_lag_s) / step_s)
+    before = np.concatenate(([0.0], np.cumsum(first)))
+    after = np.concatenate((np.cumsum(second[::-1])[::-1], [0.0]))
+    inserted = min(inserted, first.size)
+    totals = before[: before.size - inserted] + after[inserted:]
+    best = float(totals.max())
+    # Where several places are as good (silence), the middle one.
+    equal = np.flatnonzero(totals >= best - 1e-9 * max(1.0, abs(best)))
+    at = int(equal[equal.size // 2])
+    end_s = start_s + (at - 0.5) * step_s
+    return Cut(end_s, end_s + max(0.0, first_lag_s - second_lag_s))
+
+
+def foreign_stretches(
+    values: NDArray[np.float64],
+    sounding: NDArray[np.bool_],
+    step_s: float,
+    frame_s: float,
+    *,
+    cut_before: bool = False,
+    cut_after: bool = False,
+) -> tuple[tuple[int, int], ...]:
+    """Stretches of a piece (frames, end exclusive) that share nothing with the master, in order of time.
+
+    `values`: agreement at the piece's lag; frames of `frame_s` overlap where `step_s` is less. Only what a piece's own
+    usual agreement can tell from dialogue counts; beside a cut, where something was done to the sound, a tenth of it.
+    """
+    if not sounding.any():
+        return ()
+    usual = float(np.median(values[sounding]))
+    if usual < WEAKEST:
+        return ()
+    shortest_s = SHORTEST_STRONG_S if usual >= STRONG else SHORTEST_WEAK_S
+    overlap = max(1.0, frame_s / step_s)
+    lacking = np.where(sounding, FOREIGN_SHARE * usual - values, 0.0)
+    found = []
+    for begin, end in _heaviest(lacking):
+        heard = sounding[begin:end]
+        count = int(np.count_nonzero(heard))
+        beside_cut = (begin == 0 and cut_before) or (end == values.size and cut_after)
+        if count * step_s < shortest_s * (BESIDE_CUT if beside_cut else 1.0):
+            continue
+        inside = values[begin:end][heard]
+        residue = float(inside.mean())
+        noise = float(np.sqrt(overlap / count))
+        gain = float(lacking[begin:end].sum())
+        if gain >= NOISE_FACTOR * noise * count and residue <= max(RESIDUE_SHARE * usual, RESIDUE_DEVIATIONS * noise):
+            found.append((begin, end))
+    return tuple(sorted(found))
+
+
+def _heaviest(values: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """All maximal stretches of positive sum that cannot be extended or cut to gain (Ruzzo and Tompa, 1999)."""
+    # Each entry: left sum, right sum, begin, end.
+    kept: list[tuple[float, float, int, int]] = []
+    total = 0.0
+    for i, value in enumerate(values.tolist()):
+        if value <= 0.0:
+            total += value
+            continue
+        left, right, begin = total, total + value, i
+        total = right
+        while True:
+            j = len(kept) - 1
+            while j >= 0 and kept[j][0] >= left:
+                j -= 1
+            if j < 0 or kept[j][1] >= right:
+                kept.append((left, right, begin, i + 1))
+                break
+            left, begin = kept[j][0], kept[j][2]
+            del kept[j:]
+    return [(begin, end) for _, _, begin, end in kept]

@@ -1,0 +1,77 @@
+"""From curves and sounds to pieces with ends: survey, alignment, cuts, and again where a gap is left on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from syncd.analysis.align import Aligned, Alignment
+from syncd.analysis.evidence import ChannelPair
+from syncd.analysis.survey import Gap, Piece, Surveyor
+from syncd.analysis.timeline import Stretch, find_stretches, gaps_between
+
+LEAST_GAP_S: Final = 3.0
+"""A gap shorter than this on either side holds no piece that could be told from chance."""
+MOST_ROUNDS: Final = 3
+SAME_LAG_S: Final = 0.03
+
+Align = Callable[[Alignment], Alignment]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Pieces and the stretches in which they hold."""
+
+    alignment: Alignment
+    stretches: tuple[Stretch, ...]
+
+
+def solve(
+    surveyor: Surveyor,
+    pairs: Sequence[ChannelPair],
+    start: Alignment,
+    align: Align,
+    sides_s: tuple[float, float],
+) -> Solution:
+    """Complete an alignment: look into every gap, align what is found there, until nothing more is found.
+
+    `align` measures pieces at the alignment's rate; `sides_s`: lengths of master and dub (its own clock).
+    """
+    master_s, dub_s = sides_s
+    alignment = start
+    stretches = find_stretches(alignment, pairs, master_s, dub_s * alignment.rate)
+    seen: set[tuple[int, ...]] = set()
+    for _ in range(MOST_ROUNDS):
+        gaps = [gap for gap in gaps_between(stretches, master_s, dub_s * alignment.rate) if _is_worth(gap)]
+        new = [gap for gap in gaps if _rounded(gap) not in seen]
+        seen.update(_rounded(gap) for gap in new)
+        lags_s = [one.piece.lag_s for one in alignment.pieces]
+        pieces = [
+            piece
+            for gap in new
+            for piece in surveyor.within(alignment.channel, alignment.rate, gap)
+            if all(abs(piece.lag_s - lag_s) > SAME_LAG_S for lag_s in lags_s)
+        ]
+        if not pieces:
+            break
+        found = align(replace(alignment, pieces=tuple(_unaligned(piece) for piece in pieces)))
+        borne = tuple(one for one in found.pieces if one.is_borne_out)
+        if not borne:
+            break
+        together = sorted((*alignment.pieces, *borne), key=lambda one: one.piece.start_s + one.piece.end_s)
+        alignment = replace(alignment, pieces=tuple(together))
+        stretches = find_stretches(alignment, pairs, master_s, dub_s * alignment.rate)
+    return Solution(alignment, stretches)
+
+
+def _unaligned(piece: Piece) -> Aligned:
+    return Aligned(piece, None, None)
+
+
+def _is_worth(gap: Gap) -> bool:
+    return min(gap.dub_s[1] - gap.dub_s[0], gap.master_s[1] - gap.master_s[0]) >= LEAST_GAP_S
+
+
+def _rounded(gap: Gap) -> tuple[int, ...]:
+    return tuple(round(2 * v) for v in (*gap.dub_s, *gap.master_s))

@@ -1,0 +1,207 @@
+"""The timeline: from aligned pieces to segments with ends, gaps with names, and how much of either side is covered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from syncd.analysis.agreement import FRAME_SAMPLES, Agreement, agreement
+from syncd.analysis.align import Aligned, Alignment
+from syncd.analysis.cuts import foreign_stretches, place_cut
+from syncd.analysis.evidence import ChannelPair
+from syncd.analysis.stretch import SR_HZ
+from syncd.analysis.survey import Gap
+from syncd.domain import Coverage, Segment, SegmentKind
+
+REACH_S: Final = 14.0
+"""A piece's end is known to a block of the survey; the cut is looked for this much farther."""
+WHOLE_HOP_SAMPLES: Final = 1_024
+"""For foreign stretches: frames side by side."""
+SAME_LAG_S: Final = 0.001
+LEAST_GAP_S: Final = 0.04
+"""A gap shorter than a frame of film is none."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of the dub that matches; stretched clock."""
+
+    start_s: float
+    end_s: float
+    aligned: Aligned
+
+    @property
+    def lag_s(self) -> float:
+        """Of its piece."""
+        return self.aligned.piece.lag_s
+
+
+def find_stretches(
+    alignment: Alignment, pairs: Sequence[ChannelPair], master_s: float, dub_s: float
+) -> tuple[Stretch, ...]:
+    """The matching stretches in order of time; lengths of the sides in seconds, the dub's on the stretched clock."""
+    pieces = _merged(alignment.pieces)
+    if not pieces:
+        return ()
+    ends = [max(0.0, -pieces[0].piece.lag_s)]
+    for first, second in zip(pieces, pieces[1:], strict=False):
+        ends += _cut(alignment, pairs, first, second, ends[-1])
+    ends.append(min(dub_s, master_s - pieces[-1].piece.lag_s))
+    stretches: list[Stretch] = []
+    for i, piece in enumerate(pieces):
+        start_s, end_s = ends[2 * i], ends[2 * i + 1]
+        if end_s > start_s:
+            cut = i > 0, i < len(pieces) - 1
+            stretches += _without_foreign(alignment, pairs, Stretch(start_s, end_s, piece), cut)
+    return tuple(stretches)
+
+
+def _merged(pieces: Sequence[Aligned]) -> list[Aligned]:
+    """Neighbours at one lag are one piece."""
+    merged: list[Aligned] = []
+    for one in pieces:
+        last = merged[-1] if merged else None
+        if last is not None and abs(last.piece.lag_s - one.piece.lag_s) <= SAME_LAG_S:
+            longer = max(last, one, key=lambda a: a.piece.end_s - a.piece.start_s)
+            whole = replace(longer.piece, start_s=last.piece.start_s, end_s=one.piece.end_s)
+            merged[-1] = replace(longer, piece=whole)
+        else:
+            merged.append(one)
+    return merged
+
+
+def _cut(
+    alignment: Alignment, pairs: Sequence[ChannelPair], first: Aligned, second: Aligned, earliest_s: float
+) -> list[float]:
+    """Where the first piece ends and the second starts."""
+    one, other = first.piece, second.piece
+    inserted_s = max(0.0, one.lag_s - other.lag_s)
+    from_s = max(earliest_s, (one.start_s + one.end_s) / 2, min(one.end_s, other.start_s) - REACH_S)
+    to_s = min((other.start_s + other.end_s) / 2 + inserted_s, max(one.end_s, other.start_s) + REACH_S)
+    to_s = max(to_s, from_s + inserted_s + 1.0)
+    ours, theirs = (agreement(pairs, alignment.rate, lag_s, from_s, to_s) for lag_s in (one.lag_s, other.lag_s))
+    cut = place_cut(ours.values, theirs.values, ours.first_s, ours.step_s, one.lag_s, other.lag_s)
+    return [cut.first_end_s, cut.second_start_s]
+
+
+def _without_foreign(
+    alignment: Alignment, pairs: Sequence[ChannelPair], whole: Stretch, cut: tuple[bool, bool]
+) -> list[Stretch]:
+    """The parts of a stretch between those that share nothing with the master."""
+    found = agreement(
+        pairs, alignment.rate, whole.lag_s, whole.start_s, whole.end_s, hop_samples=WHOLE_HOP_SAMPLES
+    )
+    kept: list[Stretch] = []
+    start_s = whole.start_s
+    foreign = foreign_stretches(
+        found.values, found.sounding, found.step_s, FRAME_SAMPLES / SR_HZ, cut_before=cut[0], cut_after=cut[1]
+    )
+    for begin, end in foreign:
+        from_s, to_s = _edges(found, begin, end, whole)
+        if from_s - start_s > LEAST_GAP_S:
+            kept.append(replace(whole, start_s=start_s, end_s=from_s))
+        start_s = to_s
+    if whole.end_s - start_s > LEAST_GAP_S:
+        kept.append(replace(whole, start_s=start_s))
+    return kept
+
+
+def _edges(found: Agreement, begin: int, end: int, whole: Stretch) -> tuple[float, float]:
+    """Seconds; what reaches to the stretch's own ends reaches them exactly."""
+    from_s = whole.start_s if begin == 0 else found.first_s + (begin - 0.5) * found.step_s
+    to_s = whole.end_s if end == found.values.size else found.first_s + (end - 0.5) * found.step_s
+    return from_s, to_s
+
+
+def gaps_between(stretches: Sequence[Stretch], master_s: float, dub_s: float) -> tuple[Gap, ...]:
+    """Where both sides have something that lies nowhere yet: before, between and after (`dub_s` stretched)."""
+    gaps = []
+    master_at, dub_at = 0.0, 0.0
+    for stretch in stretches:
+        gaps.append(Gap((dub_at, stretch.start_s), (master_at, stretch.start_s + stretch.lag_s)))
+        master_at, dub_at = stretch.end_s + stretch.lag_s, stretch.end_s
+    gaps.append(Gap((dub_at, dub_s), (master_at, master_s)))
+    return tuple(gap for gap in gaps if min(gap.dub_s[1] - gap.dub_s[0], gap.master_s[1] - gap.master_s[0]) > LEAST_GAP_S)
+
+
+def segments_of(
+    stretches: Sequence[Stretch], rate: float, master_s: float, dub_s: float, confidence: float
+) -> tuple[Segment, ...]:
+    """The whole of both sides, in order of time; `dub_s` is the dub's own length, not stretched."""
+    segments: list[Segment] = []
+    master_at, dub_at = 0.0, 0.0
+    for i, stretch in enumerate(stretches):
+        start_s, end_s = stretch.start_s / rate, stretch.end_s / rate
+        master_start, master_end = stretch.start_s + stretch.lag_s, stretch.end_s + stretch.lag_s
+        gap = (master_at, max(master_at, master_start)), (dub_at, max(dub_at, start_s))
+        segments += _outer(*gap) if i == 0 else _inner(*gap)
+        segments.append(
+            Segment(
+                kind=SegmentKind.MATCH,
+                master_start_s=max(0.0, master_start),
+                master_end_s=min(master_s, master_end),
+                dub_start_s=max(0.0, start_s),
+                dub_end_s=min(dub_s, end_s),
+                offset_s=stretch.lag_s,
+                lag_start_ms=0.0,
+                lag_end_ms=0.0,
+                confidence=confidence,
+            )
+        )
+        master_at, dub_at = min(master_s, master_end), min(dub_s, end_s)
+    return (*segments, *_outer((master_at, master_s), (dub_at, dub_s)))
+
+
+def _outer(master: tuple[float, float], dub: tuple[float, float]) -> list[Segment]:
+    """Head and tail: each side's for itself."""
+    segments = []
+    if master[1] - master[0] > 1e-6:
+        segments.append(Segment(SegmentKind.UNMATCHED, *master, None, None))
+    if dub[1] - dub[0] > 1e-6:
+        segments.append(Segment(SegmentKind.UNMATCHED, None, None, *dub))
+    return segments
+
+
+def _inner(master: tuple[float, float], dub: tuple[float, float]) -> list[Segment]:
+    """Between two matches."""
+    only_master, only_dub = master[1] - master[0], dub[1] - dub[0]
+    if only_master > LEAST_GAP_S and only_dub > LEAST_GAP_S:
+        return [Segment(SegmentKind.REPLACED, *master, *dub)]
+    if only_master > 1e-6 and only_master >= only_dub:
+        return [Segment(SegmentKind.MISSING, *master, None, None)]
+    if only_dub > 1e-6:
+        return [Segment(SegmentKind.INSERTED, None, None, *dub)]
+    return []
+
+
+def coverage_of(timeline: Sequence[Segment], master_s: float, dub_s: float) -> Coverage:
+    """Share of each side in matching segments."""
+    matches = [s for s in timeline if s.kind is SegmentKind.MATCH]
+    on_master_s = sum((s.master_end_s or 0.0) - (s.master_start_s or 0.0) for s in matches)
+    on_dub_s = sum((s.dub_end_s or 0.0) - (s.dub_start_s or 0.0) for s in matches)
+    return Coverage(
+        master=min(1.0, on_master_s / master_s) if master_s > 0.0 else 0.0,
+        dub=min(1.0, on_dub_s / dub_s) if dub_s > 0.0 else 0.0,
+    )
+
+
+def is_edited(timeline: Sequence[Segment]) -> bool:
+    """Whether inner material is missing, inserted or replaced, or the pieces differ in offset."""
+    kinds = {s.kind for s in timeline}
+    return bool(kinds & {SegmentKind.MISSING, SegmentKind.INSERTED, SegmentKind.REPLACED}) or (
+        len({round(s.offset_s or 0.0, 4) for s in timeline if s.kind is SegmentKind.MATCH}) > 1
+    )
+
+
+def longest(stretches: Sequence[Stretch]) -> Stretch:
+    """The stretch whose offset stands for the dub."""
+    return max(stretches, key=lambda s: s.end_s - s.start_s)
+
+
+def middle_of(stretches: Sequence[Stretch]) -> float:
+    """Of all matching time (stretched clock)."""
+    weights = np.array([s.end_s - s.start_s for s in stretches])
+    return float(np.average([(s.start_s + s.end_s) / 2 for s in stretches], weights=weights))
