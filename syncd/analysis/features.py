@@ -1,4 +1,6 @@
-"""Log-mel spectral flux, made block by block: the curve that the coarse search compares.
+"""The features that the methods compare: log-mel levels, made block by block, and what follows from them.
+
+One spectrogram is kept; flux is derived from it where it is needed.
 
 Conventions are librosa's (Slaney mel scale and area normalisation, periodic Hann, centred frames over zero padding,
 `power_to_db` with reference 1 and no `top_db`, half-wave rectified first difference), so its figures can be checked
@@ -26,8 +28,8 @@ _FRAMES_A_PRODUCT: Final = 16
 
 
 @dataclass(frozen=True)
-class FluxLayout:
-    """Which curve is made of the sound."""
+class MelLayout:
+    """Which curves are made of the sound."""
 
     sr_hz: int = 16_000
     n_fft: int = 512
@@ -47,10 +49,10 @@ class FluxLayout:
         return self.sr_hz / self.hop_samples
 
 
-COARSE_FLUX: Final = FluxLayout()
+COARSE_MEL: Final = MelLayout()
 """For the whole file."""
 
-FINE_FLUX: Final = FluxLayout(hop_samples=32)
+FINE_MEL: Final = MelLayout(hop_samples=32)
 """2 ms a frame, for a few windows."""
 
 
@@ -68,7 +70,7 @@ def mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(mel >= corner_mel, _LOG_FROM_HZ * np.exp(_LOG_STEP * (mel - corner_mel)), mel * _LINEAR_HZ_PER_MEL)
 
 
-def mel_filters(layout: FluxLayout) -> Floats:
+def mel_filters(layout: MelLayout) -> Floats:
     """Triangular filters of unit area, shape (n_mels, n_fft // 2 + 1)."""
     bins_hz = np.linspace(0.0, layout.sr_hz / 2, layout.n_fft // 2 + 1)
     ends = hz_to_mel(np.array([layout.low_hz, layout.high_hz]))
@@ -97,29 +99,29 @@ class Activity:
     """Deviation of each band's level (half-second means) over time, mean over bands: a steady noise has about 1."""
 
 
-class FluxMaker:
-    """Samples in, flux out, across any cutting into blocks.
+class LevelMaker:
+    """Samples in, levels out, across any cutting into blocks.
 
-    Frame `t` is centred on sample ``t * hop_samples``; flux[t] is the rise from frame t - 1 to t in dB, 0 for t = 0.
+    Frame `t` is centred on sample ``t * hop_samples``; its level is the power of each band in dB, at least that of
+    `floor_power`.
     """
 
-    def __init__(self, layout: FluxLayout) -> None:
+    def __init__(self, layout: MelLayout) -> None:
         self._layout = layout
         self._window = periodic_hann(layout.n_fft)
         self._filters = np.ascontiguousarray(mel_filters(layout).T)
         self._pending: Floats = np.zeros(layout.n_fft // 2, dtype=np.float32)
-        self._last_db: Floats | None = None
         self._activity = _ActivityMeter(layout)
 
     def feed(self, samples: Floats) -> Floats:
-        """Flux of the frames that `samples` (shape (n,)) completes: shape (n_mels, frames)."""
+        """Levels of the frames that `samples` (shape (n,)) completes, dB: shape (n_mels, frames)."""
         joined = np.concatenate((self._pending, samples))
         count = max(0, (joined.size - self._layout.n_fft) // self._layout.hop_samples + 1)
         self._pending = joined[count * self._layout.hop_samples :]
-        return self._flux(joined, count)
+        return self._levels(joined, count)
 
     def finish(self) -> Floats:
-        """Flux of the last frames, which reach over the end."""
+        """Levels of the last frames, which reach over the end."""
         return self.feed(np.zeros(self._layout.n_fft // 2, dtype=np.float32))
 
     def activity(self) -> Activity:
@@ -135,7 +137,7 @@ class FluxMaker:
             np.matmul(power[start:stop], self._filters, out=bands[start:stop])
         return bands
 
-    def _flux(self, joined: Floats, count: int) -> Floats:
+    def _levels(self, joined: Floats, count: int) -> Floats:
         if count == 0:
             return np.zeros((self._layout.n_mels, 0), dtype=np.float32)
         frames = np.lib.stride_tricks.sliding_window_view(joined, self._layout.n_fft)
@@ -146,16 +148,20 @@ class FluxMaker:
         audible = np.maximum(self._band_power(power), np.float32(self._layout.floor_power))
         level_db: Floats = np.float32(10.0) * np.log10(audible)
         self._activity.feed(level_db)
-        before = level_db[:1] if self._last_db is None else self._last_db
-        self._last_db = level_db[-1:].copy()
-        rise = np.diff(level_db, axis=0, prepend=before)
-        return np.ascontiguousarray(np.maximum(rise, 0.0).T)
+        return np.ascontiguousarray(level_db.T)
+
+
+def flux_of(levels: Floats) -> Floats:
+    """Half-wave rectified first difference over time, dB; the first frame's is 0. Shape (…, frames), as given."""
+    flux = np.zeros_like(levels)
+    np.subtract(levels[..., 1:], levels[..., :-1], out=flux[..., 1:])
+    return np.maximum(flux, 0.0, out=flux)
 
 
 class _ActivityMeter:
     """Running mean and deviation of half-second levels: three numbers a band, however long the sound."""
 
-    def __init__(self, layout: FluxLayout) -> None:
+    def __init__(self, layout: MelLayout) -> None:
         self._frames_a_mean = max(1, round(layout.frames_per_s / 2))
         self._pending = np.zeros((0, layout.n_mels), dtype=np.float32)
         self._count = 0

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncd.analysis.evidence import MID, SIDE, ChannelEvidence, SideEvidence
-from syncd.analysis.features import COARSE_FLUX, FluxMaker
+from syncd.analysis.features import COARSE_MEL, LevelMaker
 from syncd.analysis.measure import ANALYSIS_VERSION, Answer, EndsAnalysis, measure
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.clock import monotonic_s
@@ -237,8 +237,8 @@ class _Channels:
 class _KeptChannel:
     def __init__(self, scratch: Scratch) -> None:
         self._sound = ScratchSound(scratch.open_file())
-        self._curve = ScratchCurve(scratch.open_file(), COARSE_FLUX.n_mels)
-        self._flux = FluxMaker(COARSE_FLUX)
+        self._levels = ScratchCurve(scratch.open_file(), COARSE_MEL.n_mels)
+        self._level_maker = LevelMaker(COARSE_MEL)
 
     @property
     def peak(self) -> float:
@@ -246,12 +246,12 @@ class _KeptChannel:
 
     def append(self, samples: NDArray[np.float32]) -> None:
         self._sound.append(samples)
-        self._curve.append(self._flux.feed(samples))
+        self._levels.append(self._level_maker.feed(samples))
 
     def finish(self) -> ChannelEvidence:
-        self._curve.append(self._flux.finish())
-        self._curve.flush()
-        return ChannelEvidence(self._sound, self._curve, self._flux.activity())
+        self._levels.append(self._level_maker.finish())
+        self._levels.flush()
+        return ChannelEvidence(self._sound, self._levels, self._level_maker.activity())
 
 
 def _result(master: _ReadSide, dub: _ReadSide, answer: Answer, request: MeasureRequest, decode_s: float) -> Result:
@@ -303,9 +303,9 @@ def _settings(request: MeasureRequest) -> Metadata:
         "tolerance_late_ms": asked.tolerance.late_ms,
         "confidence_threshold": asked.confidence_threshold,
         "sample_rate_hz": SAMPLE_RATE_HZ,
-        "flux_hop_samples": COARSE_FLUX.hop_samples,
-        "flux_n_fft": COARSE_FLUX.n_fft,
-        "flux_bands": COARSE_FLUX.n_mels,
+        "flux_hop_samples": COARSE_MEL.hop_samples,
+        "flux_n_fft": COARSE_MEL.n_fft,
+        "flux_bands": COARSE_MEL.n_mels,
         **THRESHOLDS.to_settings(),
     }
 
