@@ -169,7 +169,7 @@ class _Spectra:
         frames = np.lib.stride_tricks.sliding_window_view(joined, self._n_fft)
         frames = frames[:: self._hop_samples][:count] * self._window
         spectrum = scipy.fft.rfft(frames, axis=1, overwrite_x=True)
-        power = np.square(spectrum.real)
+        power: Floats = np.square(spectrum.real)
         power += np.square(spectrum.imag)
         return power
 
