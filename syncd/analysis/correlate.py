@@ -10,6 +10,7 @@ Glossary: a `lag` is master minus dub: the `offset_s` of the report.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -21,7 +22,7 @@ import scipy.ndimage
 from numpy.typing import NDArray
 
 from syncd.analysis.evidence import BandSource, Beat
-from syncd.analysis.features import FluxLayout
+from syncd.analysis.features import MelLayout, flux_of
 from syncd.analysis.threads import THREADS
 
 Floats = NDArray[np.float32]
@@ -87,10 +88,54 @@ def coarse_search(
     channel: str,
     master: BandSource,
     dub: BandSource,
-    layout: FluxLayout,
+    layout: MelLayout,
     beat: Beat,
     *,
-    rate: Fraction = Fraction(1),
+    rate: Fraction | float = Fraction(1),
+) -> CoarseResult:
+    """Compare the flux of two sides' levels (dB) at all lags; see `search_lags`."""
+    compared = Compared(layout.n_mels, layout.frames_per_s)
+    return search_lags(channel, FluxBands(master), FluxBands(dub), compared, beat, rate=rate)
+
+
+@dataclass(frozen=True)
+class FluxBands:
+    """The flux of levels, taken as each band is read."""
+
+    levels: BandSource
+
+    @property
+    def frames(self) -> int:
+        """As many as there are levels."""
+        return self.levels.frames
+
+    def read_band(self, band: int) -> Floats:
+        """Shape (frames,)."""
+        return flux_of(self.levels.read_band(band))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What `search_lags` is given: so many bands a frame, and how each is made ready."""
+
+    bands: int
+    frames_per_s: float
+    prepare: Callable[[Floats, float], Floats] | None = None
+    """Of one band and its frames a second; None: `prepare_curve`."""
+
+    def prepared(self, curve: Floats) -> Floats:
+        """One band as it is compared, shape (frames,)."""
+        return (self.prepare or prepare_curve)(curve, self.frames_per_s)
+
+
+def search_lags(
+    channel: str,
+    master: BandSource,
+    dub: BandSource,
+    compared: Compared,
+    beat: Beat,
+    *,
+    rate: Fraction | float = Fraction(1),
 ) -> CoarseResult:
     """Compare all lags; with `rate` the dub's curve is stretched to the master's time first (t_master = rate * t_dub).
 
@@ -98,35 +143,40 @@ def coarse_search(
     """
     step = 1 + (master.frames + dub.frames) // MOST_FRAMES
     if step > 1:
-        thinned = replace(layout, hop_samples=layout.hop_samples * step)
-        return coarse_search(channel, _Thinned(master, step), _Thinned(dub, step), thinned, beat, rate=rate)
+        thinned = replace(compared, frames_per_s=compared.frames_per_s / step)
+        return search_lags(channel, _Thinned(master, step), _Thinned(dub, step), thinned, beat, rate=rate)
     dub_frames = int(dub.frames * rate)
     if min(master.frames, dub_frames) <= 2 * EDGE_FRAMES + 1:
         return CoarseResult(channel, (), 0)
     n_fft = scipy.fft.next_fast_len(master.frames + max(dub_frames, int(dub.frames * WIDEST_RATE)), real=True)
     cross = np.zeros(n_fft // 2 + 1, dtype=np.complex64)
-    sides = (_Transformer(master, Fraction(1), layout, n_fft), _Transformer(dub, rate, layout, n_fft))
+    sides = (_Transformer(master, Fraction(1), compared, n_fft), _Transformer(dub, rate, compared, n_fft))
     with ThreadPoolExecutor(THREADS if n_fft <= MOST_FRAMES_SIDE_BY_SIDE else 1) as threads:
-        for band in range(layout.n_mels):
-            beat(band, layout.n_mels)
+        for band in range(compared.bands):
+            beat(band, compared.bands)
             ours, theirs = threads.map(lambda side, band=band: side.spectrum(band), sides)
             np.conjugate(theirs, out=theirs)
             theirs *= ours
             cross += theirs
     del ours, theirs
     master_energy, dub_energy = (side.energy for side in sides)
-    overlap = _Overlap(master.frames, dub_frames, layout.frames_per_s)
+    overlap = _Overlap(master.frames, dub_frames, compared.frames_per_s)
     agreement = overlap.by_lag(scipy.fft.irfft(cross, n_fft, overwrite_x=True))
     chance = overlap.by_lag(scipy.fft.irfft(_cross_spectrum(master_energy, dub_energy, n_fft), n_fft))
     deviations = _in_deviations(agreement, chance, overlap, master_energy, dub_energy)
     return CoarseResult(channel, _peaks(deviations, overlap), deviations.size)
 
 
-def prepare_bands(flux: Floats, layout: FluxLayout) -> Floats:
+def prepare_bands(flux: Floats, layout: MelLayout) -> Floats:
+    """`prepare_curve` for curves of this layout. Shape (…, frames)."""
+    return prepare_curve(flux, layout.frames_per_s)
+
+
+def prepare_curve(curves: Floats, frames_per_s: float) -> Floats:
     """Without edges and swell, deviation 1, single events clipped; zeros where there is nothing. Shape (…, frames)."""
-    curves = flux.astype(np.float32)
+    curves = curves.astype(np.float32)
     _without_edges(curves)
-    width = max(3, round(SWELL_S * layout.frames_per_s))
+    width = max(3, round(SWELL_S * frames_per_s))
     curves -= scipy.ndimage.uniform_filter1d(curves, width, axis=-1, mode="nearest")
     _without_edges(curves)
     mean_square = np.einsum("...t,...t->...", curves, curves, dtype=np.float64)[..., None] / curves.shape[-1]
@@ -196,15 +246,15 @@ class _Thinned:
 class _Transformer:
     """One side, band after band; the energy of all bands adds up on the way."""
 
-    def __init__(self, source: BandSource, rate: Fraction, layout: FluxLayout, n_fft: int) -> None:
+    def __init__(self, source: BandSource, rate: Fraction | float, compared: Compared, n_fft: int) -> None:
         self._source = source
         self._rate = rate
-        self._layout = layout
+        self._compared = compared
         self._padded: Floats = np.zeros(n_fft, dtype=np.float32)
         self.energy: Floats = np.zeros(int(source.frames * rate), dtype=np.float32)
 
     def spectrum(self, band: int) -> NDArray[np.complex64]:
-        curve = prepare_bands(_stretched(self._source.read_band(band), self._rate), self._layout)
+        curve = self._compared.prepared(_stretched(self._source.read_band(band), self._rate))
         self._padded[: curve.size] = curve
         np.square(curve, out=curve)
         self.energy += curve
@@ -258,7 +308,7 @@ def _without_edges(curves: Floats) -> None:
     curves[..., -EDGE_FRAMES:] = 0.0
 
 
-def _stretched(curve: Floats, rate: Fraction) -> Floats:
+def _stretched(curve: Floats, rate: Fraction | float) -> Floats:
     """Linear interpolation, a piece at a time: indices of a whole long file would be many times the file."""
     if rate == 1:
         return curve

@@ -32,7 +32,7 @@ class SampleSource(Protocol):
 
 
 class BandSource(Protocol):
-    """A curve of several bands (`features.COARSE_FLUX`), read a band at a time."""
+    """A curve of several bands (levels of `features.COARSE_MEL`, or chroma), read a band at a time."""
 
     @property
     def frames(self) -> int:
@@ -47,8 +47,11 @@ class ChannelEvidence:
     """One channel of one side."""
 
     sound: SampleSource
-    flux: BandSource
+    levels: BandSource
+    """Log-mel levels in dB, `features.COARSE_MEL`."""
     activity: Activity
+    chroma: BandSource | None = None
+    """The twelve pitch classes, `features.CHROMA`; only of `MID`, and only where the method is asked for."""
 
 
 @dataclass(frozen=True)

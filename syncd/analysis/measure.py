@@ -16,7 +16,7 @@ from syncd.analysis.correlate import CoarseResult, coarse_search
 from syncd.analysis.doubts import Doubt, DoubtKind, find_doubts, moved_end, sparse_match, thin_match
 from syncd.analysis.ends import moved_ends
 from syncd.analysis.evidence import ChannelPair, SideEvidence, shared_channels
-from syncd.analysis.features import COARSE_FLUX
+from syncd.analysis.features import COARSE_MEL
 from syncd.analysis.methods import NOT_IN_THIS_VERSION, Evidence, Method, MethodAnswer, registry
 from syncd.analysis.speeds import SpeedHint, find_speed
 from syncd.analysis.steadiness import support_of
@@ -88,7 +88,7 @@ def _search(pairs: tuple[ChannelPair, ...], watcher: Watcher) -> tuple[CoarseRes
             text = "Comparing all lags of the whole files"
             watcher.progress("coarse", first * total + done, len(pairs) * total, text)
 
-        return coarse_search(pair.name, pair.master.flux, pair.dub.flux, COARSE_FLUX, beat)
+        return coarse_search(pair.name, pair.master.levels, pair.dub.levels, COARSE_MEL, beat)
 
     found = [search(first, pair) for first, pair in enumerate(pairs)]
     return tuple(sorted(found, key=lambda result: -result.best_deviations))
@@ -161,7 +161,7 @@ def _repeating(evidence: Evidence, watcher: Watcher) -> tuple[str, ...]:
 
     names = []
     for name, side in (("master", pair.master), ("dub", pair.dub)):
-        peaks = coarse_search(pair.name, side.flux, side.flux, COARSE_FLUX, beat).peaks
+        peaks = coarse_search(pair.name, side.levels, side.levels, COARSE_MEL, beat).peaks
         if len(peaks) > 1 and peaks[1].deviations >= THRESHOLDS.repeats_ratio * peaks[0].deviations:
             names.append(name)
     return tuple(names)

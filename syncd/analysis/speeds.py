@@ -9,7 +9,7 @@ from typing import Final
 
 from syncd.analysis.correlate import coarse_search
 from syncd.analysis.evidence import Beat, ChannelPair
-from syncd.analysis.features import COARSE_FLUX
+from syncd.analysis.features import COARSE_MEL
 from syncd.analysis.thresholds import THRESHOLDS
 
 _FASTER: Final = {
@@ -37,7 +37,7 @@ def find_speed(pair: ChannelPair, plain_deviations: float, beat: Beat) -> SpeedH
     """The known speed at which the coarse search clearly beats that without a change; else None."""
     best: SpeedHint | None = None
     for name, rate in KNOWN_SPEEDS.items():
-        found = coarse_search(pair.name, pair.master.flux, pair.dub.flux, COARSE_FLUX, beat, rate=rate)
+        found = coarse_search(pair.name, pair.master.levels, pair.dub.levels, COARSE_MEL, beat, rate=rate)
         if best is None or found.best_deviations > best.deviations:
             best = SpeedHint(name, float(rate), found.best_deviations)
     needed = max(THRESHOLDS.speed_match_deviations, THRESHOLDS.speed_gain * plain_deviations)

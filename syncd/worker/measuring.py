@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncd.analysis.evidence import MID, SIDE, ChannelEvidence, SideEvidence
-from syncd.analysis.features import COARSE_FLUX, FluxMaker
+from syncd.analysis.features import CHROMA, COARSE_MEL, PITCH_CLASSES, ChromaMaker, LevelMaker
 from syncd.analysis.measure import ANALYSIS_VERSION, Answer, EndsAnalysis, measure
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.clock import monotonic_s
@@ -77,7 +77,8 @@ def measure_pair(request: MeasureRequest, listener: TaskListener) -> Measurement
         side.check_length(side.info.duration_s, request.max_duration_s)
     with Scratch(Path(os.fsdecode(request.scratch_folder))) as scratch:
         started_s = monotonic_s()
-        read_master, read_dub = _read_both(master, dub, scratch, heard, request.max_duration_s)
+        chroma = "chroma" in request.settings.methods
+        read_master, read_dub = _read_both(master, dub, scratch, heard, request.max_duration_s, chroma=chroma)
         decode_s = monotonic_s() - started_s
         answer = measure(read_master.evidence, read_dub.evidence, request.settings, heard)
         result = _result(read_master, read_dub, answer, request, decode_s)
@@ -166,11 +167,11 @@ class _OneAtATime:
 
 
 def _read_both(
-    master: _Side, dub: _Side, scratch: Scratch, heard: _OneAtATime, longest_s: float | None
+    master: _Side, dub: _Side, scratch: Scratch, heard: _OneAtATime, longest_s: float | None, *, chroma: bool
 ) -> tuple[_ReadSide, _ReadSide]:
     """Decode both files side by side; the first failure ends both and is the one that is raised."""
     with ThreadPoolExecutor(2, thread_name_prefix="decode") as threads:
-        futures = [threads.submit(_read, side, scratch, heard, longest_s) for side in (master, dub)]
+        futures = [threads.submit(_read, side, scratch, heard, longest_s, chroma=chroma) for side in (master, dub)]
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         broken = next((f for f in futures if f in done and f.exception() is not None), None)
         if broken is not None:
@@ -179,11 +180,11 @@ def _read_both(
         return futures[0].result(), futures[1].result()
 
 
-def _read(side: _Side, scratch: Scratch, heard: _OneAtATime, longest_s: float | None) -> _ReadSide:
+def _read(side: _Side, scratch: Scratch, heard: _OneAtATime, longest_s: float | None, *, chroma: bool) -> _ReadSide:
     report = DecodeReport()
     total_s = side.info.duration_s or 0.0
     stage = f"decode_{side.role}"
-    channels = _Channels(scratch)
+    channels = _Channels(scratch, chroma=chroma)
     for block in decode_blocks(side.path, side.track.index, report):
         done_s = report.samples / SAMPLE_RATE_HZ
         if longest_s is not None and done_s > longest_s:
@@ -205,8 +206,9 @@ def _read(side: _Side, scratch: Scratch, heard: _OneAtATime, longest_s: float | 
 class _Channels:
     """Blocks in; each evidence channel's curve and sound out, in scratch files."""
 
-    def __init__(self, scratch: Scratch) -> None:
+    def __init__(self, scratch: Scratch, *, chroma: bool) -> None:
         self._scratch = scratch
+        self._chroma = chroma
         self._kept: dict[str, _KeptChannel] = {}
 
     def append(self, block: NDArray[np.float32]) -> None:
@@ -230,15 +232,16 @@ class _Channels:
 
     def _channel(self, name: str) -> _KeptChannel:
         if name not in self._kept:
-            self._kept[name] = _KeptChannel(self._scratch)
+            self._kept[name] = _KeptChannel(self._scratch, chroma=self._chroma and name == MID)
         return self._kept[name]
 
 
 class _KeptChannel:
-    def __init__(self, scratch: Scratch) -> None:
+    def __init__(self, scratch: Scratch, *, chroma: bool) -> None:
         self._sound = ScratchSound(scratch.open_file())
-        self._curve = ScratchCurve(scratch.open_file(), COARSE_FLUX.n_mels)
-        self._flux = FluxMaker(COARSE_FLUX)
+        self._levels = ScratchCurve(scratch.open_file(), COARSE_MEL.n_mels)
+        self._level_maker = LevelMaker(COARSE_MEL)
+        self._chroma = _KeptChroma(scratch) if chroma else None
 
     @property
     def peak(self) -> float:
@@ -246,12 +249,29 @@ class _KeptChannel:
 
     def append(self, samples: NDArray[np.float32]) -> None:
         self._sound.append(samples)
-        self._curve.append(self._flux.feed(samples))
+        self._levels.append(self._level_maker.feed(samples))
+        if self._chroma is not None:
+            self._chroma.append(samples)
 
     def finish(self) -> ChannelEvidence:
-        self._curve.append(self._flux.finish())
+        self._levels.append(self._level_maker.finish())
+        self._levels.flush()
+        chroma = None if self._chroma is None else self._chroma.finish()
+        return ChannelEvidence(self._sound, self._levels, self._level_maker.activity(), chroma)
+
+
+class _KeptChroma:
+    def __init__(self, scratch: Scratch) -> None:
+        self._curve = ScratchCurve(scratch.open_file(), PITCH_CLASSES)
+        self._maker = ChromaMaker(CHROMA)
+
+    def append(self, samples: NDArray[np.float32]) -> None:
+        self._curve.append(self._maker.feed(samples))
+
+    def finish(self) -> ScratchCurve:
+        self._curve.append(self._maker.finish())
         self._curve.flush()
-        return ChannelEvidence(self._sound, self._curve, self._flux.activity())
+        return self._curve
 
 
 def _result(master: _ReadSide, dub: _ReadSide, answer: Answer, request: MeasureRequest, decode_s: float) -> Result:
@@ -303,9 +323,9 @@ def _settings(request: MeasureRequest) -> Metadata:
         "tolerance_late_ms": asked.tolerance.late_ms,
         "confidence_threshold": asked.confidence_threshold,
         "sample_rate_hz": SAMPLE_RATE_HZ,
-        "flux_hop_samples": COARSE_FLUX.hop_samples,
-        "flux_n_fft": COARSE_FLUX.n_fft,
-        "flux_bands": COARSE_FLUX.n_mels,
+        "flux_hop_samples": COARSE_MEL.hop_samples,
+        "flux_n_fft": COARSE_MEL.n_fft,
+        "flux_bands": COARSE_MEL.n_mels,
         **THRESHOLDS.to_settings(),
     }
 

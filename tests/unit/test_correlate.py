@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from syncd.analysis.correlate import MOST_FRAMES, coarse_search, parabola_top, trimmed_rms
 from syncd.analysis.evidence import MID, ChannelEvidence, ChannelPair
-from syncd.analysis.features import COARSE_FLUX, Activity, FluxMaker
+from syncd.analysis.features import COARSE_MEL, Activity, LevelMaker
 from syncd.analysis.phat import fine_search, plan_windows
 from syncd.analysis.speeds import find_speed, name_speed
 from tests.material import Programme
@@ -34,8 +34,8 @@ class Curve:
         return int(self._bands.shape[1])
 
     def read_band(self, band: int) -> Floats:
-        band_flux: Floats = self._bands[band]
-        return band_flux
+        one: Floats = self._bands[band]
+        return one
 
 
 class Random:
@@ -47,8 +47,8 @@ class Random:
 
     def read_band(self, band: int) -> Floats:
         rng = np.random.default_rng((self._seed, band))
-        noise: Floats = np.maximum(0.0, rng.standard_normal(self.frames, dtype=np.float32))
-        return noise
+        levels: Floats = rng.standard_normal(self.frames, dtype=np.float32)
+        return levels
 
 
 class Sound:
@@ -75,7 +75,12 @@ def quietly(done: int, total: int) -> None:
 
 def random_flux(frames: int, seed: int) -> Floats:
     rng = np.random.default_rng(seed)
-    return np.maximum(0.0, rng.standard_normal((COARSE_FLUX.n_mels, frames))).astype(np.float32)
+    return np.maximum(0.0, rng.standard_normal((COARSE_MEL.n_mels, frames))).astype(np.float32)
+
+
+def rising(flux: Floats) -> Curve:
+    """Levels that rise as the flux says, and never fall."""
+    return Curve(np.cumsum(flux, axis=1, dtype=np.float32))
 
 
 def bursts(seconds: float, seed: int) -> Floats:
@@ -97,9 +102,9 @@ def moved(sound: Floats, seconds: float) -> Floats:
 def pair_of(master: Floats, dub: Floats) -> ChannelPair:
     sides = []
     for sound in (master, dub):
-        maker = FluxMaker(COARSE_FLUX)
-        flux = np.concatenate((maker.feed(sound.astype(np.float32)), maker.finish()), axis=1)
-        sides.append(ChannelEvidence(Sound(sound), Curve(flux), maker.activity()))
+        maker = LevelMaker(COARSE_MEL)
+        levels = np.concatenate((maker.feed(sound.astype(np.float32)), maker.finish()), axis=1)
+        sides.append(ChannelEvidence(Sound(sound), Curve(levels), maker.activity()))
     return ChannelPair(MID, *sides)
 
 
@@ -108,15 +113,15 @@ def pair_of(master: Floats, dub: Floats) -> ChannelPair:
 def test_an_excerpt_is_found_wherever_it_lies_in_a_long_master(start: int, length: int, seed: int) -> None:
     master = random_flux(7_000, seed)
     dub = master[:, start : start + length] + random_flux(length, seed + 1)
-    found = coarse_search(MID, Curve(master), Curve(dub), COARSE_FLUX, quietly)
-    assert found.peaks[0].lag_s == pytest.approx(start / COARSE_FLUX.frames_per_s, abs=0.01)
+    found = coarse_search(MID, rising(master), rising(dub), COARSE_MEL, quietly)
+    assert found.peaks[0].lag_s == pytest.approx(start / COARSE_MEL.frames_per_s, abs=0.01)
     assert found.best_deviations > 8.0
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_unrelated_curves_stay_near_chance(seed: int) -> None:
     found = coarse_search(
-        MID, Curve(random_flux(6_000, seed)), Curve(random_flux(900, seed + 99)), COARSE_FLUX, quietly
+        MID, rising(random_flux(6_000, seed)), rising(random_flux(900, seed + 99)), COARSE_MEL, quietly
     )
     assert found.best_deviations < 6.0
 
@@ -124,25 +129,25 @@ def test_unrelated_curves_stay_near_chance(seed: int) -> None:
 def test_a_shared_swell_of_loudness_is_no_agreement() -> None:
     swell = 1.0 + np.sin(np.arange(6_000) / 200.0)
     ours, theirs = random_flux(6_000, 1) * swell, random_flux(6_000, 2) * swell
-    found = coarse_search(MID, Curve(ours.astype(np.float32)), Curve(theirs.astype(np.float32)), COARSE_FLUX, quietly)
+    found = coarse_search(MID, rising(ours), rising(theirs), COARSE_MEL, quietly)
     assert found.best_deviations < 6.0
 
 
 def test_very_long_files_are_found_with_fewer_frames_a_second() -> None:
     frames, start = MOST_FRAMES, 400_001
     master = Random(frames, 3)
-    dub = Curve(np.stack([master.read_band(b)[start : start + 9_000] for b in range(COARSE_FLUX.n_mels)]))
-    found = coarse_search(MID, master, dub, COARSE_FLUX, quietly)
-    assert found.peaks[0].lag_s == pytest.approx(start / COARSE_FLUX.frames_per_s, abs=0.04)
+    dub = Curve(np.stack([master.read_band(b)[start : start + 9_000] for b in range(COARSE_MEL.n_mels)]))
+    found = coarse_search(MID, master, dub, COARSE_MEL, quietly)
+    assert found.peaks[0].lag_s == pytest.approx(start / COARSE_MEL.frames_per_s, abs=0.04)
 
 
 def test_silence_has_no_candidates() -> None:
-    silence = np.zeros((COARSE_FLUX.n_mels, 1_000), dtype=np.float32)
-    assert coarse_search(MID, Curve(silence), Curve(random_flux(1_000, 1)), COARSE_FLUX, quietly).peaks == ()
+    silence = np.zeros((COARSE_MEL.n_mels, 1_000), dtype=np.float32)
+    assert coarse_search(MID, Curve(silence), rising(random_flux(1_000, 1)), COARSE_MEL, quietly).peaks == ()
 
 
 def test_curves_of_a_few_frames_have_no_candidates() -> None:
-    assert coarse_search(MID, Curve(random_flux(5, 1)), Curve(random_flux(900, 1)), COARSE_FLUX, quietly).peaks == ()
+    assert coarse_search(MID, rising(random_flux(5, 1)), rising(random_flux(900, 1)), COARSE_MEL, quietly).peaks == ()
 
 
 def test_a_known_speed_is_named_and_no_speed_is_not() -> None:

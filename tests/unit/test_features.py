@@ -11,14 +11,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from syncd.analysis.features import COARSE_FLUX, FINE_FLUX, FluxLayout, FluxMaker, mel_filters
+from syncd.analysis.features import (
+    CHROMA,
+    COARSE_MEL,
+    FINE_MEL,
+    ChromaMaker,
+    LevelMaker,
+    MelLayout,
+    chroma_filters,
+    flux_of,
+    mel_filters,
+    mfcc_of,
+    mfcc_weights,
+    onset_strength_of,
+)
 from tests.material import Programme
 
 Floats = NDArray[Any]
 
 
-def flux_of(sound: Floats, layout: FluxLayout, cuts: list[int] | None = None) -> Floats:
-    maker = FluxMaker(layout)
+def levels_of(sound: Floats, layout: MelLayout, cuts: list[int] | None = None) -> Floats:
+    maker = LevelMaker(layout)
+    parts = np.split(sound, sorted(cuts or []))
+    return np.concatenate([*(maker.feed(part) for part in parts), maker.finish()], axis=1)
+
+
+def chroma_of(sound: Floats, cuts: list[int] | None = None) -> Floats:
+    maker = ChromaMaker(CHROMA)
     parts = np.split(sound, sorted(cuts or []))
     return np.concatenate([*(maker.feed(part) for part in parts), maker.finish()], axis=1)
 
@@ -28,48 +47,91 @@ def programme(seconds: float, seed: int = 3) -> Floats:
     return np.asarray(show.bed(0, show.n_samples)[0] * 0.3, dtype=np.float32)
 
 
-@pytest.mark.parametrize("layout", [COARSE_FLUX, FINE_FLUX])
-def test_the_mel_filters_are_librosas(layout: FluxLayout) -> None:
+@pytest.mark.parametrize("layout", [COARSE_MEL, FINE_MEL])
+def test_the_mel_filters_are_librosas(layout: MelLayout) -> None:
     theirs = librosa.filters.mel(
         sr=layout.sr_hz, n_fft=layout.n_fft, n_mels=layout.n_mels, fmin=layout.low_hz, fmax=layout.high_hz
     )
     np.testing.assert_allclose(mel_filters(layout), theirs, atol=1e-7)
 
 
-def test_the_flux_is_librosas_to_a_ten_thousandth_of_a_decibel() -> None:
+def test_the_chroma_filters_are_librosas() -> None:
+    theirs = librosa.filters.chroma(sr=CHROMA.sr_hz, n_fft=CHROMA.n_fft, tuning=0.0)
+    np.testing.assert_allclose(chroma_filters(CHROMA), theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["programme", "noise"])
+def test_the_chroma_is_librosas(kind: str) -> None:
+    noise = np.random.default_rng(4).standard_normal(48_000).astype(np.float32)
+    sound = programme(6.0) if kind == "programme" else noise
+    theirs = librosa.feature.chroma_stft(
+        y=sound,
+        sr=CHROMA.sr_hz,
+        n_fft=CHROMA.n_fft,
+        hop_length=CHROMA.hop_samples,
+        tuning=0.0,
+        pad_mode="constant",
+    )
+    np.testing.assert_allclose(chroma_of(sound), theirs, atol=1e-4)
+
+
+@given(cuts=st.lists(st.integers(0, 40_000), max_size=6))
+@settings(max_examples=15, deadline=None)
+def test_blocks_of_any_size_give_the_same_chroma(cuts: list[int]) -> None:
+    sound = np.random.default_rng(6).standard_normal(40_000).astype(np.float32) * 0.1
+    np.testing.assert_allclose(chroma_of(sound, cuts), chroma_of(sound), atol=1e-5)
+
+
+def test_silence_has_no_chroma() -> None:
+    assert not chroma_of(np.zeros(20_000, dtype=np.float32)).any()
+
+
+@pytest.mark.parametrize("kind", ["programme", "noise"])
+def test_cepstrum_and_onset_strength_are_librosas(kind: str) -> None:
+    noise = np.random.default_rng(7).standard_normal((24, 500)).astype(np.float32) * 10.0 - 40.0
+    levels = levels_of(programme(6.0), COARSE_MEL) if kind == "programme" else noise
+    np.testing.assert_allclose(mfcc_of(levels), librosa.feature.mfcc(S=levels, n_mfcc=13), atol=1e-4)
+    np.testing.assert_allclose(mfcc_weights(24) @ levels, mfcc_of(levels), atol=1e-3)
+    strength = librosa.onset.onset_strength(S=levels, sr=16_000, hop_length=320, n_fft=512)
+    np.testing.assert_allclose(onset_strength_of(levels), strength, atol=1e-4)
+
+
+def test_levels_and_flux_are_librosas_to_a_ten_thousandth_of_a_decibel() -> None:
     sound = programme(4.0)
     spectrum = librosa.feature.melspectrogram(
         y=sound,
-        sr=COARSE_FLUX.sr_hz,
-        n_fft=COARSE_FLUX.n_fft,
-        hop_length=COARSE_FLUX.hop_samples,
-        n_mels=COARSE_FLUX.n_mels,
-        fmin=COARSE_FLUX.low_hz,
-        fmax=COARSE_FLUX.high_hz,
+        sr=COARSE_MEL.sr_hz,
+        n_fft=COARSE_MEL.n_fft,
+        hop_length=COARSE_MEL.hop_samples,
+        n_mels=COARSE_MEL.n_mels,
+        fmin=COARSE_MEL.low_hz,
+        fmax=COARSE_MEL.high_hz,
         pad_mode="constant",
     )
-    level_db = librosa.power_to_db(spectrum, ref=1.0, amin=COARSE_FLUX.floor_power, top_db=None)
+    level_db = librosa.power_to_db(spectrum, ref=1.0, amin=COARSE_MEL.floor_power, top_db=None)
     theirs = np.maximum(0.0, np.diff(level_db, axis=1, prepend=level_db[:, :1]))
-    np.testing.assert_allclose(flux_of(sound, COARSE_FLUX), theirs, atol=1e-4)
+    ours = levels_of(sound, COARSE_MEL)
+    np.testing.assert_allclose(ours, level_db, atol=1e-4)
+    np.testing.assert_allclose(flux_of(ours), theirs, atol=1e-4)
 
 
 @given(cuts=st.lists(st.integers(0, 20_000), max_size=6))
 @settings(max_examples=25, deadline=None)
-def test_blocks_of_any_size_give_the_same_flux(cuts: list[int]) -> None:
+def test_blocks_of_any_size_give_the_same_levels(cuts: list[int]) -> None:
     sound = np.random.default_rng(5).standard_normal(20_000).astype(np.float32) * 0.1
-    whole = flux_of(sound, COARSE_FLUX)
-    np.testing.assert_allclose(flux_of(sound, COARSE_FLUX, cuts), whole, atol=1e-3)
+    whole = levels_of(sound, COARSE_MEL)
+    np.testing.assert_allclose(levels_of(sound, COARSE_MEL, cuts), whole, atol=1e-3)
 
 
 def test_silence_has_no_flux_and_no_activity() -> None:
-    maker = FluxMaker(COARSE_FLUX)
-    assert not maker.feed(np.zeros(64_000, dtype=np.float32)).any()
+    maker = LevelMaker(COARSE_MEL)
+    assert not flux_of(maker.feed(np.zeros(64_000, dtype=np.float32))).any()
     assert maker.activity().modulation_db == 0.0
     assert maker.activity().level_db == pytest.approx(-80.0)
 
 
 def test_a_steady_noise_is_less_active_than_any_programme() -> None:
-    noise, show = FluxMaker(COARSE_FLUX), FluxMaker(COARSE_FLUX)
+    noise, show = LevelMaker(COARSE_MEL), LevelMaker(COARSE_MEL)
     noise.feed((np.random.default_rng(1).standard_normal(160_000) * 0.05).astype(np.float32))
     show.feed(programme(10.0))
     assert noise.activity().modulation_db < 0.7

@@ -18,12 +18,26 @@ from syncd.domain import Estimate, Inconclusive, Metadata
 
 
 @dataclass(frozen=True)
+class SegmentHint:
+    """A piece of the dub that the survey placed: about where it lies, to be looked at closely."""
+
+    dub_start_s: float
+    dub_end_s: float
+    offset_s: float
+    """Intercept of ``t_master = rate * t_dub + offset_s``."""
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Everything a method may look at."""
 
     pairs: tuple[ChannelPair, ...]
     coarse: tuple[CoarseResult, ...]
     """One a channel, strongest first."""
+    rate: float = 1.0
+    """The speed that the survey settled on: ``t_master = rate * t_dub + offset_s``; answers are its intercept."""
+    segments: tuple[SegmentHint, ...] = ()
+    """Where the dub lies in pieces, in order of time; empty where it is one piece."""
 
     def pair(self, channel: str) -> ChannelPair:
         """The channel of both sides by name; raises KeyError."""
