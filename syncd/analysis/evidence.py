@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from syncd.analysis.features import Activity
 
 MID: Final = "mid"
-"""Left plus right, halved; of a mono file, the file."""
+"""All channels folded down to mono; of a stereo file, left plus right, halved."""
 SIDE: Final = "side"
-"""Left minus right, halved: centred dialogue is not in it."""
+"""The left half minus the right half: centred dialogue is not in it."""
+NO_CENTRE: Final = "no_centre"
+"""All but centre and LFE, folded down to mono: of layouts with a centre, where dialogue is. The centre alone is never
+evidence: the rhythm of dialogue is not the programme's."""
 
 Beat = Callable[[int, int], None]
 """Called with (done, total) by the loop that does the work; may raise to end it."""
@@ -56,7 +59,7 @@ class ChannelEvidence:
 
 @dataclass(frozen=True)
 class SideEvidence:
-    """One side; `channels` has `MID`, and `SIDE` where that is not digital silence."""
+    """One side; `channels` has `MID`, and `SIDE` and `NO_CENTRE` where they exist and are not digital silence."""
 
     duration_s: float
     channels: Mapping[str, ChannelEvidence]
@@ -64,7 +67,7 @@ class SideEvidence:
 
 @dataclass(frozen=True)
 class ChannelPair:
-    """The same channel of both sides."""
+    """The same channel of both sides (`NO_CENTRE` against `MID` where only one side has a centre to leave out)."""
 
     name: str
     master: ChannelEvidence
@@ -72,9 +75,16 @@ class ChannelPair:
 
 
 def shared_channels(master: SideEvidence, dub: SideEvidence) -> tuple[ChannelPair, ...]:
-    """The channels that both sides have, `MID` first."""
-    return tuple(
+    """What both sides have, `MID` first."""
+    pairs = [
         ChannelPair(name, master.channels[name], dub.channels[name])
         for name in (MID, SIDE)
         if name in master.channels and name in dub.channels
-    )
+    ]
+    if NO_CENTRE in master.channels or NO_CENTRE in dub.channels:
+        pairs.append(ChannelPair(NO_CENTRE, _without_centre(master), _without_centre(dub)))
+    return tuple(pairs)
+
+
+def _without_centre(side: SideEvidence) -> ChannelEvidence:
+    return side.channels.get(NO_CENTRE, side.channels[MID])

@@ -24,6 +24,7 @@ from av.stream import Discard
 from numpy.typing import NDArray
 
 from syncd.errors import ErrorCode, SyncdError
+from syncd.media.layouts import evidence_channels, fold_of, is_known
 from syncd.media.names import shown_name
 from syncd.media.probe import describe, open_media, truncated, unreadable, zero_s
 
@@ -48,6 +49,9 @@ MAX_DAMAGED_SHARE: Final = 0.2
 """Of packets that do not decode: beyond it (and beyond `MAX_DAMAGED_PACKETS`) the file counts as unreadable."""
 
 MAX_DAMAGED_PACKETS: Final = 50
+
+_CARRIERS: Final = {1: "mono", 2: "stereo", 3: "3.0"}
+"""Layouts that carry so many rows through the filters; their own names mean nothing here."""
 
 LOUDEST: Final = 64.0
 """Far beyond full scale: what a float file holds above it is damage."""
@@ -92,15 +96,10 @@ class DecodeReport:
         return tuple(sentence for count, sentence in told if count)
 
 
-def output_channels(source_channels: int) -> int:
-    """One for mono; everything wider becomes two."""
-    return 1 if source_channels == 1 else 2
-
-
 def decode_blocks(path: Path, track: int, report: DecodeReport) -> Iterator[NDArray[np.float32]]:
-    """Yield blocks of shape (1 or 2 channels, up to 65,536 samples), float32, full scale 1.0, at 16 kHz.
+    """Yield blocks of shape (rows, up to 65,536 samples), float32, full scale 1.0, at 16 kHz.
 
-    Wider layouts are folded down to stereo, the centre into both sides alike. `report` fills while the blocks run.
+    The rows are those that `layouts.evidence_channels` names for the track. `report` fills while the blocks run.
     Raises `SyncdError` as `probe` does, and MEDIA_UNREADABLE or MEDIA_TRUNCATED where decoding shows it.
     """
     with open_media(path) as container:
@@ -110,7 +109,9 @@ def decode_blocks(path: Path, track: int, report: DecodeReport) -> Iterator[NDAr
             if other is not stream:
                 other.discard = Discard.all
         stream.codec_context.thread_count = 1  # two files are decoded at once; a job has two threads
-        resampler = _Resampler(output_channels(info.tracks[track].channels), zero_s(container), report)
+        described = info.tracks[track]
+        rows = evidence_channels(described.channels, described.layout)
+        resampler = _Resampler(rows, zero_s(container), report)
         for frame in _frames(container, stream, path, report):
             yield from resampler.feed(frame)
         yield from resampler.finish()
@@ -189,8 +190,8 @@ class _FrameShape:
 class _Resampler:
     """Frames in, blocks at 16 kHz out; keeps the output on the presentation's clock."""
 
-    def __init__(self, channels: int, origin_s: float, report: DecodeReport) -> None:
-        self._channels = channels
+    def __init__(self, rows: tuple[str, ...], origin_s: float, report: DecodeReport) -> None:
+        self._rows = rows
         self._origin_s = origin_s
         self._report = report
         self._graph: _Graph | None = None
@@ -216,7 +217,7 @@ class _Resampler:
                 self._origin_s -= self._expected_s - start_s
                 start_s = self._expected_s
             yield from self._silence_until(start_s)
-            graph = self._graph = _Graph(frame, self._channels, start_s - self._report.samples / SAMPLE_RATE_HZ)
+            graph = self._graph = _Graph(frame, self._rows, start_s - self._report.samples / SAMPLE_RATE_HZ)
         graph.push(frame)
         frame_s = frame.samples / frame.sample_rate
         self._expected_s = start_s + frame_s
@@ -242,7 +243,7 @@ class _Resampler:
     def _silence_until(self, start_s: float) -> Iterator[NDArray[np.float32]]:
         """Whole blocks of it: what is left, less than a block, the graph adds to the sample."""
         while start_s - self._report.samples / SAMPLE_RATE_HZ > BLOCK_SAMPLES / SAMPLE_RATE_HZ:
-            yield from self._counted(iter((np.zeros((self._channels, BLOCK_SAMPLES), dtype=np.float32),)))
+            yield from self._counted(iter((np.zeros((len(self._rows), BLOCK_SAMPLES), dtype=np.float32),)))
 
     def _counted(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         for block in blocks:
@@ -259,14 +260,14 @@ class _Resampler:
 
 
 class _Graph:
-    """libavfilter at work on frames of one shape: trim, place, resample, cut into blocks."""
+    """libavfilter at work on frames of one shape: trim, place, fold into rows, resample, cut into blocks."""
 
-    def __init__(self, frame: AudioFrame, channels: int, start_s: float) -> None:
+    def __init__(self, frame: AudioFrame, rows: tuple[str, ...], start_s: float) -> None:
         shape = _FrameShape.of(frame)
         self.key = (shape.rate_hz, shape.channels, shape.sample_format)
         time_base = frame.time_base or Fraction(1, shape.rate_hz)
         graph = av.filter.Graph()
-        known_layout = _is_known(shape.layout)
+        known_layout = is_known(shape.layout)
         self._source = graph.add_abuffer(
             sample_rate=shape.rate_hz,
             format=shape.sample_format,
@@ -274,8 +275,8 @@ class _Graph:
             channels=shape.channels,
             time_base=time_base,
         )
-        chain = [*_placing(frame, shape.rate_hz, time_base, start_s), *_folding(shape, channels, known=known_layout)]
-        layout = "mono" if channels == 1 else "stereo"
+        layout = _CARRIERS[len(rows)]
+        chain = [*_placing(frame, shape.rate_hz, time_base, start_s), *_folding(shape, rows, layout)]
         resampling = (
             f"{SAMPLE_RATE_HZ}:async=1:first_pts=0:min_comp=0.00001:min_hard_comp={GAP_S}"
             f":out_sample_fmt=fltp:out_chlayout={layout}"
@@ -315,15 +316,19 @@ def _placing(frame: AudioFrame, rate_hz: int, time_base: Fraction, start_s: floa
     return [*trim, ("asettb", f"1/{rate_hz}"), ("asetpts", f"{clock}+{late_samples}")]
 
 
-def _folding(shape: _FrameShape, channels: int, *, known: bool) -> list[tuple[str, str | None]]:
-    """More than two channels without names cannot be folded down: the first two stand for all."""
-    if known or shape.channels <= 2:
+def _folding(shape: _FrameShape, rows: tuple[str, ...], layout: str) -> list[tuple[str, str | None]]:
+    """Filters that make the rows; before the resampler, so that it works on few channels.
+
+    In floating point: the halves of 16-bit numbers are none.
+    """
+    if shape.channels == len(rows) == 1:
         return []
-    return [("pan", "mono|c0=c0" if channels == 1 else "stereo|c0=c0|c1=c1")]
+    weights = fold_of(shape.channels, shape.layout).like(rows)
+    sums = (_sum_text(i, row) for i, row in enumerate(weights))
+    return [("aformat", "sample_fmts=fltp"), ("pan", "|".join((layout, *sums)))]
 
 
-def _is_known(layout: str) -> bool:
-    try:
-        return bool(layout) and not layout.endswith("channels") and av.AudioLayout(layout).nb_channels > 0
-    except ValueError:
-        return False
+def _sum_text(index: int, row: tuple[float, ...]) -> str:
+    """One row as the filter `pan` reads it: ``c1=0.5*c0-0.5*c1``."""
+    terms = "".join(f"{weight:+.9f}*c{channel}" for channel, weight in enumerate(row) if weight)
+    return f"c{index}={terms.removeprefix('+') or '0*c0'}"

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from syncd.analysis.evidence import MID, SIDE, ChannelEvidence, SideEvidence
+from syncd.analysis.evidence import MID, ChannelEvidence, SideEvidence
 from syncd.analysis.features import CHROMA, COARSE_MEL, PITCH_CLASSES, ChromaMaker, LevelMaker
 from syncd.analysis.measure import ANALYSIS_VERSION, Answer, EndsAnalysis, measure
 from syncd.analysis.thresholds import THRESHOLDS
@@ -25,14 +25,15 @@ from syncd.clock import monotonic_s
 from syncd.domain import AudioTrack, MeasuredSide, MediaInfo, Metadata, MethodResult, Rate, Result, Verdict
 from syncd.errors import ErrorCode, SyncdError
 from syncd.media.decode import SAMPLE_RATE_HZ, DecodeReport, decode_blocks
+from syncd.media.layouts import evidence_channels
 from syncd.media.names import shown_name
 from syncd.media.priming import suspected_delay_ms
 from syncd.media.probe import choose_track, probe
 from syncd.protocol import FileVersion, MeasureRequest
 from syncd.worker.scratch import Scratch, ScratchCurve, ScratchSound
 
-SILENT_SIDE_PEAK: Final = 2e-5
-"""Left minus right below this (-94 dB) is digital silence: the file is mono with two channels."""
+SILENT_ROW_PEAK: Final = 2e-5
+"""A row other than `MID` below this (-94 dB) is digital silence: left and right are equal, or nothing but a centre."""
 
 
 class Canceled(EndsAnalysis):
@@ -184,7 +185,7 @@ def _read(side: _Side, scratch: Scratch, heard: _OneAtATime, longest_s: float | 
     report = DecodeReport()
     total_s = side.info.duration_s or 0.0
     stage = f"decode_{side.role}"
-    channels = _Channels(scratch, chroma=chroma)
+    channels = _Channels(scratch, evidence_channels(side.track.channels, side.track.layout), chroma=chroma)
     for block in decode_blocks(side.path, side.track.index, report):
         done_s = report.samples / SAMPLE_RATE_HZ
         if longest_s is not None and done_s > longest_s:
@@ -206,34 +207,18 @@ def _read(side: _Side, scratch: Scratch, heard: _OneAtATime, longest_s: float | 
 class _Channels:
     """Blocks in; each evidence channel's curve and sound out, in scratch files."""
 
-    def __init__(self, scratch: Scratch, *, chroma: bool) -> None:
-        self._scratch = scratch
-        self._chroma = chroma
-        self._kept: dict[str, _KeptChannel] = {}
+    def __init__(self, scratch: Scratch, rows: tuple[str, ...], *, chroma: bool) -> None:
+        self._kept = {name: _KeptChannel(scratch, chroma=chroma and name == MID) for name in rows}
 
     def append(self, block: NDArray[np.float32]) -> None:
-        """Shape (1 or 2, n)."""
-        if block.shape[0] == 1:
-            self._channel(MID).append(block[0])
-            return
-        middle = block[0] + block[1]
-        middle *= np.float32(0.5)
-        self._channel(MID).append(middle)
-        np.subtract(block[0], block[1], out=block[0])
-        block[0] *= np.float32(0.5)
-        self._channel(SIDE).append(block[0])
+        """Shape (rows, n)."""
+        for kept, samples in zip(self._kept.values(), block, strict=True):
+            kept.append(samples)
 
     def finish(self) -> dict[str, ChannelEvidence]:
-        """The channels that are worth comparing: `MID`, and `SIDE` unless it is digital silence."""
+        """The channels that are worth comparing: `MID`, and every other one that is not digital silence."""
         evidence = {name: kept.finish() for name, kept in self._kept.items()}
-        if SIDE in evidence and self._kept[SIDE].peak < SILENT_SIDE_PEAK:
-            del evidence[SIDE]
-        return evidence
-
-    def _channel(self, name: str) -> _KeptChannel:
-        if name not in self._kept:
-            self._kept[name] = _KeptChannel(self._scratch, chroma=self._chroma and name == MID)
-        return self._kept[name]
+        return {name: e for name, e in evidence.items() if name == MID or self._kept[name].peak >= SILENT_ROW_PEAK}
 
 
 class _KeptChannel:
