@@ -21,10 +21,10 @@ from syncd.analysis.survey import Piece
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.analysis.tracks import FineResult
 
-LEAST_PPM: Final = 0.05
-"""A slope below it moves ten hours of sound by less than two milliseconds: it is left alone."""
+LEAST_MOVE_ONSETS_S: Final = 5e-4
+LEAST_MOVE_WAVES_S: Final = 8e-6
+"""A slope that moves the lag by less from end to end is left alone: the decoders may do as much."""
 ENOUGH_WINDOWS: Final = 5
-MARGIN_S: Final = 0.0
 SMEARS_ONSETS_PPM: Final = 300.0
 SMEARS_PPM: Final = 4.0
 """A slope above it blurs the waveforms' peak within a window: they are compared again at the better speed."""
@@ -46,6 +46,15 @@ class Aligned:
         """Whether the waveforms bear it out."""
         return self.waves is not None and is_match(self.waves, support_of(self.waves))
 
+    @property
+    def is_borne_out(self) -> bool:
+        """Whether waveforms or onsets do."""
+        return self.matches or (
+            self.onsets is not None
+            and self.onsets.found.deviations >= THRESHOLDS.onset_piece_deviations
+            and support_of(self.onsets.found).share >= THRESHOLDS.least_supporting_share
+        )
+
 
 @dataclass(frozen=True)
 class Alignment:
@@ -56,26 +65,31 @@ class Alignment:
     rate_error_ppm: float | None
     """Half the 95 % interval; None where nothing says."""
     pieces: tuple[Aligned, ...]
-    by_waves: bool
-    """Whether waveforms bear the lags, or onsets alone."""
+    by_onsets: bool = False
+    """Whether onsets were compared."""
+    by_waves: bool = False
+    """Whether waveforms bear a piece out."""
+    is_sure: bool = False
+    """Whether the survey is certain of it: then nothing else needs to be tried."""
 
 
-def align_onsets(pair: ChannelPair, rate: float, pieces: Sequence[Piece], beat: Beat) -> Alignment:
-    """Every piece by its onsets; pieces without a finding keep the survey's lag."""
-    share = max(4, MAX_WINDOWS // max(1, len(pieces)))
-
-    def search(rate: float, piece: Piece, told: Beat) -> OnsetFinding | None:
-        span_s = (piece.start_s, piece.end_s)
-        return onset_search(pair, piece.lag_s, told, rate=rate, span_s=span_s, most_windows=share)
-
-    kept = list(pieces)
+def align_onsets(pair: ChannelPair, start: Alignment, beat: Beat, *, hold_rate: bool = False) -> Alignment:
+    """Every piece by its onsets; pieces without a finding keep the lag they had."""
+    rate, kept = start.rate, [one.piece for one in start.pieces]
+    share = max(4, MAX_WINDOWS // max(1, len(kept)))
     found: list[OnsetFinding | None] = []
-    error_ppm: float | None = None
+    error_ppm = start.rate_error_ppm
     for turn in range(2):
-        found = [search(rate, p, _part(beat, 2 * i + turn, 2 * len(kept))) for i, p in enumerate(kept)]
-        fit = _fit([None if f is None else f.found for f in found])
-        error_ppm = None if fit is None else fit.error_ppm
-        if fit is None or not fit.is_slope:
+        found = []
+        for i, p in enumerate(kept):
+            told = _part(beat, 2 * i + turn, 2 * len(kept))
+            span_s = (p.start_s, p.end_s)
+            found.append(onset_search(pair, p.lag_s, told, rate=rate, span_s=span_s, most_windows=share))
+        fit = None if hold_rate else _fit([None if f is None else f.found for f in found], LEAST_MOVE_ONSETS_S)
+        if fit is None:
+            break
+        error_ppm = error_ppm if fit.error_ppm is None else fit.error_ppm
+        if not fit.is_slope:
             break
         rate, kept = _restretched(rate, kept, fit.slope)
         found = [None if f is None else replace(f, found=_tilted(f.found, fit.slope)) for f in found]
@@ -84,22 +98,20 @@ def align_onsets(pair: ChannelPair, rate: float, pieces: Sequence[Piece], beat: 
     aligned = (
         Aligned(p if f is None else replace(p, lag_s=f.found.lag_s), f, None) for p, f in zip(kept, found, strict=True)
     )
-    return Alignment(pair.name, rate, error_ppm, tuple(aligned), by_waves=False)
+    return replace(start, rate=rate, rate_error_ppm=error_ppm, pieces=tuple(aligned), by_onsets=True)
 
 
-def align_waves(pair: ChannelPair, start: Alignment, beat: Beat) -> Alignment:
+def align_waves(pair: ChannelPair, start: Alignment, beat: Beat, *, hold_rate: bool = False) -> Alignment:
     """Every piece by its waveforms, from where the onsets put it; pieces that do not match keep what they had."""
     rate, kept = start.rate, [a.piece for a in start.pieces]
     error_ppm = start.rate_error_ppm
     found: list[FineResult | None] = []
     for turn in range(MOST_ROUNDS):
         found = [
-            fine_search(
-                pair, p.lag_s, _part(beat, i, len(kept)), rate=rate, span_s=(p.start_s - MARGIN_S, p.end_s + MARGIN_S)
-            )
+            fine_search(pair, p.lag_s, _part(beat, i, len(kept)), rate=rate, span_s=(p.start_s, p.end_s))
             for i, p in enumerate(kept)
         ]
-        fit = _fit(found)
+        fit = None if hold_rate else _fit(found, LEAST_MOVE_WAVES_S)
         if fit is None:
             break
         error_ppm = error_ppm if fit.error_ppm is None else fit.error_ppm
@@ -114,7 +126,8 @@ def align_waves(pair: ChannelPair, start: Alignment, beat: Beat) -> Alignment:
         matches = f is not None and is_match(f, support_of(f))
         placed = replace(piece, lag_s=_precise_lag_s(f)) if f is not None and matches else piece
         aligned.append(replace(one, piece=placed, waves=f))
-    return Alignment(pair.name, rate, error_ppm, tuple(aligned), by_waves=any(a.matches for a in aligned))
+    by_waves = any(a.matches for a in aligned)
+    return replace(start, rate=rate, rate_error_ppm=error_ppm, pieces=tuple(aligned), by_waves=by_waves)
 
 
 @dataclass(frozen=True)
@@ -129,17 +142,24 @@ class _Slope:
     def error_ppm(self) -> float | None:
         return 1.96e6 * self.error if np.isfinite(self.error) else None
 
+    moves_s: float
+    """How far it moves the lag over all windows."""
+    least_move_s: float
+
     @property
     def is_slope(self) -> bool:
-        ppm = abs(self.slope) * 1e6
-        return LEAST_PPM < ppm < MOST_SLOPE * 1e6 and abs(self.slope) > 3.0 * self.error
+        beyond_chance = abs(self.slope) > 3.0 * self.error
+        return beyond_chance and self.moves_s > self.least_move_s and abs(self.slope) < MOST_SLOPE
 
 
-def _fit(found: Sequence[FineResult | None]) -> _Slope | None:
+def _fit(found: Sequence[FineResult | None], least_move_s: float) -> _Slope | None:
     """Through the windows that speak for themselves and lie near their piece's lag."""
-    samples = [_samples(f) for f in found if f is not None]
-    fit = fit_lags([s for s in samples if s.times_s.size])
-    return None if fit is None else _Slope(fit.slope, fit.slope_error)
+    samples = [s for s in (_samples(f) for f in found if f is not None) if s.times_s.size]
+    fit = fit_lags(samples)
+    if fit is None:
+        return None
+    span_s = max(float(s.times_s.max()) for s in samples) - min(float(s.times_s.min()) for s in samples)
+    return _Slope(fit.slope, fit.slope_error, abs(fit.slope) * span_s, least_move_s)
 
 
 def _samples(found: FineResult) -> Samples:

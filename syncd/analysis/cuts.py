@@ -37,7 +37,12 @@ class Cut:
 
 
 def place_cut(
-    first: NDArray[np.float64], second: NDArray[np.float64], start_s: float, step_s: float, first_lag_s: float, second_lag_s: float
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    start_s: float,
+    step_s: float,
+    first_lag_s: float,
+    second_lag_s: float,
 ) -> Cut:
     """The cut that keeps the most agreement.
 

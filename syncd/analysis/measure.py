@@ -1,34 +1,39 @@
 """The façade: two sides' evidence in, one answer out.
 
-Coarse search on every shared channel, each method that was asked for, their consensus, what speaks against it, the
-verdict. Later methods only join the registry; later questions (speed, edits) join between consensus and verdict.
+Survey (speed and pieces, to a frame), each method that was asked for, the pieces' ends, the methods' consensus, what
+speaks against it, the verdict. Later methods only join the registry.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
+from syncd.analysis.align import Aligned, Alignment, align_onsets, align_waves
 from syncd.analysis.consensus import Consensus, find_consensus
-from syncd.analysis.correlate import CoarseResult, coarse_search
-from syncd.analysis.doubts import Doubt, DoubtKind, find_doubts, moved_end, sparse_match, thin_match
-from syncd.analysis.ends import moved_ends
-from syncd.analysis.evidence import ChannelPair, SideEvidence, shared_channels
-from syncd.analysis.features import COARSE_MEL
-from syncd.analysis.methods import NOT_IN_THIS_VERSION, Evidence, Method, MethodAnswer, registry
-from syncd.analysis.speeds import SpeedHint, find_speed
-from syncd.analysis.steadiness import support_of
+from syncd.analysis.correlate import CoarsePeak, CoarseResult
+from syncd.analysis.evidence import Beat, ChannelPair, SideEvidence, shared_channels
+from syncd.analysis.methods import NOT_IN_THIS_VERSION, Evidence, Method, MethodAnswer, SegmentHint, registry
+from syncd.analysis.phat import fine_search
+from syncd.analysis.rate import name_of_rate
+from syncd.analysis.solve import Solution, solve
+from syncd.analysis.steadiness import is_match, support_of
+from syncd.analysis.survey import Piece, Survey, Surveyor
 from syncd.analysis.thresholds import THRESHOLDS
-from syncd.analysis.verdict import Decision, Heard, decide
+from syncd.analysis.timeline import longest, segments_of
+from syncd.analysis.verdict import Decision, Findings, Heard, Placed, decide
 from syncd.clock import monotonic_s
-from syncd.domain import AnalysisSettings, Estimate, Inconclusive, MethodResult, MethodStatus
+from syncd.domain import AnalysisSettings, Candidate, Estimate, Inconclusive, MethodResult, MethodStatus, Rate
 
 _T = TypeVar("_T")
 
-ANALYSIS_VERSION: Final = 1
+ANALYSIS_VERSION: Final = 2
 """Grows when the same pair may get another answer."""
+
+MOST_TRIED: Final = 5
+"""Lags of a weak survey that are looked at closely, a channel."""
 
 
 class Watcher(Protocol):
@@ -60,38 +65,140 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
     """Find where the dub lies. Raises only what `watcher` raises, and what reading the evidence raises."""
     stages = _StageClock()
     pairs = shared_channels(master, dub)
-    coarse = stages.timed("coarse", lambda: _search(pairs, watcher))
-    evidence = Evidence(pairs, coarse)
+    surveyor = Surveyor(pairs)
+    surveys = stages.timed("survey", lambda: surveyor.survey(_beat(watcher, "survey", "Comparing the whole files")))
+    evidence = _evidence(pairs, surveys)
+    evidence = stages.timed("onsets", lambda: _with_onsets(evidence, _beat(watcher, "onsets", "Comparing onsets")))
     results: list[MethodResult] = []
     answers: list[MethodAnswer] = []
-    for name in settings.methods:
+    best: Alignment | None = evidence.starts[0] if evidence.starts and evidence.starts[0].is_sure else None
+    for name in _in_order(settings.methods):
         result, answer = stages.timed(name, partial(_run_method, name, evidence, watcher))
         results.append(result)
-        if answer is not None:
-            answers.append(answer)
         watcher.method_done(result)
+        if answer is None:
+            continue
+        answers.append(answer)
+        if name == "correlation" and isinstance(answer.outcome, Estimate) and answer.alignment is not None:
+            best = answer.alignment
+            evidence = _known_better(evidence, best)
+    results.sort(key=lambda result: settings.methods.index(result.method))
     consensus = find_consensus(tuple(results))
-    channel = _channel_used(answers, coarse)
-    doubts = _doubts(answers, coarse) or _moved_ends(evidence, channel, consensus)
-    speed = stages.timed("speeds", lambda: _speed(evidence, consensus, doubts, watcher))
-    repeating = () if consensus.estimate else stages.timed("repetition", lambda: _repeating(evidence, watcher))
+    solution = stages.timed("timeline", lambda: _solved(surveyor, pairs, best, (master, dub), watcher))
+    rivals = stages.timed("rivals", lambda: _rivals(surveyor, evidence, solution, watcher))
+    findings = Findings(
+        consensus=consensus,
+        placed=_placed(solution, consensus, master.duration_s, dub.duration_s),
+        best_deviations=evidence.survey_deviations,
+        lags=evidence.lags_compared,
+        candidates=_candidates(surveys),
+        rivals=rivals,
+        repeating=() if consensus.estimate else stages.timed("repetition", surveyor.repeating),
+    )
     sides = _heard("master", master), _heard("dub", dub)
-    decision = decide(*sides, coarse, consensus, doubts, speed, settings, repeating=repeating)
+    decision = decide(*sides, findings, settings)
+    channel = best.channel if best is not None else (surveys[0].channel if surveys else "mid")
     return Answer(decision, consensus, tuple(results), channel, stages.seconds)
 
 
-def _search(pairs: tuple[ChannelPair, ...], watcher: Watcher) -> tuple[CoarseResult, ...]:
-    """All channels; strongest first."""
+def _in_order(methods: tuple[str, ...]) -> list[str]:
+    """As the registry has them: `correlation` first, since it knows the speed best."""
+    known = list(registry())
+    return sorted(methods, key=lambda name: known.index(name) if name in known else len(known))
 
-    def search(first: int, pair: ChannelPair) -> CoarseResult:
-        def beat(done: int, total: int) -> None:
-            text = "Comparing all lags of the whole files"
-            watcher.progress("coarse", first * total + done, len(pairs) * total, text)
 
-        return coarse_search(pair.name, pair.master.levels, pair.dub.levels, COARSE_MEL, beat)
+def _beat(watcher: Watcher, stage: str, text: str) -> Beat:
+    def tell(done: int, total: int) -> None:
+        watcher.progress(stage, done, total, text)
 
-    found = [search(first, pair) for first, pair in enumerate(pairs)]
-    return tuple(sorted(found, key=lambda result: -result.best_deviations))
+    return tell
+
+
+def _evidence(pairs: tuple[ChannelPair, ...], surveys: tuple[Survey, ...]) -> Evidence:
+    coarse = tuple(
+        CoarseResult(s.channel, tuple(CoarsePeak(lag_s, height) for lag_s, height in s.candidates), s.lags)
+        for s in surveys
+    )
+    front = surveys[0] if surveys else None
+    return Evidence(
+        pairs=pairs,
+        coarse=coarse,
+        starts=tuple(_starts(pairs, surveys)),
+        survey_deviations=front.deviations if front else 0.0,
+        lags_compared=front.lags if front else 0,
+        rate=front.rate if front else 1.0,
+    )
+
+
+def _starts(pairs: tuple[ChannelPair, ...], surveys: tuple[Survey, ...]) -> list[Alignment]:
+    """The pieces of the best survey, on its channel and then on the others; without pieces, each lag that stands out."""
+    sounds = {pair.name: pair for pair in pairs}
+    starts = []
+    front = next((s for s in surveys if s.pieces), None)
+    if front is not None:
+        sure = front.deviations >= THRESHOLDS.coarse_match_deviations
+        pieces = tuple(Aligned(piece, None, None) for piece in front.pieces)
+        starts += [
+            Alignment(s.channel, front.rate, None, pieces, is_sure=sure)
+            for s in (front, *(other for other in surveys if other is not front))
+        ]
+    if front is None or not starts[0].is_sure:
+        for s in surveys:
+            pair = sounds[s.channel]
+            master_s, dub_s = (side.sound.samples / 16_000 for side in (pair.master, pair.dub))
+            starts += [
+                Alignment(s.channel, s.rate, None, (Aligned(Piece(0.0, dub_s * s.rate, lag_s, 0.0), None, None),))
+                for lag_s, height in s.candidates[:MOST_TRIED]
+                if height >= THRESHOLDS.candidate_deviations and -dub_s * s.rate < lag_s < master_s
+            ]
+    return starts
+
+
+def _with_onsets(evidence: Evidence, beat: Beat) -> Evidence:
+    """The most promising start measured by its onsets: everything after it rests on the speed they give."""
+    if not evidence.starts or not evidence.starts[0].is_sure:
+        return evidence
+    first, *others = evidence.starts
+    measured = align_onsets(evidence.pair(first.channel), first, beat)
+    others = [
+        replace(o, rate=measured.rate, pieces=measured.pieces, by_onsets=True) if o.is_sure else o for o in others
+    ]
+    return replace(evidence, starts=(measured, *others), rate=measured.rate, segments=_hints(measured))
+
+
+def _known_better(evidence: Evidence, best: Alignment) -> Evidence:
+    return replace(evidence, rate=best.rate, segments=_hints(best))
+
+
+def _hints(alignment: Alignment) -> tuple[SegmentHint, ...]:
+    return tuple(
+        SegmentHint(one.piece.start_s / alignment.rate, one.piece.end_s / alignment.rate, one.piece.lag_s)
+        for one in alignment.pieces
+    )
+
+
+def _solved(
+    surveyor: Surveyor,
+    pairs: tuple[ChannelPair, ...],
+    best: Alignment | None,
+    sides: tuple[SideEvidence, SideEvidence],
+    watcher: Watcher,
+) -> Solution | None:
+    """The pieces that are borne out, their ends, and what lies between them."""
+    if best is None:
+        return None
+    borne = tuple(one for one in best.pieces if (one.matches if best.by_waves else one.is_borne_out))
+    if not borne:
+        return None
+    beat = _beat(watcher, "timeline", "Looking for edits")
+
+    def align(start: Alignment) -> Alignment:
+        pair = next(pair for pair in pairs if pair.name == start.channel)
+        onsets = align_onsets(pair, start, beat, hold_rate=True)
+        return align_waves(pair, onsets, beat, hold_rate=True) if best.by_waves else onsets
+
+    lengths_s = sides[0].duration_s, sides[1].duration_s
+    return solve(surveyor, pairs, replace(best, pieces=borne), align, lengths_s)
 
 
 def _run_method(name: str, evidence: Evidence, watcher: Watcher) -> tuple[MethodResult, MethodAnswer | None]:
@@ -119,70 +226,53 @@ def _answer(method: Method, evidence: Evidence, watcher: Watcher) -> MethodAnswe
     return method.run(evidence, beat)
 
 
-def _doubts(answers: list[MethodAnswer], coarse: tuple[CoarseResult, ...]) -> tuple[Doubt, ...]:
-    """Of the method that places the dub best; where none does, of the first that has something to say."""
-    sure = [answer for answer in answers if isinstance(answer.outcome, Estimate)]
-    best = min(sure, key=_uncertainty_ms, default=None)
-    if best is not None:
-        own = find_doubts(best.findings, coarse)
-        if own or _is_borne_by_most(best):
-            return own
-        elsewhere = (thin_match(a.findings, THRESHOLDS.thin_certain_deviations) for a in answers if a is not best)
-        return next((doubts for doubts in elsewhere if doubts), ()) or _sparse(sure)
-    told = (find_doubts(answer.findings, coarse) for answer in answers)
-    return next((doubts for doubts in told if doubts), ())
-
-
-def _is_borne_by_most(answer: MethodAnswer) -> bool:
-    return bool(answer.findings) and support_of(answer.findings[0]).share >= THRESHOLDS.doubtful_supporting_share
-
-
-def _sparse(sure: list[MethodAnswer]) -> tuple[Doubt, ...]:
-    """Judged by the method that hears the most windows agree."""
-    found = [answer.findings[0] for answer in sure if answer.findings]
-    return sparse_match(max(found, key=lambda finding: support_of(finding).share)) if found else ()
-
-
-def _moved_ends(evidence: Evidence, channel: str, consensus: Consensus) -> tuple[Doubt, ...]:
-    """What the first and last seconds say against an offset that holds elsewhere."""
+def _placed(solution: Solution | None, consensus: Consensus, master_s: float, dub_s: float) -> Placed | None:
+    """The solution, if it is what the methods agree on."""
     estimate = consensus.estimate
-    if estimate is None:
-        return ()
-    ends = moved_ends(evidence.pair(channel), estimate.offset_s)
-    return tuple(moved_end(end, estimate.offset_s) for end in ends)
-
-
-def _repeating(evidence: Evidence, watcher: Watcher) -> tuple[str, ...]:
-    """The sides that fit themselves elsewhere: asked only where no offset was found, to say why."""
-    pair = evidence.pairs[0]
-
-    def beat(done: int, total: int) -> None:
-        watcher.progress("repetition", done, total, "Looking for repetition")
-
-    names = []
-    for name, side in (("master", pair.master), ("dub", pair.dub)):
-        peaks = coarse_search(pair.name, side.levels, side.levels, COARSE_MEL, beat).peaks
-        if len(peaks) > 1 and peaks[1].deviations >= THRESHOLDS.repeats_ratio * peaks[0].deviations:
-            names.append(name)
-    return tuple(names)
-
-
-def _uncertainty_ms(answer: MethodAnswer) -> float:
-    return answer.outcome.uncertainty_ms if isinstance(answer.outcome, Estimate) else float("inf")
-
-
-def _speed(evidence: Evidence, consensus: Consensus, doubts: tuple[Doubt, ...], watcher: Watcher) -> SpeedHint | None:
-    """Looked for only where no single offset holds: it costs as much as six coarse searches."""
-    settled = consensus.estimate is not None and not any(doubt.grave for doubt in doubts)
-    if settled or any(doubt.kind is DoubtKind.DRIFTS for doubt in doubts):
+    if solution is None or estimate is None or not solution.stretches:
         return None
-    plain = max((result.best_deviations for result in evidence.coarse), default=0.0)
+    primary = longest(solution.stretches)
+    reach_ms = max(THRESHOLDS.agreement_ms, estimate.uncertainty_ms)
+    if abs(primary.lag_s - estimate.offset_s) * 1000.0 > reach_ms:
+        return None
+    alignment = solution.alignment
+    timeline = segments_of(solution.stretches, alignment.rate, master_s, dub_s, estimate.confidence)
+    error_ppm = alignment.rate_error_ppm
+    rate = Rate(alignment.rate, error_ppm, name_of_rate(alignment.rate, error_ppm or 0.0))
+    found = primary.aligned.waves if alignment.by_waves else primary.aligned.onsets and primary.aligned.onsets.found
+    return Placed(timeline, rate, alignment.by_waves, support_of(found).share if found else 0.0)
 
-    def beat(done: int, total: int) -> None:
-        watcher.progress("speeds", done, total, "Trying the known speed differences")
 
-    hints = [find_speed(pair, plain, beat) for pair in evidence.pairs]
-    return max((hint for hint in hints if hint is not None), key=lambda hint: hint.deviations, default=None)
+def _candidates(surveys: tuple[Survey, ...]) -> tuple[Candidate, ...]:
+    front = surveys[0].candidates[:3] if surveys else ()
+    return tuple(Candidate(lag_s, h) for lag_s, h in front if h >= THRESHOLDS.candidate_deviations)
+
+
+def _rivals(
+    surveyor: Surveyor, evidence: Evidence, solution: Solution | None, watcher: Watcher
+) -> tuple[Candidate, ...]:
+    """Other lags at which the longest stretch fits about as well, the best one first."""
+    if solution is None or not solution.stretches:
+        return ()
+    alignment = solution.alignment
+    primary = longest(solution.stretches)
+    piece = replace(primary.aligned.piece, start_s=primary.start_s, end_s=primary.end_s)
+    lags_s = surveyor.rivals(alignment.channel, alignment.rate, piece)
+    if not lags_s:
+        return ()
+    own = primary.aligned.waves if alignment.by_waves else None
+    if own is None:
+        return tuple(Candidate(lag_s, evidence.survey_deviations) for lag_s in (primary.lag_s, *lags_s))
+    beat = _beat(watcher, "rivals", "Comparing places that repeat")
+    rivals = []
+    for lag_s in lags_s:
+        span_s = (piece.start_s, piece.end_s)
+        found = fine_search(evidence.pair(alignment.channel), lag_s, beat, rate=alignment.rate, span_s=span_s)
+        if found is None or abs(found.lag_s - primary.lag_s) * 1000.0 <= THRESHOLDS.agreement_ms:
+            continue
+        if is_match(found, support_of(found)) and found.deviations >= THRESHOLDS.ambiguous_ratio * own.deviations:
+            rivals.append(Candidate(found.lag_s, found.deviations))
+    return (Candidate(primary.lag_s, own.deviations), *rivals) if rivals else ()
 
 
 def _heard(name: str, side: SideEvidence) -> Heard:
@@ -191,11 +281,6 @@ def _heard(name: str, side: SideEvidence) -> Heard:
         key=lambda activity: (activity.level_db > THRESHOLDS.silent_level_db, activity.modulation_db),
     )
     return Heard(name, side.duration_s, liveliest)
-
-
-def _channel_used(answers: list[MethodAnswer], coarse: tuple[CoarseResult, ...]) -> str:
-    sure = [a.channel for a in answers if isinstance(a.outcome, Estimate) and a.channel]
-    return sure[0] if sure else (coarse[0].channel if coarse else "mid")
 
 
 class _StageClock:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from syncd.analysis.correlate import parabola_top, prepare_bands, trimmed_rms
 from syncd.analysis.evidence import Beat, ChannelPair
-from syncd.analysis.features import FINE_FLUX, FluxMaker
+from syncd.analysis.features import FINE_MEL, LevelMaker, flux_of
 from syncd.analysis.stretch import SR_HZ, Stretched
 from syncd.analysis.threads import THREADS, in_order
 from syncd.analysis.thresholds import THRESHOLDS
@@ -92,10 +92,10 @@ def onset_search(
 
 
 def _track(starts: list[int], curves: list[Floats | None], lag_samples: int, common_s: float) -> WindowTrack:
-    silent = np.zeros(2 * round(REACH_S * FINE_FLUX.frames_per_s) + 1, dtype=np.float32)
+    silent = np.zeros(2 * round(REACH_S * FINE_MEL.frames_per_s) + 1, dtype=np.float32)
     known = np.stack([silent if curve is None else curve for curve in curves])
-    middle = known.shape[1] // 2 + round(common_s * FINE_FLUX.frames_per_s)
-    near = round(SUPPORT_REACH_S * FINE_FLUX.frames_per_s)
+    middle = known.shape[1] // 2 + round(common_s * FINE_MEL.frames_per_s)
+    near = round(SUPPORT_REACH_S * FINE_MEL.frames_per_s)
     support = known[:, max(0, middle - near) : middle + near + 1].max(axis=1)
     deviations = known.max(axis=1).astype(np.float64)
     return WindowTrack(
@@ -118,7 +118,7 @@ def _lopsided_ms(total: Floats) -> float:
         left -= 1
     while right < total.size - 1 and high[right + 1]:
         right += 1
-    return LOPSIDED_WEIGHT * 1000.0 * abs((left + right) / 2 - top) / FINE_FLUX.frames_per_s
+    return LOPSIDED_WEIGHT * 1000.0 * abs((left + right) / 2 - top) / FINE_MEL.frames_per_s
 
 
 def _jackknife_ms(stacked: Floats) -> float:
@@ -135,7 +135,7 @@ def _top_s(curve: Floats) -> float:
     shift = 0.0
     if 0 < top < curve.size - 1:
         shift = parabola_top(*(float(v) for v in curve[top - 1 : top + 2]))
-    return (top - curve.size // 2 + shift) / FINE_FLUX.frames_per_s
+    return (top - curve.size // 2 + shift) / FINE_MEL.frames_per_s
 
 
 def _window_starts(first: int, last: int, most: int) -> list[int]:
@@ -155,8 +155,8 @@ def _window_correlation(pair: ChannelPair, dub: Stretched, start: int, lag_sampl
     n_fft = scipy.fft.next_fast_len(2 * ours.shape[1], real=True)
     cross = scipy.fft.rfft(ours, n_fft) * np.conj(scipy.fft.rfft(theirs, n_fft))
     circular = scipy.fft.irfft(cross.sum(axis=0), n_fft)
-    reach = round(REACH_S * FINE_FLUX.frames_per_s)
-    wide = round(FLOOR_REACH_S * FINE_FLUX.frames_per_s)
+    reach = round(REACH_S * FINE_MEL.frames_per_s)
+    wide = round(FLOOR_REACH_S * FINE_MEL.frames_per_s)
     floor = trimmed_rms(np.concatenate((circular[-wide:-reach], circular[reach:wide])))
     if floor <= 0.0:
         return None
@@ -165,5 +165,5 @@ def _window_correlation(pair: ChannelPair, dub: Stretched, start: int, lag_sampl
 
 
 def _fine_flux(samples: Floats) -> Floats:
-    flux = FluxMaker(FINE_FLUX).feed(samples)
-    return prepare_bands(flux, FINE_FLUX)
+    flux = flux_of(LevelMaker(FINE_MEL).feed(samples))
+    return prepare_bands(flux, FINE_MEL)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from syncd.analysis.correlate import prepare_bands
 from syncd.analysis.evidence import BandSource, Beat, ChannelPair
-from syncd.analysis.features import COARSE_FLUX
+from syncd.analysis.features import COARSE_MEL, flux_of
 from syncd.analysis.lagmap import Blocks, LagMap, MasterSegments, block_peaks
 from syncd.analysis.path import best_path
 from syncd.analysis.rate import (
@@ -26,6 +26,7 @@ from syncd.analysis.rate import (
     find_line,
     scan_hypotheses,
 )
+from syncd.analysis.thresholds import THRESHOLDS
 
 Floats = NDArray[np.float32]
 
@@ -91,6 +92,12 @@ class Survey:
     """How many were compared."""
 
     @property
+    def deviations(self) -> float:
+        """Of the best lag of the whole programme or the best piece, whichever stands higher."""
+        best_piece = max((piece.score for piece in self.pieces), default=0.0)
+        return max(self.best_deviations, float(np.sqrt(2.0 * max(0.0, best_piece))))
+
+    @property
     def best_deviations(self) -> float:
         """Of the best lag of the whole programme."""
         return self.candidates[0][1] if self.candidates else 0.0
@@ -113,7 +120,18 @@ class Surveyor:
 
     def within(self, channel: str, rate: float, gap: Gap) -> tuple[Piece, ...]:
         """Pieces, by short blocks, where dub and master both still have something that lies nowhere."""
-        return next(side for side in self._sides if side.name == channel).within(rate, gap)
+        return self._side(channel).within(rate, gap)
+
+    def rivals(self, channel: str, rate: float, piece: Piece) -> tuple[float, ...]:
+        """Other lags that the same blocks of the dub fit nearly as well."""
+        return self._side(channel).rivals(rate, piece)
+
+    def repeating(self) -> tuple[str, ...]:
+        """The sides that fit themselves elsewhere."""
+        return self._sides[0].repeating() if self._sides else ()
+
+    def _side(self, channel: str) -> _Channel:
+        return next(side for side in self._sides if side.name == channel)
 
 
 def _speed(sides: list[_Channel], beat: Beat) -> float:
@@ -137,9 +155,7 @@ def _speed(sides: list[_Channel], beat: Beat) -> float:
 class _Channel:
     """One channel pair's curves, and the master's side of the map made once."""
 
-    def __init__(
-        self, name: str, master: Floats, dub: Floats, frames_per_s: float, longest: int | None = None
-    ) -> None:
+    def __init__(self, name: str, master: Floats, dub: Floats, frames_per_s: float, longest: int | None = None) -> None:
         self.name = name
         self._master, self._dub = master, dub
         self._fps = frames_per_s
@@ -149,10 +165,10 @@ class _Channel:
 
     @classmethod
     def of(cls, pair: ChannelPair) -> _Channel | None:
-        frames = max(pair.master.flux.frames, pair.dub.flux.frames)
+        frames = max(pair.master.levels.frames, pair.dub.levels.frames)
         step = 1 + frames // MOST_FRAMES
-        layout = replace(COARSE_FLUX, hop_samples=COARSE_FLUX.hop_samples * step)
-        curves = [prepare_bands(_curves(side.flux, step), layout) for side in (pair.master, pair.dub)]
+        layout = replace(COARSE_MEL, hop_samples=COARSE_MEL.hop_samples * step)
+        curves = [prepare_bands(_curves(side.levels, step), layout) for side in (pair.master, pair.dub)]
         if min(curve.shape[1] for curve in curves) < 16:
             return None
         return cls(pair.name, curves[0], curves[1], layout.frames_per_s)
@@ -236,13 +252,41 @@ class _Channel:
         found = inner._segments.compare(inner._dub, self._blocks(d1 - d0, inner._length, MOST_BLOCKS))
         pieces, _ = inner._pieces(found)
         start_s, shift_s = d0 / self._fps, (m0 - d0) / self._fps
-        return tuple(replace(p, start_s=p.start_s + start_s, end_s=p.end_s + start_s, lag_s=p.lag_s + shift_s) for p in pieces)
+        return tuple(
+            replace(p, start_s=p.start_s + start_s, end_s=p.end_s + start_s, lag_s=p.lag_s + shift_s) for p in pieces
+        )
+
+    def rivals(self, rate: float, piece: Piece) -> tuple[float, ...]:
+        """Lags (s) other than the piece's at which its blocks stand nearly as high."""
+        dub = _stretched(self._dub, rate)
+        d0, d1 = (min(dub.shape[1], max(0, round(v * self._fps))) for v in (piece.start_s, piece.end_s))
+        length = min(self._length, d1 - d0)
+        if length < 2:
+            return ()
+        segments = self._segments if length == self._length else MasterSegments(self._master, length)
+        found = segments.compare(dub[:, d0:d1], self._blocks(d1 - d0, length, MOST_BLOCKS))
+        peaks = found.summed(slice(None)).peaks(4, round(APART_S * self._fps))
+        moved = [(lag - d0, height) for lag, height in peaks]
+        least = THRESHOLDS.ambiguous_ratio * max((height for _, height in moved), default=0.0)
+        own = piece.lag_s * self._fps
+        return tuple(lag / self._fps for lag, height in moved if height >= least and abs(lag - own) > 2 * NEAR_FRAMES)
+
+    def repeating(self) -> tuple[str, ...]:
+        """Which of master and dub fit themselves elsewhere nearly as well as in place."""
+        names = []
+        for name, curves in (("master", self._master), ("dub", self._dub)):
+            length = min(self._length, curves.shape[1])
+            found = MasterSegments(curves, length).compare(curves, self._blocks(curves.shape[1], length, ANCHORS))
+            peaks = found.summed(slice(None)).peaks(2, round(APART_S * self._fps))
+            if len(peaks) > 1 and peaks[1][1] >= THRESHOLDS.repeats_ratio * peaks[0][1]:
+                names.append(name)
+        return tuple(names)
 
 
 def _curves(source: BandSource, step: int) -> Floats:
     rows = []
-    for band in range(COARSE_FLUX.n_mels):
-        curve = source.read_band(band)
+    for band in range(COARSE_MEL.n_mels):
+        curve = flux_of(source.read_band(band))
         if step > 1:
             curve = curve[: curve.size // step * step].reshape(-1, step).sum(axis=1)
         rows.append(curve)

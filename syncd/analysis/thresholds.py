@@ -41,6 +41,8 @@ class Thresholds:
     """At the common lag, within the width of an onset's peak."""
     onset_uncertainty_ms: float = 40.0
     """Onsets that place the dub no better than this vouch for nothing."""
+    onset_piece_deviations: float = 7.0
+    """A piece that only its onsets bear out stands so far over the windows' chance."""
     window_agrees_ms: float = 3.0
     fit_reach_ms: float = 60.0
     """Windows farther from their piece's lag say nothing about its speed."""
@@ -53,6 +55,9 @@ class Thresholds:
     """Waveforms that agree this well in a few windows and nowhere else share those windows and nothing else."""
     doubtful_supporting_share: float = 0.6
     """Below it a person is asked to look."""
+    least_coverage: float = 0.2
+    """Less than this of either side in common is a shared title sequence, not a shared programme."""
+    least_foreign_end_s: float = 3.0
     ambiguous_ratio: float = 0.75
     """Another lag whose coarse peak and windows reach this share of the best one's fits as well."""
     drift_ms: float = 5.0

@@ -91,9 +91,7 @@ def _without_foreign(
     alignment: Alignment, pairs: Sequence[ChannelPair], whole: Stretch, cut: tuple[bool, bool]
 ) -> list[Stretch]:
     """The parts of a stretch between those that share nothing with the master."""
-    found = agreement(
-        pairs, alignment.rate, whole.lag_s, whole.start_s, whole.end_s, hop_samples=WHOLE_HOP_SAMPLES
-    )
+    found = agreement(pairs, alignment.rate, whole.lag_s, whole.start_s, whole.end_s, hop_samples=WHOLE_HOP_SAMPLES)
     kept: list[Stretch] = []
     start_s = whole.start_s
     foreign = foreign_stretches(
@@ -124,7 +122,9 @@ def gaps_between(stretches: Sequence[Stretch], master_s: float, dub_s: float) ->
         gaps.append(Gap((dub_at, stretch.start_s), (master_at, stretch.start_s + stretch.lag_s)))
         master_at, dub_at = stretch.end_s + stretch.lag_s, stretch.end_s
     gaps.append(Gap((dub_at, dub_s), (master_at, master_s)))
-    return tuple(gap for gap in gaps if min(gap.dub_s[1] - gap.dub_s[0], gap.master_s[1] - gap.master_s[0]) > LEAST_GAP_S)
+    return tuple(
+        gap for gap in gaps if min(gap.dub_s[1] - gap.dub_s[0], gap.master_s[1] - gap.master_s[0]) > LEAST_GAP_S
+    )
 
 
 def segments_of(

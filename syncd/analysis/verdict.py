@@ -1,8 +1,8 @@
 """The verdict: pure, from what was found to one answer with its reasons.
 
-Order, the first that holds: `inconclusive` (nothing to decide on, ambiguous, or not one offset), `no_match`, `offset`
-(outside the tolerance), `in_sync`. `edited` and `drift` come with the methods that measure them; until then what they
-would say is a reason of `inconclusive`.
+Order, the first that holds: `inconclusive` (nothing to decide on, or ambiguous), `no_match`, `edited` (pieces differ in
+offset, or inner material is missing, inserted or replaced), `drift` (a speed beyond its uncertainty that moves the
+sound), `offset` (outside the tolerance), `in_sync`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from syncd.analysis.consensus import Consensus
-from syncd.analysis.correlate import CoarseResult
-from syncd.analysis.doubts import Doubt, early_or_late
 from syncd.analysis.features import Activity
-from syncd.analysis.speeds import SpeedHint
 from syncd.analysis.thresholds import THRESHOLDS
-from syncd.domain import AnalysisSettings, Candidate, Coverage, Estimate, Segment, SegmentKind, Verdict
+from syncd.analysis.timeline import coverage_of, is_edited
+from syncd.analysis.words import clock, early_or_late
+from syncd.domain import (
+    AnalysisSettings,
+    Candidate,
+    Coverage,
+    Estimate,
+    Rate,
+    Segment,
+    SegmentKind,
+    Verdict,
+)
 
 
 @dataclass(frozen=True)
@@ -30,12 +38,42 @@ class Heard:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """Where the dub lies, as far as stretches of it were placed."""
+
+    timeline: tuple[Segment, ...]
+    rate: Rate
+    by_waves: bool
+    support: float
+    """Share (0 to 1) of the longest piece's windows that agree with its lag."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that was found."""
+
+    consensus: Consensus
+    placed: Placed | None = None
+    best_deviations: float = 0.0
+    """Of the survey, over chance."""
+    lags: int = 0
+    """How many the survey compared."""
+    candidates: tuple[Candidate, ...] = ()
+    """Lags that stand out without being vouched for."""
+    rivals: tuple[Candidate, ...] = ()
+    """Offsets that fit about as well, the best one first; empty where only one fits."""
+    repeating: tuple[str, ...] = ()
+    """The sides that fit themselves elsewhere: asked only where no offset was found."""
+
+
+@dataclass(frozen=True)
 class Decision:
     """What goes into the report."""
 
     verdict: Verdict
     review: bool
     consensus: Estimate | None
+    rate: Rate | None
     confidence: float
     timeline: tuple[Segment, ...]
     coverage: Coverage
@@ -44,27 +82,24 @@ class Decision:
     warnings: tuple[str, ...]
 
 
-def decide(
-    master: Heard,
-    dub: Heard,
-    coarse: tuple[CoarseResult, ...],
-    consensus: Consensus,
-    doubts: tuple[Doubt, ...],
-    speed: SpeedHint | None,
-    settings: AnalysisSettings,
-    *,
-    repeating: tuple[str, ...] = (),
-) -> Decision:
-    """Weigh everything once; `repeating` names the sides that fit themselves elsewhere, where no offset was found."""
-    grave = tuple(doubt for doubt in doubts if doubt.grave)
-    if speed is not None and (consensus.estimate is None or grave):
-        return _undecided(master, dub, (_speed_reason(speed),), ())
-    if grave:
-        candidates = tuple(candidate for doubt in grave for candidate in doubt.candidates)
-        return _undecided(master, dub, tuple(doubt.sentence for doubt in grave), candidates)
-    if consensus.estimate is None:
-        return _without_offset(master, dub, coarse, doubts, repeating)
-    return _with_offset(master, dub, consensus, consensus.estimate, doubts, settings)
+def decide(master: Heard, dub: Heard, findings: Findings, settings: AnalysisSettings) -> Decision:
+    """Weigh everything once."""
+    estimate = findings.consensus.estimate
+    if estimate is None:
+        return _without_offset(master, dub, findings)
+    if findings.rivals:
+        listed = ", ".join(early_or_late(candidate.offset_s) for candidate in findings.rivals[:4])
+        sentence = f"The programme repeats itself: several offsets fit about equally well ({listed})."
+        return _undecided(master, dub, (sentence,), findings.rivals)
+    placed = findings.placed or _one_piece(master, dub, estimate)
+    coverage = coverage_of(placed.timeline, master.duration_s, dub.duration_s)
+    if max(coverage.master, coverage.dub) < THRESHOLDS.least_coverage:
+        sentence = (
+            f"Only {100.0 * max(coverage.master, coverage.dub):.0f} % of the shorter side fits the other "
+            f"({early_or_late(estimate.offset_s)}): the two may share a title sequence rather than a programme."
+        )
+        return _undecided(master, dub, (sentence,), (Candidate(estimate.offset_s, findings.best_deviations),))
+    return _with_offset(findings.consensus, estimate, placed, coverage, settings)
 
 
 def nothing_to_hear(side: Heard) -> str | None:
@@ -76,16 +111,16 @@ def nothing_to_hear(side: Heard) -> str | None:
     return None
 
 
-def timeline_of(master_s: float, dub_s: float, estimate: Estimate) -> tuple[Segment, ...]:
+def timeline_of(master_s: float, dub_s: float, estimate: Estimate, rate: float = 1.0) -> tuple[Segment, ...]:
     """One match over the overlap, and what lies beyond the other side before and after it, in order of time."""
     offset_s = estimate.offset_s
-    start_s, end_s = max(0.0, offset_s), min(master_s, dub_s + offset_s)
+    start_s, end_s = max(0.0, offset_s), min(master_s, rate * dub_s + offset_s)
     match = Segment(
         kind=SegmentKind.MATCH,
         master_start_s=start_s,
         master_end_s=end_s,
-        dub_start_s=start_s - offset_s,
-        dub_end_s=end_s - offset_s,
+        dub_start_s=(start_s - offset_s) / rate,
+        dub_end_s=(end_s - offset_s) / rate,
         offset_s=offset_s,
         lag_start_ms=0.0,
         lag_end_ms=0.0,
@@ -93,21 +128,10 @@ def timeline_of(master_s: float, dub_s: float, estimate: Estimate) -> tuple[Segm
     )
     return (
         *_beyond(0.0, start_s, on_master=True),
-        *_beyond(0.0, start_s - offset_s, on_master=False),
+        *_beyond(0.0, (start_s - offset_s) / rate, on_master=False),
         match,
         *_beyond(end_s, master_s, on_master=True),
-        *_beyond(end_s - offset_s, dub_s, on_master=False),
-    )
-
-
-def coverage_of(timeline: tuple[Segment, ...], master_s: float, dub_s: float) -> Coverage:
-    """Share of each side in matching segments."""
-    matches = [s for s in timeline if s.kind is SegmentKind.MATCH]
-    on_master_s = sum((s.master_end_s or 0.0) - (s.master_start_s or 0.0) for s in matches)
-    on_dub_s = sum((s.dub_end_s or 0.0) - (s.dub_start_s or 0.0) for s in matches)
-    return Coverage(
-        master=min(1.0, on_master_s / master_s) if master_s > 0.0 else 0.0,
-        dub=min(1.0, on_dub_s / dub_s) if dub_s > 0.0 else 0.0,
+        *_beyond((end_s - offset_s) / rate, dub_s, on_master=False),
     )
 
 
@@ -117,75 +141,111 @@ def is_in_sync(offset_s: float, settings: AnalysisSettings) -> bool:
     return abs(offset_s) * 1000.0 <= limit_ms
 
 
+def is_drift(rate: Rate, timeline: tuple[Segment, ...]) -> bool:
+    """Whether the speed differs beyond its uncertainty and moves the sound over the match by more than tolerated."""
+    ppm = abs(rate.ratio - 1.0) * 1e6
+    matched_s = sum((s.dub_end_s or 0.0) - (s.dub_start_s or 0.0) for s in timeline if s.kind is SegmentKind.MATCH)
+    return ppm > (rate.uncertainty_ppm or 0.0) and ppm * matched_s / 1000.0 > THRESHOLDS.drift_ms
+
+
+def _one_piece(master: Heard, dub: Heard, estimate: Estimate) -> Placed:
+    return Placed(timeline_of(master.duration_s, dub.duration_s, estimate), Rate(), by_waves=False, support=1.0)
+
+
 def _with_offset(
-    master: Heard,
-    dub: Heard,
-    consensus: Consensus,
-    estimate: Estimate,
-    doubts: tuple[Doubt, ...],
-    settings: AnalysisSettings,
+    consensus: Consensus, estimate: Estimate, placed: Placed, coverage: Coverage, settings: AnalysisSettings
 ) -> Decision:
     half_s = estimate.uncertainty_ms / 1000.0
     in_sync = is_in_sync(estimate.offset_s, settings)
     crosses = {is_in_sync(estimate.offset_s - half_s, settings), is_in_sync(estimate.offset_s + half_s, settings)} != {
         in_sync
     }
-    warnings = [doubt.sentence for doubt in doubts]
-    warnings.extend(
-        f"The method {result.method} vouches for another offset: {early_or_late(result.outcome.offset_s)}."
-        for result in consensus.dissenters
-        if isinstance(result.outcome, Estimate)
-    )
+    edited = is_edited(placed.timeline)
+    drifts = is_drift(placed.rate, placed.timeline)
+    crosses = crosses and not edited and not drifts
+    objections = [*_sparse(placed), *_ends(placed.timeline)]
+    warnings = [
+        *objections,
+        *(
+            f"The method {result.method} vouches for another offset: {early_or_late(result.outcome.offset_s)}."
+            for result in consensus.dissenters
+            if isinstance(result.outcome, Estimate)
+        ),
+    ]
     if crosses:
         warnings.append("The interval of the offset crosses a limit of the tolerance: look at it by eye and ear.")
-    timeline = timeline_of(master.duration_s, dub.duration_s, estimate)
-    confidence = estimate.confidence * (0.7 if doubts else 1.0)
+    confidence = estimate.confidence * (0.7 if objections else 1.0)
+    plain = Verdict.IN_SYNC if in_sync else Verdict.OFFSET
     return Decision(
-        verdict=Verdict.IN_SYNC if in_sync else Verdict.OFFSET,
-        review=bool(crosses or consensus.dissenters or doubts or confidence < settings.confidence_threshold),
+        verdict=Verdict.EDITED if edited else Verdict.DRIFT if drifts else plain,
+        review=bool(crosses or consensus.dissenters or objections or confidence < settings.confidence_threshold),
         consensus=estimate,
+        rate=placed.rate,
         confidence=confidence,
-        timeline=timeline,
-        coverage=coverage_of(timeline, master.duration_s, dub.duration_s),
+        timeline=placed.timeline,
+        coverage=coverage,
         candidates=(),
         reasons=(),
         warnings=tuple(warnings),
     )
 
 
-def _without_offset(
-    master: Heard,
-    dub: Heard,
-    coarse: tuple[CoarseResult, ...],
-    doubts: tuple[Doubt, ...],
-    repeating: tuple[str, ...],
-) -> Decision:
+def _sparse(placed: Placed) -> list[str]:
+    """An offset that stands on fewer windows than a person would take on trust."""
+    if placed.support >= THRESHOLDS.doubtful_supporting_share:
+        return []
+    return [
+        f"Only {100.0 * placed.support:.0f} % of the stretches agree with the offset: the bed may be faint, or only a "
+        "part of the programme shared."
+    ]
+
+
+def _ends(timeline: tuple[Segment, ...]) -> list[str]:
+    """Head or tail where both sides have something, and it is not the same."""
+    matches = [i for i, s in enumerate(timeline) if s.kind is SegmentKind.MATCH]
+    told = []
+    for outside in (timeline[: matches[0]], timeline[matches[-1] + 1 :]) if matches else ():
+        master = [s for s in outside if s.master_start_s is not None and s.master_end_s is not None]
+        dub = [s for s in outside if s.dub_start_s is not None and s.dub_end_s is not None]
+        if not master or not dub:
+            continue
+        dub_s = (dub[-1].dub_end_s or 0.0) - (dub[0].dub_start_s or 0.0)
+        master_s = (master[-1].master_end_s or 0.0) - (master[0].master_start_s or 0.0)
+        if min(dub_s, master_s) >= THRESHOLDS.least_foreign_end_s:
+            told.append(
+                f"From {clock(dub[0].dub_start_s or 0.0)} to {clock(dub[-1].dub_end_s or 0.0)} of the dub nothing agrees "
+                "with the master, which has something else there."
+            )
+    return told
+
+
+def _without_offset(master: Heard, dub: Heard, findings: Findings) -> Decision:
     quiet = tuple(reason for side in (master, dub) if (reason := nothing_to_hear(side)))
     if quiet:
         return _undecided(master, dub, quiet, ())
-    if repeating:
-        reasons = tuple(f"The {name} repeats itself: it fits itself at other places as well." for name in repeating)
+    if findings.repeating:
+        reasons = tuple(
+            f"The {name} repeats itself: it fits itself at other places as well." for name in findings.repeating
+        )
         return _undecided(master, dub, reasons, ())
-    candidates = tuple(candidate for doubt in doubts for candidate in doubt.candidates)
-    best = max((result.best_deviations for result in coarse), default=0.0)
-    lags = max((result.lags for result in coarse), default=0)
+    best = findings.best_deviations
     shorter_s = min(master.duration_s, dub.duration_s)
     if shorter_s < THRESHOLDS.shortest_for_no_match_s:
         reason = (
             f"The shorter side lasts {shorter_s:.1f} s and fits nowhere; that is too short to say that the two are not "
             "the same programme."
         )
-        return _undecided(master, dub, (reason,), candidates)
-    if best >= THRESHOLDS.coarse_doubt_deviations or doubts:
+        return _undecided(master, dub, (reason,), findings.candidates)
+    if best >= THRESHOLDS.coarse_doubt_deviations:
         reason = (
             f"One offset stands out ({best:.1f} deviations over chance), but not enough to vouch for it, and too much "
             "to say that the two are not the same programme."
         )
-        return _undecided(master, dub, (*(d.sentence for d in doubts), reason), candidates or _peaks_of(coarse))
+        return _undecided(master, dub, (reason,), findings.candidates)
     reason = (
-        f"The two share no music or effects: of {lags} lags none agrees beyond chance (best: {best:.1f} deviations, "
-        f"{THRESHOLDS.coarse_match_deviations:g} are needed). They are not the same programme, or the dub is dialogue "
-        "alone."
+        f"The two share no music or effects: of {findings.lags} lags none agrees beyond chance (best: {best:.1f} "
+        f"deviations, {THRESHOLDS.coarse_match_deviations:g} are needed). They are not the same programme, or the dub "
+        "is dialogue alone."
     )
     certainty = 0.95 - 0.4 * float(2.0 ** (-shorter_s / 20.0))
     return _bare(Verdict.NO_MATCH, master, dub, (reason,), (), confidence=certainty, review=certainty < 0.8)
@@ -209,22 +269,8 @@ def _bare(
         *_beyond(0.0, master.duration_s, on_master=True),
         *_beyond(0.0, dub.duration_s, on_master=False),
     )
-    return Decision(verdict, review, None, confidence, timeline, Coverage(0.0, 0.0), candidates, reasons, ())
-
-
-def _peaks_of(coarse: tuple[CoarseResult, ...]) -> tuple[Candidate, ...]:
-    if not coarse:
-        return ()
-    least = THRESHOLDS.candidate_deviations
-    return tuple(Candidate(p.lag_s, p.deviations) for p in coarse[0].peaks[:3] if p.deviations >= least)
-
-
-def _speed_reason(speed: SpeedHint) -> str:
-    faster = "faster" if speed.rate > 1.0 else "slower"
-    return (
-        f"The two do not keep one offset: the dub plays {faster}, at {speed.name} of the master's speed "
-        f"({abs(speed.rate - 1.0) * 100.0:.2f} % {faster}). Speed differences are measured from the next version on."
-    )
+    nothing = Coverage(0.0, 0.0)
+    return Decision(verdict, review, None, None, confidence, timeline, nothing, candidates, reasons, ())
 
 
 def _beyond(start_s: float, end_s: float, *, on_master: bool) -> tuple[Segment, ...]:

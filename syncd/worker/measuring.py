@@ -22,7 +22,7 @@ from syncd.analysis.features import CHROMA, COARSE_MEL, PITCH_CLASSES, ChromaMak
 from syncd.analysis.measure import ANALYSIS_VERSION, Answer, EndsAnalysis, measure
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.clock import monotonic_s
-from syncd.domain import AudioTrack, MeasuredSide, MediaInfo, Metadata, MethodResult, Rate, Result, Verdict
+from syncd.domain import AudioTrack, MeasuredSide, MediaInfo, Metadata, MethodResult, Result
 from syncd.errors import ErrorCode, SyncdError
 from syncd.media.decode import SAMPLE_RATE_HZ, DecodeReport, decode_blocks
 from syncd.media.layouts import evidence_channels
@@ -261,7 +261,6 @@ class _KeptChroma:
 
 def _result(master: _ReadSide, dub: _ReadSide, answer: Answer, request: MeasureRequest, decode_s: float) -> Result:
     decision = answer.decision
-    found = decision.verdict in {Verdict.OFFSET, Verdict.IN_SYNC}
     measured_master, measured_dub = master.measured(), dub.measured()
     return Result(
         master=measured_master,
@@ -269,7 +268,7 @@ def _result(master: _ReadSide, dub: _ReadSide, answer: Answer, request: MeasureR
         verdict=decision.verdict,
         review=decision.review,
         consensus=decision.consensus,
-        rate=Rate() if found else None,
+        rate=decision.rate,
         timeline=decision.timeline,
         coverage=decision.coverage,
         candidates=decision.candidates,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from syncd.analysis.align import Alignment
 from syncd.analysis.correlate import CoarseResult
 from syncd.analysis.evidence import Beat, ChannelPair
 from syncd.analysis.tracks import FineResult
@@ -32,12 +33,22 @@ class Evidence:
     """Everything a method may look at."""
 
     pairs: tuple[ChannelPair, ...]
-    coarse: tuple[CoarseResult, ...]
-    """One a channel, strongest first."""
+    coarse: tuple[CoarseResult, ...] = ()
+    """Lags of the whole programme that stand out, one result a channel, strongest first."""
+    starts: tuple[Alignment, ...] = ()
+    """Where to look closely, most promising first."""
+    survey_deviations: float = 0.0
+    """How far the survey's best stands over chance."""
+    lags_compared: int = 0
     rate: float = 1.0
-    """The speed that the survey settled on: ``t_master = rate * t_dub + offset_s``; answers are its intercept."""
+    """The speed that is known so far: ``t_master = rate * t_dub + offset_s``; answers are its intercept."""
     segments: tuple[SegmentHint, ...] = ()
     """Where the dub lies in pieces, in order of time; empty where it is one piece."""
+
+    @property
+    def channel(self) -> str | None:
+        """With the most evidence."""
+        return self.coarse[0].channel if self.coarse else None
 
     def pair(self, channel: str) -> ChannelPair:
         """The channel of both sides by name; raises KeyError."""
@@ -57,6 +68,8 @@ class MethodAnswer:
     findings: tuple[FineResult, ...] = ()
     """Common lags with what each window says to them, best first: the verdict asks whether one holds throughout."""
     channel: str | None = None
+    alignment: Alignment | None = None
+    """All pieces as the method measured them, where it looks at pieces."""
 
 
 class Method(Protocol):
