@@ -184,6 +184,7 @@ def _dialogue_only(rng: Rng, number: int) -> Case:
         dub=replace(case.dub, bed_db=None, jitter_s=jitter_s),
         limit_ms=40.0,
         rate_limit_ppm=1000.0,
+        interval_counts=True,
     )
 
 

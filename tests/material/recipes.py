@@ -121,6 +121,8 @@ class CaseTruth:
     expects: Expects
     limit_ms: float
     rate_limit_ppm: float
+    interval_counts: bool
+    """The stated interval must hold the true offset."""
     master_duration_s: float
     dub_duration_s: float
 
@@ -144,6 +146,7 @@ class Case:
     expects: Expects = "line"
     limit_ms: float = 0.1
     rate_limit_ppm: float = 2.0
+    interval_counts: bool = False
 
     @property
     def dub_duration_s(self) -> float:
@@ -166,6 +169,7 @@ class Case:
             expects=self.expects,
             limit_ms=self.limit_ms,
             rate_limit_ppm=self.rate_limit_ppm,
+            interval_counts=self.interval_counts,
             master_duration_s=self.duration_s,
             dub_duration_s=self.dub_duration_s,
         )
