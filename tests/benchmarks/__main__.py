@@ -13,7 +13,11 @@ from rich.table import Table
 
 Rows = list[tuple[str, str, str]]
 
-SUITES: dict[str, str] = {"analysis": "tests.benchmarks.bench_analysis", "service": "tests.benchmarks.bench_service"}
+SUITES: dict[str, str] = {
+    "analysis": "tests.benchmarks.bench_analysis",
+    "corpus": "tests.benchmarks.bench_corpus",
+    "service": "tests.benchmarks.bench_service",
+}
 
 
 def machine() -> str:

@@ -25,18 +25,62 @@ _PEAK_LIMIT: Final = 0.6
 _SCALES: Final = {False: (0, 2, 4, 5, 7, 9, 11), True: (0, 2, 3, 5, 7, 8, 10)}
 
 
-def render_scene(seed: int, plan: Scene) -> Samples:
+@dataclass(frozen=True, slots=True)
+class Remix:
+    """Another mix of the same layers: gains in dB drawn for each scene, places between the sides, another room."""
+
+    seed: int
+    spread_db: float = 8.0
+    """Each layer is up to this much louder or softer than in the first mix."""
+
+
+def render_scene(seed: int, plan: Scene, remix: Remix | None = None) -> Samples:
     """The whole scene with its tail: ``(2, plan.rendered_samples)``."""
     mood = plan.mood
+    desk = _Desk(remix, plan)
     dry = np.zeros((2, plan.rendered_samples), np.float32)
     if mood.music_db is not None:
-        _add_scaled(dry, _music(seed, plan), mood.music_db)
+        _add_scaled(dry, desk.placed(_music(seed, plan)), mood.music_db + desk.gain_db())
     if mood.percussion_db is not None:
-        _add_scaled(dry, _percussion(seed, plan), mood.percussion_db)
-    _add_foley(dry, seed, plan)
-    wet = _reverberate(dry, stream(seed, "reverb", plan.index), plan.reverb_s)
-    _add_scaled(wet, _ambience(seed, plan), mood.ambience_db)
+        _add_scaled(dry, desk.placed(_percussion(seed, plan)), mood.percussion_db + desk.gain_db())
+    foley = np.zeros_like(dry)
+    _add_foley(foley, seed, plan)
+    dry += desk.placed(foley) * np.float32(db_to_gain(desk.gain_db()))
+    wet = _reverberate(dry, desk.room(seed), plan.reverb_s * desk.room_scale())
+    _add_scaled(wet, desk.placed(_ambience(seed, plan)), mood.ambience_db + desk.gain_db())
     return _finish(wet, seed, plan)
+
+
+class _Desk:
+    """Where a scene's layers meet; without a remix it leaves them as they are."""
+
+    def __init__(self, remix: Remix | None, plan: Scene) -> None:
+        self._remix = remix
+        self._index = plan.index
+        self._rng = stream(remix.seed, "remix", plan.index) if remix is not None else None
+
+    def gain_db(self) -> float:
+        """Of the layer that is next."""
+        if self._rng is None or self._remix is None:
+            return 0.0
+        return float(self._rng.uniform(-self._remix.spread_db, self._remix.spread_db))
+
+    def placed(self, layer: Samples) -> Samples:
+        """Narrower or turned about, and more to one side."""
+        if self._rng is None:
+            return layer
+        width, turned = float(self._rng.uniform(0.2, 1.0)), bool(self._rng.uniform() < 0.3)
+        pan = float(self._rng.uniform(-0.5, 0.5))
+        middle, side = 0.5 * (layer[0] + layer[1]), 0.5 * (layer[0] - layer[1])
+        side *= np.float32(-width if turned else width)
+        return np.stack([(middle + side) * np.float32(1.0 - pan), (middle - side) * np.float32(1.0 + pan)])
+
+    def room(self, seed: int) -> np.random.Generator:
+        """What chooses the reverberation."""
+        return stream(seed if self._remix is None else self._remix.seed, "reverb", self._index)
+
+    def room_scale(self) -> float:
+        return 1.0 if self._rng is None else float(self._rng.uniform(0.6, 1.6))
 
 
 def _add_scaled(out: Samples, layer: Samples, level_db: float) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
 import numpy as np
 
-from tests.material.bed import BED_RMS_DB, render_scene
+from tests.material.bed import BED_RMS_DB, Remix, render_scene
 from tests.material.delay import Render, Resampled, Shifted
 from tests.material.scenes import Scene, scene, scenes_within
-from tests.material.script import Line, line, render_line, slots
+from tests.material.script import JITTER_S, Line, line, render_line, slots
 from tests.material.seeds import RATE_HZ, Samples, db_to_gain
 from tests.material.speech import SPEECH_RMS_DB
 
@@ -20,6 +20,9 @@ Outside = Literal["silence", "programme"]
 
 BED_LEVEL_DB: Final = -9.0
 """Bed against dialogue."""
+
+SayLine = Callable[[int, int, Line], Samples]
+"""``(programme's seed, language's seed, line)`` -> the line's sound, ``(n,)`` with n at most ``line.n_samples``."""
 
 _EDGE_S: Final = 0.03
 _DUCK_RAMP_S: Final = 0.25
@@ -31,19 +34,29 @@ class Programme:
 
     ``seed`` chooses everything. All positions are counted from the programme's start; it goes on before zero and after
     ``duration_s`` as if nothing had been cut (``outside="programme"``), or is silent there (``"silence"``).
-    Scenes are kept while they are near; memory does not grow with the length.
+    Scenes are kept while they are near; memory does not grow with the length. ``remix`` gives the bed's layers another
+    balance, ``jitter_s`` says how far lines may start from their slots, ``say`` makes their sound.
     """
 
     def __init__(
-        self, seed: int, duration_s: float, sample_rate_hz: int = RATE_HZ, *, outside: Outside = "silence"
+        self,
+        seed: int,
+        duration_s: float,
+        sample_rate_hz: int = RATE_HZ,
+        *,
+        outside: Outside = "silence",
+        remix: Remix | None = None,
+        jitter_s: float = JITTER_S,
+        say: SayLine = render_line,
     ) -> None:
         self.seed = seed
         self.duration_s = duration_s
         self.sample_rate_hz = sample_rate_hz
         self.outside: Outside = outside
         self._scene = functools.lru_cache(maxsize=4096)(functools.partial(scene, seed))
-        self._scene_sound = functools.lru_cache(maxsize=6)(functools.partial(render_scene, seed))
-        self._line_sound = functools.lru_cache(maxsize=24)(functools.partial(render_line, seed))
+        self._scene_sound = functools.lru_cache(maxsize=6)(functools.partial(render_scene, seed, remix=remix))
+        self._line_sound = functools.lru_cache(maxsize=24)(functools.partial(say, seed))
+        self._jitter_s = jitter_s
 
     @property
     def n_samples(self) -> int:
@@ -91,7 +104,7 @@ class Programme:
         if language is None:
             return out
         if duck_db:
-            out *= self._ducking(language, duck_db, first_sample, n_samples)
+            out *= self.ducking(language, duck_db, first_sample, n_samples)
         out += self._dialogue(language, first_sample, n_samples)
         return np.asarray(np.clip(out, -_CEILING, _CEILING))
 
@@ -107,7 +120,8 @@ class Programme:
             _add_overlap(out, first_sample, self._line_sound(language, spoken)[np.newaxis], spoken.first_sample)
         return self._edged(out, first_sample)
 
-    def _ducking(self, language: int, duck_db: float, first_sample: int, n_samples: int) -> Samples:
+    def ducking(self, language: int, duck_db: float, first_sample: int, n_samples: int) -> Samples:
+        """The bed's gain under the lines of a language, ``(n_samples,)`` at 48 kHz."""
         moment_s = (first_sample + np.arange(n_samples)) / RATE_HZ
         depth = np.zeros(n_samples)
         for spoken in self._lines(language, first_sample, n_samples):
@@ -125,7 +139,7 @@ class Programme:
         margin = RATE_HZ
         for plan in scenes_within(self._scene, first_sample - margin, n_samples + 2 * margin):
             for slot in slots(self.seed, plan):
-                spoken = line(self.seed, language, slot)
+                spoken = line(self.seed, language, slot, self._jitter_s)
                 starts_before_end = spoken.first_sample - margin < first_sample + n_samples
                 if starts_before_end and spoken.first_sample + spoken.n_samples + margin > first_sample:
                     yield spoken

@@ -10,7 +10,8 @@ from tests.material.seeds import RATE_HZ, Samples, stream
 from tests.material.speech import Voice, language, speak, voice
 
 _SPEAKERS: Final = 5
-_JITTER_S: Final = 0.15
+JITTER_S: Final = 0.15
+"""How far a language's line may start from its slot, unless somebody says otherwise."""
 _LONGEST_GAP_S: Final = 5.0
 
 
@@ -56,10 +57,10 @@ def slots(seed: int, plan: Scene) -> list[Slot]:
     return found
 
 
-def line(seed: int, language_seed: int, slot: Slot) -> Line:
-    """The same slot in a language: up to 150 ms earlier or later, and of another length."""
+def line(seed: int, language_seed: int, slot: Slot, jitter_s: float = JITTER_S) -> Line:
+    """The same slot in a language: up to ``jitter_s`` earlier or later, and of another length."""
     rng = stream(seed, "line", language_seed, slot.scene_index, slot.number)
-    start_s = slot.start_s + float(rng.uniform(-_JITTER_S, _JITTER_S))
+    start_s = slot.start_s + float(rng.uniform(-jitter_s, jitter_s))
     return Line(slot, round(start_s * RATE_HZ), slot.duration_s * float(rng.uniform(0.8, 1.12)))
 
 

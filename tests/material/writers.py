@@ -69,12 +69,12 @@ class BlockWriter(Protocol):
 
 
 def write_audio(
-    path: Path, samples: Samples | Iterable[Samples], sample_rate_hz: int, *, encoding: str | None = None
+    path: Path, samples: Samples | Iterable[Samples], sample_rate_hz: int, *, encoding: str | Encoding | None = None
 ) -> Path:
     """Write a file through PyAV.
 
-    ``samples`` is ``(channels, n)``, ``(n,)`` or an iterable of such blocks. ``encoding`` is a key of ``ENCODINGS``;
-    without it the file name's suffix chooses (KeyError if it names none).
+    ``samples`` is ``(channels, n)``, ``(n,)`` or an iterable of such blocks. ``encoding`` is one, or a key of
+    ``ENCODINGS``; without it the file name's suffix chooses (KeyError if it names none).
     """
     with open_encoder(path, sample_rate_hz, encoding=encoding) as writer:
         for block in _blocks(samples):
@@ -92,6 +92,10 @@ def write_wav(
     return path
 
 
+LAYOUTS: Final[dict[int, str]] = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
+"""By the number of channels; in ffmpeg's order: L R C LFE (back L, back R) side L, side R."""
+
+
 def open_writer(path: Path, sample_rate_hz: int, *, encoding: str) -> BlockWriter:
     """The fast writer for WAV, an encoder for the rest."""
     raw: dict[str, SampleFormat] = {"wav": "s16", "wav-s24": "s24", "wav-float": "float"}
@@ -100,9 +104,11 @@ def open_writer(path: Path, sample_rate_hz: int, *, encoding: str) -> BlockWrite
     return open_encoder(path, sample_rate_hz, encoding=encoding)
 
 
-def open_encoder(path: Path, sample_rate_hz: int, *, encoding: str | None = None) -> EncodedWriter:
-    """An encoder by name, or by the path's suffix."""
-    return EncodedWriter(path, sample_rate_hz, ENCODINGS[encoding or path.suffix.removeprefix(".").lower()])
+def open_encoder(path: Path, sample_rate_hz: int, *, encoding: str | Encoding | None = None) -> EncodedWriter:
+    """An encoder, one by name, or one by the path's suffix."""
+    if not isinstance(encoding, Encoding):
+        encoding = ENCODINGS[encoding or path.suffix.removeprefix(".").lower()]
+    return EncodedWriter(path, sample_rate_hz, encoding)
 
 
 def _blocks(samples: Samples | Iterable[Samples]) -> Iterator[Samples]:
@@ -138,11 +144,14 @@ class EncodedWriter:
 
     def write(self, block: Samples) -> None:
         """Append ``(channels, samples)``."""
-        layout = "mono" if block.shape[0] == 1 else "stereo"
+        layout = LAYOUTS[block.shape[0]]
         stream = self._stream or self._add_stream(layout)
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(np.clip(block, -1.0, 1.0), np.float32), format="fltp", layout=layout
-        )
+        clipped = np.ascontiguousarray(np.clip(block, -1.0, 1.0), np.float32)
+        if block.shape[0] < 8:
+            frame = av.AudioFrame.from_ndarray(clipped, format="fltp", layout=layout)
+        else:  # PyAV counts the planes of a frame only up to 7
+            packed = np.ascontiguousarray(clipped.T).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
         frame.sample_rate = self._sample_rate_hz
         frame.pts = self._written
         self._written += block.shape[1]
@@ -162,6 +171,8 @@ class EncodedWriter:
             stream.format = self._encoding.sample_format
         if self._encoding.bit_rate is not None:
             stream.bit_rate = self._encoding.bit_rate
+        if self._encoding.codec == "vorbis":
+            stream.options = {"strict": "experimental"}
         self._stream = stream
         return stream
 
