@@ -5,7 +5,6 @@ Pure functions over `Agreement` values: sums of what speaks for a lag, less what
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -28,39 +27,18 @@ WEAKEST: Final = 1.0
 NOISE_FACTOR: Final = 6.0
 
 
-@dataclass(frozen=True)
-class Cut:
-    """On the stretched clock: the first piece ends at `first_end_s`, the second starts at `second_start_s`."""
+def place_cut(first: NDArray[np.float64], second: NDArray[np.float64]) -> int:
+    """How many frames the first piece keeps, so that the most agreement is kept.
 
-    first_end_s: float
-    second_start_s: float
-
-
-def place_cut(
-    first: NDArray[np.float64],
-    second: NDArray[np.float64],
-    start_s: float,
-    step_s: float,
-    first_lag_s: float,
-    second_lag_s: float,
-) -> Cut:
-    """The cut that keeps the most agreement.
-
-    `first` and `second` are the agreements at the two lags over one stretch of the dub, shape (frames,), frame i at
-    ``start_s + i * step_s``. Where the second lag is larger, master material is missing: both pieces touch. Where it is
-    smaller, the dub has as much more: it lies between them.
+    `first`: agreement at the first lag, `second`: at the second, later by what the dub has more; shape (frames,) both.
     """
-    inserted = round(max(0.0, first_lag_s - second_lag_s) / step_s)
     before = np.concatenate(([0.0], np.cumsum(first)))
     after = np.concatenate((np.cumsum(second[::-1])[::-1], [0.0]))
-    inserted = min(inserted, first.size)
-    totals = before[: before.size - inserted] + after[inserted:]
+    totals = before + after
     best = float(totals.max())
     # Where several places are as good (silence), the middle one.
     equal = np.flatnonzero(totals >= best - 1e-9 * max(1.0, abs(best)))
-    at = int(equal[equal.size // 2])
-    end_s = start_s + (at - 0.5) * step_s
-    return Cut(end_s, end_s + max(0.0, first_lag_s - second_lag_s))
+    return int(equal[equal.size // 2])
 
 
 def foreign_stretches(

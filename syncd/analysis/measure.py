@@ -22,7 +22,7 @@ from syncd.analysis.solve import Solution, solve
 from syncd.analysis.steadiness import is_match, support_of
 from syncd.analysis.survey import Piece, Survey, Surveyor
 from syncd.analysis.thresholds import THRESHOLDS
-from syncd.analysis.timeline import longest, segments_of
+from syncd.analysis.timeline import longest, segments_of, uncertainty_ms
 from syncd.analysis.verdict import Decision, Findings, Heard, Placed, decide
 from syncd.clock import monotonic_s
 from syncd.domain import AnalysisSettings, Candidate, Estimate, Inconclusive, MethodResult, MethodStatus, Rate
@@ -231,16 +231,17 @@ def _placed(solution: Solution | None, consensus: Consensus, master_s: float, du
     estimate = consensus.estimate
     if solution is None or estimate is None or not solution.stretches:
         return None
-    primary = longest(solution.stretches)
     reach_ms = max(THRESHOLDS.agreement_ms, estimate.uncertainty_ms)
-    if abs(primary.lag_s - estimate.offset_s) * 1000.0 > reach_ms:
+    if all(abs(s.lag_s - estimate.offset_s) * 1000.0 > reach_ms for s in solution.stretches):
         return None
+    primary = longest(solution.stretches)
     alignment = solution.alignment
     timeline = segments_of(solution.stretches, alignment.rate, master_s, dub_s, estimate.confidence)
     error_ppm = alignment.rate_error_ppm
     rate = Rate(alignment.rate, error_ppm, name_of_rate(alignment.rate, error_ppm or 0.0))
     found = primary.aligned.waves if alignment.by_waves else primary.aligned.onsets and primary.aligned.onsets.found
-    return Placed(timeline, rate, alignment.by_waves, support_of(found).share if found else 0.0)
+    primary_estimate = Estimate(primary.lag_s, estimate.confidence, uncertainty_ms(primary.aligned))
+    return Placed(primary_estimate, timeline, rate, alignment.by_waves, support_of(found).share if found else 0.0)
 
 
 def _candidates(surveys: tuple[Survey, ...]) -> tuple[Candidate, ...]:

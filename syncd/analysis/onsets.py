@@ -34,6 +34,8 @@ FLOOR_REACH_S: Final = 0.8
 SUPPORT_REACH_S: Final = 0.01
 LOPSIDED_WEIGHT: Final = 3.0
 """A reverberant side moved the peak by 18 ms where its upper half was lopsided by 6."""
+FLOOR_MS: Final = 1.0
+"""Half a fine frame: rooms and mixes move onsets by as much, in all windows alike."""
 GROUPS: Final = 12
 """For the jackknife: leave one group of windows out, see how far the peak moves."""
 
@@ -45,6 +47,11 @@ class OnsetFinding:
     found: FineResult
     jackknife_ms: float
     """Half the 95 % interval of the common lag, from leaving windows out."""
+
+
+def onset_uncertainty_ms(onsets: OnsetFinding) -> float:
+    """Half the 95 % interval of a piece's lag."""
+    return float(np.hypot(max(FLOOR_MS, onsets.jackknife_ms), onsets.found.blur_ms))
 
 
 def onset_search(

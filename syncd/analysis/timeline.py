@@ -8,16 +8,20 @@ from typing import Final
 
 import numpy as np
 
-from syncd.analysis.agreement import FRAME_SAMPLES, Agreement, agreement
+from syncd.analysis.agreement import FRAME_SAMPLES, HOP_SAMPLES, Agreement, agreement
 from syncd.analysis.align import Aligned, Alignment
 from syncd.analysis.cuts import foreign_stretches, place_cut
 from syncd.analysis.evidence import ChannelPair
+from syncd.analysis.onsets import onset_uncertainty_ms
+from syncd.analysis.steadiness import spread_ms
 from syncd.analysis.stretch import SR_HZ
 from syncd.analysis.survey import Gap
 from syncd.domain import Coverage, Segment, SegmentKind
 
-REACH_S: Final = 14.0
+REACH_S: Final = 26.0
 """A piece's end is known to a block of the survey; the cut is looked for this much farther."""
+NEAR_S: Final = 0.5
+"""About the place that frames side by side gave, closer ones are looked at."""
 WHOLE_HOP_SAMPLES: Final = 1_024
 """For foreign stretches: frames side by side."""
 SAME_LAG_S: Final = 0.001
@@ -78,13 +82,21 @@ def _cut(
 ) -> list[float]:
     """Where the first piece ends and the second starts."""
     one, other = first.piece, second.piece
+    # Where the second lag is larger, master material is missing: the pieces touch in the dub. Where it is smaller, the
+    # dub has as much more, and it lies between them.
     inserted_s = max(0.0, one.lag_s - other.lag_s)
     from_s = max(earliest_s, (one.start_s + one.end_s) / 2, min(one.end_s, other.start_s) - REACH_S)
-    to_s = min((other.start_s + other.end_s) / 2 + inserted_s, max(one.end_s, other.start_s) + REACH_S)
-    to_s = max(to_s, from_s + inserted_s + 1.0)
-    ours, theirs = (agreement(pairs, alignment.rate, lag_s, from_s, to_s) for lag_s in (one.lag_s, other.lag_s))
-    cut = place_cut(ours.values, theirs.values, ours.first_s, ours.step_s, one.lag_s, other.lag_s)
-    return [cut.first_end_s, cut.second_start_s]
+    to_s = min((other.start_s + other.end_s) / 2, max(one.end_s, other.start_s) + REACH_S) - inserted_s
+    to_s = max(to_s, from_s + 2.0)
+    for hop_samples in (WHOLE_HOP_SAMPLES, HOP_SAMPLES):
+        ours, theirs = (
+            agreement(pairs, alignment.rate, lag_s, from_s + late_s, to_s + late_s, hop_samples=hop_samples)
+            for lag_s, late_s in ((one.lag_s, 0.0), (other.lag_s, inserted_s))
+        )
+        kept = place_cut(ours.values, theirs.values)
+        end_s = ours.first_s + (kept - 0.5) * ours.step_s
+        from_s, to_s = end_s - NEAR_S, end_s + NEAR_S
+    return [end_s, end_s + inserted_s]
 
 
 def _without_foreign(
@@ -112,6 +124,13 @@ def _edges(found: Agreement, begin: int, end: int, whole: Stretch) -> tuple[floa
     from_s = whole.start_s if begin == 0 else found.first_s + (begin - 0.5) * found.step_s
     to_s = whole.end_s if end == found.values.size else found.first_s + (end - 0.5) * found.step_s
     return from_s, to_s
+
+
+def uncertainty_ms(one: Aligned) -> float:
+    """Half the 95 % interval of a piece's lag."""
+    if one.matches and one.waves is not None:
+        return spread_ms(one.waves)
+    return onset_uncertainty_ms(one.onsets) if one.onsets is not None else 100.0
 
 
 def gaps_between(stretches: Sequence[Stretch], master_s: float, dub_s: float) -> tuple[Gap, ...]:

@@ -41,6 +41,8 @@ class Heard:
 class Placed:
     """Where the dub lies, as far as stretches of it were placed."""
 
+    estimate: Estimate
+    """Of the longest stretch."""
     timeline: tuple[Segment, ...]
     rate: Rate
     by_waves: bool
@@ -99,7 +101,7 @@ def decide(master: Heard, dub: Heard, findings: Findings, settings: AnalysisSett
             f"({early_or_late(estimate.offset_s)}): the two may share a title sequence rather than a programme."
         )
         return _undecided(master, dub, (sentence,), (Candidate(estimate.offset_s, findings.best_deviations),))
-    return _with_offset(findings.consensus, estimate, placed, coverage, settings)
+    return _with_offset(findings.consensus, placed, coverage, settings)
 
 
 def nothing_to_hear(side: Heard) -> str | None:
@@ -149,12 +151,13 @@ def is_drift(rate: Rate, timeline: tuple[Segment, ...]) -> bool:
 
 
 def _one_piece(master: Heard, dub: Heard, estimate: Estimate) -> Placed:
-    return Placed(timeline_of(master.duration_s, dub.duration_s, estimate), Rate(), by_waves=False, support=1.0)
+    return Placed(
+        estimate, timeline_of(master.duration_s, dub.duration_s, estimate), Rate(), by_waves=False, support=1.0
+    )
 
 
-def _with_offset(
-    consensus: Consensus, estimate: Estimate, placed: Placed, coverage: Coverage, settings: AnalysisSettings
-) -> Decision:
+def _with_offset(consensus: Consensus, placed: Placed, coverage: Coverage, settings: AnalysisSettings) -> Decision:
+    estimate = placed.estimate
     half_s = estimate.uncertainty_ms / 1000.0
     in_sync = is_in_sync(estimate.offset_s, settings)
     crosses = {is_in_sync(estimate.offset_s - half_s, settings), is_in_sync(estimate.offset_s + half_s, settings)} != {

@@ -5,20 +5,15 @@ Does not need waveforms that agree: a remixed, reverberant or re-recorded bed ke
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
 from syncd.analysis.align import Aligned, Alignment, align_onsets
 from syncd.analysis.evidence import Beat
 from syncd.analysis.methods import Evidence, MethodAnswer
-from syncd.analysis.onsets import OnsetFinding
+from syncd.analysis.onsets import onset_uncertainty_ms
 from syncd.analysis.steadiness import support_of
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.domain import Estimate, Inconclusive, Metadata
-
-FLOOR_MS: Final = 1.0
-"""Half a fine frame: rooms and mixes move onsets by as much, in all windows alike."""
 
 
 class Spectral:
@@ -70,11 +65,6 @@ def _answer(alignment: Alignment, height: float, lags: int) -> MethodAnswer:
         borne = 0.5 + 0.5 * min(1.0, support.share / THRESHOLDS.doubtful_supporting_share)
         outcome = Estimate(_lag_s(one), borne * _confidence(height), uncertainty_ms)
     return MethodAnswer(outcome, height, metadata, (onsets.found,), alignment.channel, alignment)
-
-
-def onset_uncertainty_ms(onsets: OnsetFinding) -> float:
-    """Half the 95 % interval of a piece's lag."""
-    return float(np.hypot(max(FLOOR_MS, onsets.jackknife_ms), onsets.found.blur_ms))
 
 
 def _lag_s(one: Aligned) -> float:
