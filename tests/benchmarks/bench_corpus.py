@@ -115,7 +115,7 @@ def judge_all(cases: Sequence[Case], jobs: int, keep: Path | None) -> Iterator[J
     """In that many processes, as they end."""
     os.environ.update(WORKER_ENVIRONMENT | {"OPENBLAS_NUM_THREADS": "1"})
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=8) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         # The long ones first, so that none is left at the end.
         longest_first = sorted(cases, key=lambda case: -case.duration_s - case.dub_duration_s)
         for done in as_completed([pool.submit(_judged, case, keep) for case in longest_first]):

@@ -234,7 +234,7 @@ def _finished(sound: Samples, side: Side) -> Samples:
     if peak > _PEAK:
         sound = sound * np.float32(_PEAK / peak)
     for encoding in side.encodings[:-1]:
-        sound = _next_generation(sound, encoding)
+        sound = through_codec(sound, encoding)
     return _at_rate(sound, side.sample_rate_hz)
 
 
@@ -251,7 +251,7 @@ def _at_rate(sound: Samples, sample_rate_hz: int) -> Samples:
     return Resampled(padded, sample_rate_hz)(0, round(sound.shape[1] * sample_rate_hz / RATE_HZ))
 
 
-def _next_generation(sound: Samples, encoding: Encoding) -> Samples:
+def through_codec(sound: Samples, encoding: Encoding) -> Samples:
     """Through an encoder and its decoder, at 48 kHz, cut to the length it had."""
     with tempfile.TemporaryDirectory() as folder:
         path = write_audio(Path(folder) / f"x{encoding.suffix}", sound, RATE_HZ, encoding=encoding)

@@ -17,6 +17,8 @@ from tests.material.seeds import RATE_HZ, Samples, db_to_gain, stream
 from tests.material.speech import SPEECH_RMS_DB
 
 _WORDS_PER_S: Final = 2.6
+_FRAME: Final = 240
+_PEAK_LIMIT: Final = 0.5
 _VARIANTS: Final = ("m1", "m2", "m3", "m4", "m7", "f1", "f2", "f3", "f4", "f5")
 _WORDS: Final = {
     "en-gb": "we never told them where the money was hidden because nobody asked before the train left at seven and "
@@ -81,8 +83,9 @@ def _fitted(sound: Samples, spoken: Line) -> Samples:
     edge = min(960, sound.size // 2)
     sound[:edge] *= np.linspace(0.0, 1.0, edge, dtype=np.float32)
     sound[sound.size - edge :] *= np.linspace(1.0, 0.0, edge, dtype=np.float32)
-    power = np.square(sound)
-    loud = power[power > 0.01 * power.max(initial=0.0)]
-    rms = float(np.sqrt(loud.mean())) if loud.size else 1.0
-    # Peaks are counted among what is loud, so the level is set 3 dB lower than a mean over pauses would.
-    return np.clip(sound * np.float32(db_to_gain(SPEECH_RMS_DB) / (1.41 * rms)), -0.5, 0.5)
+    whole = sound[: sound.size // _FRAME * _FRAME]
+    power = np.square(whole).reshape(-1, _FRAME).mean(axis=1)
+    sounding = power[power > 0.01 * power.max(initial=0.0)]
+    rms = float(np.sqrt(sounding.mean())) if sounding.size else 1.0
+    bent = _PEAK_LIMIT * np.tanh(sound * (db_to_gain(SPEECH_RMS_DB) / (rms * _PEAK_LIMIT)))
+    return np.asarray(bent, np.float32)
