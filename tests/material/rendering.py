@@ -185,26 +185,29 @@ def _assembled(case: Case, mix: Samples, stretch: _Stretch) -> Samples:
 
 
 def _foreign(case: Case, piece: Piece, n_channels: int) -> Samples:
-    """What is no part of the programme, ``(channels, n)``."""
-    n = piece.n_samples
+    """What is no part of the programme, ``(channels, n)``: left and right have it, other channels are silent."""
+    n = min(2, n_channels)
+    out = np.zeros((n_channels, piece.n_samples), np.float32)
+    out[:n] = _foreign_stereo(case, piece)[:n]
+    return out
+
+
+def _foreign_stereo(case: Case, piece: Piece) -> Samples:
+    n, k = piece.n_samples, np.arange(piece.n_samples)
+    beep = np.sin(2.0 * np.pi * 1000.0 / RATE_HZ * k).astype(np.float32)
     match piece.source:
         case "foreign":
             say = say_line if case.dub.speech == "espeak" else render_line
             other = Programme(piece.seed, n / RATE_HZ, outside="programme", say=say, plan=_plan(case))
-            stereo = other.mix(case.dub.language, bed_level_db=-6.0)(piece.first_sample, n)
+            return other.mix(case.dub.language, bed_level_db=-6.0)(piece.first_sample, n)
         case "tone":
-            stereo = np.tile(0.1 * np.sin(2.0 * np.pi * 1000.0 / RATE_HZ * np.arange(n)), (2, 1))
+            return np.tile(np.float32(0.1) * beep, (2, 1))
         case "slate":
-            k = np.arange(n)
-            beep = np.sin(2.0 * np.pi * 1000.0 / RATE_HZ * k) * (k % RATE_HZ < RATE_HZ // 12)
-            stereo = np.tile(0.15 * beep, (2, 1))
+            return np.tile(np.float32(0.15) * beep * (k % RATE_HZ < RATE_HZ // 12), (2, 1))
         case "noise":
-            stereo = 0.05 * stream(piece.seed, "hiss").standard_normal((2, n))
+            return np.float32(0.05) * stream(piece.seed, "hiss").standard_normal((2, n), dtype=np.float32)
         case _:
-            stereo = np.zeros((2, n))
-    out = np.zeros((n_channels, n), np.float32)
-    out[: min(2, n_channels)] = stereo[: min(2, n_channels)]
-    return out
+            return np.zeros((2, n), np.float32)
 
 
 def _sped(case: Case, assembled: Samples) -> Samples:

@@ -110,8 +110,9 @@ def _pulled(graph: av.filter.Graph) -> Iterator[Samples]:
             frame = graph.pull()
         except (av.error.BlockingIOError, av.error.EOFError):
             return
-        # atempo works on interleaved samples: (1, n * channels).
-        yield frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T  # type: ignore[union-attr] # only audio goes in
+        if isinstance(frame, av.AudioFrame):
+            # atempo works on interleaved samples: (1, n * channels).
+            yield np.asarray(frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T, np.float32)
 
 
 # ---------------------------------------------------------------- in the spectrum

@@ -18,7 +18,9 @@ from tests.material import spoken
 from tests.material.corpus import Case, corpus, heard_truth, render_case, write_case
 from tests.material.dirt import Bell, Compressor, Dirt, Equaliser, Level, Noise, Polarity, Reverb, Swapped, treat
 from tests.material.judging import Outcome, judge
-from tests.material.kinds import KINDS, LOSSY, PAL
+from tests.material.kinds import KINDS
+from tests.material.kinds.mixes import LOSSY
+from tests.material.kinds.start import PAL
 from tests.material.programme import Programme
 from tests.material.recipes import CaseTruth, Piece, Side, Speed, Stretcher, TrueCut, TrueSegment
 from tests.material.rendering import through_codec
