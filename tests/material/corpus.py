@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from tests.material.kinds import KINDS
-from tests.material.recipes import Case, CaseTruth, TrueCut
+from tests.material.recipes import Case, CaseTruth, Side, TrueCut
 from tests.material.rendering import Rendered, render_case
 from tests.material.seeds import Samples, stream
 from tests.material.writers import write_audio, write_wav
@@ -53,17 +53,20 @@ def corpus(kinds: Iterable[str] | None = None, per_kind: int | None = None, seed
 def write_case(case: Case, folder: Path) -> WrittenCase:
     """Write ``<name>_master.*`` and ``<name>_dub.*`` into the folder."""
     rendered = render_case(case)
-    sides = (case.master, rendered.master, "master"), (case.dub, rendered.dub, "dub")
-    paths = []
-    for (side, sound, role), rate_hz in zip(sides, rendered.sample_rates, strict=True):
-        encoding = side.encodings[-1]
-        path = folder / f"{case.name}_{role}{encoding.suffix}"
-        if encoding.codec == "pcm_s16le" and encoding.muxer == "wav" and sound.shape[0] <= 2:
-            write_wav(path, sound, rate_hz)
-        else:
-            write_audio(path, sound, rate_hz, encoding=encoding)
-        paths.append(path)
-    return WrittenCase(*paths, heard_truth(case, rendered.dub, rendered.sample_rates[1]))
+    rates_hz = rendered.sample_rates
+    return WrittenCase(
+        _write_side(case.master, rendered.master, rates_hz[0], folder / f"{case.name}_master"),
+        _write_side(case.dub, rendered.dub, rates_hz[1], folder / f"{case.name}_dub"),
+        heard_truth(case, rendered.dub, rates_hz[1]),
+    )
+
+
+def _write_side(side: Side, sound: Samples, sample_rate_hz: int, stem: Path) -> Path:
+    encoding = side.encodings[-1]
+    path = stem.with_name(stem.name + encoding.suffix)
+    if encoding.codec == "pcm_s16le" and encoding.muxer == "wav" and sound.shape[0] <= 2:
+        return write_wav(path, sound, sample_rate_hz)
+    return write_audio(path, sound, sample_rate_hz, encoding=encoding)
 
 
 def heard_truth(case: Case, dub: Samples, sample_rate_hz: int) -> CaseTruth:

@@ -97,7 +97,7 @@ def treat(sound: Samples, dirt: Dirt, seed: int) -> Samples:
     rng = stream(seed, type(dirt).__name__)
     match dirt:
         case Level():
-            return sound * np.float32(db_to_gain(dirt.gain_db))
+            return np.asarray(sound * np.float32(db_to_gain(dirt.gain_db)), np.float32)
         case Noise():
             return _noisy(sound, dirt, rng)
         case Polarity():

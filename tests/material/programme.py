@@ -24,6 +24,9 @@ BED_LEVEL_DB: Final = -9.0
 SayLine = Callable[[int, int, Line], Samples]
 """``(programme's seed, language's seed, line)`` -> the line's sound, ``(n,)`` with n at most ``line.n_samples``."""
 
+PlanScene = Callable[[int, int], Scene]
+"""``(programme's seed, number)`` -> the scene; its times must be `scenes.scene`'s."""
+
 _EDGE_S: Final = 0.03
 _DUCK_RAMP_S: Final = 0.25
 _CEILING: Final = 0.98
@@ -35,7 +38,8 @@ class Programme:
     ``seed`` chooses everything. All positions are counted from the programme's start; it goes on before zero and after
     ``duration_s`` as if nothing had been cut (``outside="programme"``), or is silent there (``"silence"``).
     Scenes are kept while they are near; memory does not grow with the length. ``remix`` gives the bed's layers another
-    balance, ``jitter_s`` says how far lines may start from their slots, ``say`` makes their sound.
+    balance, ``jitter_s`` says how far lines may start from their slots, ``say`` makes their sound,
+    ``plan`` draws the scenes.
     """
 
     def __init__(
@@ -48,12 +52,13 @@ class Programme:
         remix: Remix | None = None,
         jitter_s: float = JITTER_S,
         say: SayLine = render_line,
+        plan: PlanScene = scene,
     ) -> None:
         self.seed = seed
         self.duration_s = duration_s
         self.sample_rate_hz = sample_rate_hz
         self.outside: Outside = outside
-        self._scene = functools.lru_cache(maxsize=4096)(functools.partial(scene, seed))
+        self._scene = functools.lru_cache(maxsize=4096)(functools.partial(plan, seed))
         self._scene_sound = functools.lru_cache(maxsize=6)(functools.partial(render_scene, seed, remix=remix))
         self._line_sound = functools.lru_cache(maxsize=24)(functools.partial(say, seed))
         self._jitter_s = jitter_s

@@ -9,6 +9,7 @@ from typing import Literal
 
 from tests.material.dirt import Dirt
 from tests.material.programme import BED_LEVEL_DB, Outside
+from tests.material.scenes import Style
 from tests.material.seeds import RATE_HZ
 from tests.material.writers import Encoding
 
@@ -41,6 +42,8 @@ class Side:
     jitter_s: float | None = None
     """How far lines may start from their slots; None: the programme's usual 150 ms."""
     speech: Speech = "formants"
+    only: Source | None = None
+    """Not the programme at all, but this from end to end."""
     dirt: tuple[Dirt, ...] = ()
     """In this order, on the whole mix."""
     layout: Layout = "stereo"
@@ -141,6 +144,8 @@ class Case:
     pieces: tuple[Piece, ...]
     speed: Speed = Speed()
     outside: Outside = "programme"
+    style: Style | None = None
+    """Shared by the programme and everything foreign."""
     blacks: tuple[tuple[float, float], ...] = ()
     """Stretches of the programme (start, end) that are silent in every version of it."""
     expects: Expects = "line"

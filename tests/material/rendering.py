@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,15 @@ import numpy as np
 from tests.material.bed import BED_RMS_DB, Remix
 from tests.material.delay import Resampled
 from tests.material.dirt import treat
-from tests.material.programme import Programme
+from tests.material.programme import PlanScene, Programme
 from tests.material.recipes import Case, Piece, Side
-from tests.material.script import JITTER_S
+from tests.material.scenes import scene, styled_scene
+from tests.material.script import JITTER_S, render_line
 from tests.material.seeds import RATE_HZ, Samples, db_to_gain, stream
 from tests.material.speech import SPEECH_RMS_DB
 from tests.material.speed import played
+from tests.material.spoken import say_line
+from tests.material.stretch import stretched
 from tests.material.surround import folded, spread
 from tests.material.writers import Encoding, write_audio
 
@@ -78,11 +82,19 @@ def _programme(case: Case, side: Side, *, remix_seed: int | None = None, seed: i
         outside=case.outside,
         remix=None if remix_seed is None else Remix(remix_seed),
         jitter_s=JITTER_S if side.jitter_s is None else side.jitter_s,
+        say=say_line if side.speech == "espeak" else render_line,
+        plan=_plan(case),
     )
+
+
+def _plan(case: Case) -> PlanScene:
+    return scene if case.style is None else functools.partial(styled_scene, case.style)
 
 
 def _mixed(case: Case, side: Side, stretch: _Stretch, beds: _Beds) -> Samples:
     """One side's mix over the stretch, ``(channels, n)``."""
+    if side.only is not None:
+        return _foreign(case, Piece(side.only, stretch.n_samples, seed=case.seed), 2)
     programme = _programme(case, side)
     where = stretch.first, stretch.n_samples
     silence = np.zeros((2, stretch.n_samples), np.float32)
@@ -173,30 +185,36 @@ def _assembled(case: Case, mix: Samples, stretch: _Stretch) -> Samples:
 
 
 def _foreign(case: Case, piece: Piece, n_channels: int) -> Samples:
-    """What is no part of the programme, ``(channels, n)``."""
-    n = piece.n_samples
+    """What is no part of the programme, ``(channels, n)``: left and right have it, other channels are silent."""
+    n = min(2, n_channels)
+    out = np.zeros((n_channels, piece.n_samples), np.float32)
+    out[:n] = _foreign_stereo(case, piece)[:n]
+    return out
+
+
+def _foreign_stereo(case: Case, piece: Piece) -> Samples:
+    n, k = piece.n_samples, np.arange(piece.n_samples)
+    beep = np.sin(2.0 * np.pi * 1000.0 / RATE_HZ * k).astype(np.float32)
     match piece.source:
         case "foreign":
-            other = Programme(piece.seed, n / RATE_HZ, outside="programme")
-            stereo = other.mix(case.dub.language, bed_level_db=-6.0)(piece.first_sample, n)
+            say = say_line if case.dub.speech == "espeak" else render_line
+            other = Programme(piece.seed, n / RATE_HZ, outside="programme", say=say, plan=_plan(case))
+            return other.mix(case.dub.language, bed_level_db=-6.0)(piece.first_sample, n)
         case "tone":
-            stereo = np.tile(0.1 * np.sin(2.0 * np.pi * 1000.0 / RATE_HZ * np.arange(n)), (2, 1))
+            return np.tile(np.float32(0.1) * beep, (2, 1))
         case "slate":
-            k = np.arange(n)
-            beep = np.sin(2.0 * np.pi * 1000.0 / RATE_HZ * k) * (k % RATE_HZ < RATE_HZ // 12)
-            stereo = np.tile(0.15 * beep, (2, 1))
+            return np.tile(np.float32(0.15) * beep * (k % RATE_HZ < RATE_HZ // 12), (2, 1))
         case "noise":
-            stereo = 0.05 * stream(piece.seed, "hiss").standard_normal((2, n))
+            return np.float32(0.05) * stream(piece.seed, "hiss").standard_normal((2, n), dtype=np.float32)
         case _:
-            stereo = np.zeros((2, n))
-    out = np.zeros((n_channels, n), np.float32)
-    out[: min(2, n_channels)] = stereo[: min(2, n_channels)]
-    return out
+            return np.zeros((2, n), np.float32)
 
 
 def _sped(case: Case, assembled: Samples) -> Samples:
     n_samples = round(case.dub_duration_s * RATE_HZ)
     speed = case.speed
+    if speed.stretcher is not None:
+        return stretched(assembled, speed, n_samples)
     if speed.rate == 1.0 and not speed.phase_s and not speed.wobble_share:
         return assembled[:, :n_samples]
     return played(assembled, speed, n_samples)
@@ -219,7 +237,7 @@ def _finished(sound: Samples, side: Side) -> Samples:
     if peak > _PEAK:
         sound = sound * np.float32(_PEAK / peak)
     for encoding in side.encodings[:-1]:
-        sound = _next_generation(sound, encoding)
+        sound = through_codec(sound, encoding)
     return _at_rate(sound, side.sample_rate_hz)
 
 
@@ -236,7 +254,7 @@ def _at_rate(sound: Samples, sample_rate_hz: int) -> Samples:
     return Resampled(padded, sample_rate_hz)(0, round(sound.shape[1] * sample_rate_hz / RATE_HZ))
 
 
-def _next_generation(sound: Samples, encoding: Encoding) -> Samples:
+def through_codec(sound: Samples, encoding: Encoding) -> Samples:
     """Through an encoder and its decoder, at 48 kHz, cut to the length it had."""
     with tempfile.TemporaryDirectory() as folder:
         path = write_audio(Path(folder) / f"x{encoding.suffix}", sound, RATE_HZ, encoding=encoding)

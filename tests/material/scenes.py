@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tests.material.seeds import RATE_HZ, stream
@@ -75,6 +75,26 @@ def scene(seed: int, index: int) -> Scene:
         root_midi=int(rng.integers(43, 55)),
         minor=bool(rng.uniform() < 0.55),
         reverb_s=float(rng.uniform(0.25, 1.6)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What programmes of one series share: tempo, key and moods, and not a note."""
+
+    tempo_bpm: float
+    root_midi: int
+    minor: bool
+    moods: tuple[int, ...]
+    """Into `MOODS`."""
+
+
+def styled_scene(style: Style, seed: int, index: int) -> Scene:
+    """Scene ``index`` of a programme in that style."""
+    own = scene(seed, index)
+    mood = MOODS[style.moods[int(stream(seed, "style", index).integers(len(style.moods)))]]
+    return replace(
+        own, mood=mood, level_db=mood.level_db, tempo_bpm=style.tempo_bpm, root_midi=style.root_midi, minor=style.minor
     )
 
 

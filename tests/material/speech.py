@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import scipy.ndimage
 import scipy.signal
+from scipy.signal._sosfilt import _sosfilt
 
 from tests.material.noise import band, coloured_noise, top_taps
 from tests.material.seeds import RATE_HZ, Samples, db_to_gain, stream
@@ -223,12 +224,12 @@ def _vocal_tract(source: Samples, formants_hz: np.ndarray) -> Samples:
     """Four resonators in a row whose places move every 5 ms."""
     fourth_hz = np.full((formants_hz.shape[0], 1), 3500.0) * (formants_hz[:, 2:3] / 2400.0) ** 0.3
     sections = _resonators(np.concatenate([formants_hz, fourth_hz], axis=1))
-    state = np.zeros((4, 2), sections.dtype)
-    out = np.empty_like(source)
+    state = np.zeros((1, 4, 2), np.float64)
+    out = source.astype(np.float64)[np.newaxis]
     for frame, sos in enumerate(sections):
-        part = slice(frame * _FRAME, (frame + 1) * _FRAME)
-        out[part], state = scipy.signal.sosfilt(sos, source[part], zi=state)
-    return out
+        # What scipy.signal.sosfilt does, without the checks that cost ten times as much for 240 samples.
+        _sosfilt(sos, out[:, frame * _FRAME : (frame + 1) * _FRAME], state)
+    return np.asarray(out[0], np.float32)
 
 
 def _resonators(centres_hz: np.ndarray) -> np.ndarray:

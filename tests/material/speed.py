@@ -10,7 +10,9 @@ from typing import Final
 
 import numpy as np
 import scipy.fft
+import scipy.signal
 
+from tests.material.delay import fractional_delay_taps
 from tests.material.recipes import Speed
 from tests.material.seeds import RATE_HZ, Samples
 
@@ -21,12 +23,26 @@ _MARGIN: Final = 2048
 
 def played(sound: Samples, speed: Speed, n_samples: int) -> Samples:
     """Sample k of ``(channels, n_samples)`` is ``sound`` at ``rate * k / 48000 + phase_s`` and its wobble."""
+    if speed.rate == 1.0 and not speed.wobble_share:
+        return _shifted(sound, speed.phase_s * RATE_HZ, n_samples)
     out = np.empty((sound.shape[0], n_samples), np.float32)
     block = round(_BLOCK / speed.rate)
     for first in range(0, n_samples, block):
         end = min(n_samples, first + block)
         moments = _moments(speed, np.arange(first, end))
         out[:, first:end] = read_at(sound, moments)
+    return out
+
+
+def _shifted(sound: Samples, shift: float, n_samples: int) -> Samples:
+    """Sample k is the sound at ``k + shift``."""
+    whole = round(shift)
+    taps = fractional_delay_taps(whole - shift)[np.newaxis].astype(np.float32)
+    dense = scipy.signal.oaconvolve(sound, taps, axes=-1)
+    out = np.zeros((sound.shape[0], n_samples), np.float32)
+    first = whole + taps.shape[1] // 2
+    begin, end = max(0, -first), min(n_samples, dense.shape[1] - first)
+    out[:, begin:end] = dense[:, first + begin : first + end]
     return out
 
 
