@@ -1,4 +1,4 @@
-"""How well the two sides agree at one lag, moment by moment: what places a cut, and what finds a stretch that is foreign.
+"""How well the two sides agree at one lag, moment by moment: what places a cut, and finds a stretch that is foreign.
 
 A frame's agreement is the sum of the cosines of its phase differences over the band (a correlation of whitened frames
 at one lag), divided by what chance gives: about a standard normal variable where nothing is shared.
@@ -44,7 +44,7 @@ class Agreement:
 
     def times_s(self) -> NDArray[np.float64]:
         """Centres of the frames."""
-        return self.first_s + self.step_s * np.arange(self.values.size)
+        return self.first_s + self.step_s * np.arange(self.values.size, dtype=np.float64)
 
 
 def agreement(

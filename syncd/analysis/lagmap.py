@@ -153,9 +153,8 @@ class MasterSegments:
         usual = energy.sum(axis=(1, 2)) * self._usual_energy
         np.maximum(chance, (FAINT_SHARE * usual)[:, None], out=chance)
         agreement /= np.sqrt(np.maximum(chance, 1e-12))
-        for row in agreement:
-            floor = trimmed_rms(row)
-            row *= np.float32(1.0 / floor if floor > 1e-6 else 0.0)
+        floors = np.array([trimmed_rms(row) for row in agreement], dtype=np.float32)
+        agreement *= np.where(floors > 1e-6, 1.0 / np.maximum(floors, 1e-6), 0.0)[:, None]
         return agreement.astype(np.float16)
 
     def _correlated(self, cut: Floats, spectra: NDArray[np.complex64]) -> Floats:

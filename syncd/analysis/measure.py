@@ -131,7 +131,7 @@ def _evidence(pairs: tuple[ChannelPair, ...], surveys: tuple[Survey, ...]) -> Ev
 
 
 def _starts(pairs: tuple[ChannelPair, ...], surveys: tuple[Survey, ...]) -> list[Alignment]:
-    """The pieces of the best survey, on its channel and then on the others; without pieces, each lag that stands out."""
+    """The best survey's pieces, on its channel and then on the others; without pieces, each lag that stands out."""
     sounds = {pair.name: pair for pair in pairs}
     starts = []
     front = next((s for s in surveys if s.pieces), None)

@@ -29,7 +29,7 @@ class Stretched:
         return int(self.sound.samples * self.rate)
 
     def read(self, start: int, count: int) -> tuple[NDArray[np.float32], float]:
-        """`count` samples from about `start`, and by how much (0 to 1.1 samples) the first of them lies later than that.
+        """`count` samples from about `start`, and how much later than that the first of them lies (0 to 1.1).
 
         Zeros before the start and beyond the end of the sound.
         """

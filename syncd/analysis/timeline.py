@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -51,7 +52,7 @@ def find_stretches(
     if not pieces:
         return ()
     ends = [max(0.0, -pieces[0].piece.lag_s)]
-    for first, second in zip(pieces, pieces[1:], strict=False):
+    for first, second in itertools.pairwise(pieces):
         ends += _cut(alignment, pairs, first, second, ends[-1])
     ends.append(min(dub_s, master_s - pieces[-1].piece.lag_s))
     stretches: list[Stretch] = []

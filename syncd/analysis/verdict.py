@@ -197,10 +197,8 @@ def _sparse(placed: Placed) -> list[str]:
     """An offset that stands on fewer windows than a person would take on trust."""
     if placed.support >= THRESHOLDS.doubtful_supporting_share:
         return []
-    return [
-        f"Only {100.0 * placed.support:.0f} % of the stretches agree with the offset: the bed may be faint, or only a "
-        "part of the programme shared."
-    ]
+    share = f"{100.0 * placed.support:.0f} %"
+    return [f"Only {share} of the stretches agree with the offset: the bed may be faint, or only a part of it shared."]
 
 
 def _ends(timeline: tuple[Segment, ...]) -> list[str]:
@@ -216,8 +214,8 @@ def _ends(timeline: tuple[Segment, ...]) -> list[str]:
         master_s = (master[-1].master_end_s or 0.0) - (master[0].master_start_s or 0.0)
         if min(dub_s, master_s) >= THRESHOLDS.least_foreign_end_s:
             told.append(
-                f"From {clock(dub[0].dub_start_s or 0.0)} to {clock(dub[-1].dub_end_s or 0.0)} of the dub nothing agrees "
-                "with the master, which has something else there."
+                f"From {clock(dub[0].dub_start_s or 0.0)} to {clock(dub[-1].dub_end_s or 0.0)} of the dub nothing "
+                "agrees with the master, which has something else there."
             )
     return told
 

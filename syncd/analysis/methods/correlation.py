@@ -63,7 +63,7 @@ def _answer(alignment: Alignment) -> MethodAnswer:
 
 def _confidence(best: FineResult, support: Support) -> float:
     """Heuristic until it is calibrated: height over the floor, and the share of windows that agree."""
-    height = min(1.0, max(0.0, (best.deviations - 5.0) / 12.0)) ** 0.25
+    height = float(min(1.0, max(0.0, (best.deviations - 5.0) / 12.0)) ** 0.25)
     return min(0.999, height * (0.5 + 0.5 * min(1.0, support.share / THRESHOLDS.doubtful_supporting_share)))
 
 
