@@ -17,6 +17,7 @@ from syncd.analysis.correlate import CoarsePeak, CoarseResult
 from syncd.analysis.evidence import Beat, ChannelPair, SideEvidence, shared_channels
 from syncd.analysis.methods import NOT_IN_THIS_VERSION, Evidence, Method, MethodAnswer, SegmentHint, registry
 from syncd.analysis.phat import fine_search
+from syncd.analysis.pitch import pitch_shift_semitones, semitones_of_rate
 from syncd.analysis.rate import name_of_rate
 from syncd.analysis.solve import Solution, solve
 from syncd.analysis.steadiness import is_match, support_of
@@ -88,7 +89,7 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
     rivals = stages.timed("rivals", lambda: _rivals(surveyor, evidence, solution, watcher))
     findings = Findings(
         consensus=consensus,
-        placed=_placed(solution, consensus, master.duration_s, dub.duration_s),
+        placed=_placed(solution, consensus, pairs, master.duration_s, dub.duration_s),
         best_deviations=evidence.survey_deviations,
         lags=evidence.lags_compared,
         candidates=_candidates(surveys),
@@ -226,7 +227,13 @@ def _answer(method: Method, evidence: Evidence, watcher: Watcher) -> MethodAnswe
     return method.run(evidence, beat)
 
 
-def _placed(solution: Solution | None, consensus: Consensus, master_s: float, dub_s: float) -> Placed | None:
+def _placed(
+    solution: Solution | None,
+    consensus: Consensus,
+    pairs: tuple[ChannelPair, ...],
+    master_s: float,
+    dub_s: float,
+) -> Placed | None:
     """The solution, if it is what the methods agree on."""
     estimate = consensus.estimate
     if solution is None or estimate is None or not solution.stretches:
@@ -238,7 +245,15 @@ def _placed(solution: Solution | None, consensus: Consensus, master_s: float, du
     alignment = solution.alignment
     timeline = segments_of(solution.stretches, alignment.rate, master_s, dub_s, estimate.confidence)
     error_ppm = alignment.rate_error_ppm
-    rate = Rate(alignment.rate, error_ppm, name_of_rate(alignment.rate, error_ppm or 0.0))
+    matches = [(s.start_s, s.end_s, s.lag_s) for s in solution.stretches]
+    pair = next(pair for pair in pairs if pair.name == alignment.channel)
+    # Waveforms that agree once the speed is undone have moved in pitch with it.
+    semitones = (
+        semitones_of_rate(alignment.rate)
+        if alignment.by_waves
+        else pitch_shift_semitones(pair, alignment.rate, matches)
+    )
+    rate = Rate(alignment.rate, error_ppm, name_of_rate(alignment.rate, error_ppm or 0.0), semitones)
     found = primary.aligned.waves if alignment.by_waves else primary.aligned.onsets and primary.aligned.onsets.found
     primary_estimate = Estimate(primary.lag_s, estimate.confidence, uncertainty_ms(primary.aligned))
     return Placed(primary_estimate, timeline, rate, alignment.by_waves, support_of(found).share if found else 0.0)
