@@ -44,6 +44,7 @@ SUPPORT_REACH_SAMPLES: Final = 8
 ECHO_DEVIATIONS: Final = 5.0
 ECHO_SHARE: Final = 0.6
 """Peaks of the sum this high beside the best one mean that the sound arrives by several ways."""
+FLANK_SAMPLES: Final = 2
 BIN_SAMPLES: Final = 16
 SINC_HALF_SAMPLES: Final = 16
 SINC_STEPS: Final = 16
@@ -219,7 +220,9 @@ def _common(windows: list[_Window], total: NDArray[np.float64], lag_samples: int
 def _echo_ms(curve: NDArray[np.float64], top: int) -> float:
     """How far away the farthest other peak lies that is nearly as high: reverberation has many, and any may win."""
     rivals = np.flatnonzero(curve >= max(ECHO_DEVIATIONS, ECHO_SHARE * float(curve[top])))
-    return 1000.0 * float(np.abs(rivals - top).max(initial=0)) / SR_HZ if rivals.size else 0.0
+    apart = np.abs(rivals - top)
+    # The peak's own flanks are no echoes.
+    return 1000.0 * float(apart[apart > FLANK_SAMPLES].max(initial=0)) / SR_HZ
 
 
 def _peak(curve: Floats) -> _Peak:

@@ -31,9 +31,12 @@ from syncd.analysis.thresholds import THRESHOLDS
 Floats = NDArray[np.float32]
 
 BLOCK_S: Final = 24.0
-MOST_BLOCKS: Final = 160
-ANCHORS: Final = 24
-"""Blocks that are compared where every speed is tried."""
+MOST_COMPARED: Final = 20_000_000
+"""Blocks times places: bounds time and memory, however long the sides are."""
+MOST_BLOCKS: Final = 2_000
+ANCHORS_SHARE: Final = 0.15
+"""Of the blocks that are compared where every speed is tried."""
+LEAST_ANCHORS: Final = 24
 SHORTEST_BLOCK_S: Final = 3.0
 MOST_FRAMES: Final = 270_000
 """Of the longer side: an hour and a half. Longer ones are surveyed at fewer frames a second."""
@@ -160,8 +163,9 @@ class _Channel:
         self._master, self._dub = master, dub
         self._fps = frames_per_s
         longest = longest or round(BLOCK_S * frames_per_s)
-        self._length = max(2, min(longest, dub.shape[1], max(2 * master.shape[1], 2)))
+        self._length = max(2, min(longest, dub.shape[1], master.shape[1]))
         self._segments = MasterSegments(master, self._length)
+        self._plain: LagMap | None = None
 
     @classmethod
     def of(cls, pair: ChannelPair) -> _Channel | None:
@@ -173,7 +177,9 @@ class _Channel:
             return None
         return cls(pair.name, curves[0], curves[1], layout.frames_per_s)
 
-    def _blocks(self, frames: int, length: int, most: int) -> Blocks:
+    def _blocks(self, frames: int, length: int, share: float = 1.0) -> Blocks:
+        most = int(share * min(MOST_BLOCKS, MOST_COMPARED // max(1, self._segments.places)))
+        most = max(most, LEAST_ANCHORS)
         hop = max(1, length // 2)
         count = max(1, (frames - length) // hop + 1)
         last = max(0, frames - length)
@@ -187,9 +193,20 @@ class _Channel:
         dub = _stretched(self._dub, rate)
         if dub.shape[1] < self._length:
             return NO_LINE
-        most = MOST_BLOCKS if rate == 1.0 else ANCHORS
-        found = self._segments.compare(dub, self._blocks(dub.shape[1], self._length, most))
-        return self._line(found)
+        if rate == 1.0:
+            return self._line(self._map(dub, rate))
+        return self._line(self._segments.compare(dub, self._blocks(dub.shape[1], self._length, ANCHORS_SHARE)))
+
+    def _map(self, dub: Floats, rate: float) -> LagMap:
+        """Of all blocks; the one without a change of speed is kept, since it is asked for twice."""
+        if rate == 1.0 and self._plain is not None:
+            return self._plain
+        length = min(self._length, dub.shape[1])
+        segments = self._segments if length == self._length else MasterSegments(self._master, length)
+        found = segments.compare(dub, self._blocks(dub.shape[1], length))
+        if rate == 1.0:
+            self._plain = found
+        return found
 
     def _line(self, found: LagMap) -> Line:
         peaks = block_peaks(found, PEAKS_A_BLOCK, round(APART_S * self._fps))
@@ -198,9 +215,8 @@ class _Channel:
     def survey(self, rate: float) -> Survey:
         """Pieces at a speed."""
         dub = _stretched(self._dub, rate)
-        length = min(self._length, dub.shape[1])
-        segments = self._segments if length == self._length else MasterSegments(self._master, length)
-        found = segments.compare(dub, self._blocks(dub.shape[1], length, MOST_BLOCKS))
+        found = self._map(dub, rate)
+        self._plain = None
         line = self._line(found)
         whole = found.summed(slice(None))
         peaks = whole.peaks(8, round(APART_S * self._fps))
@@ -249,7 +265,7 @@ class _Channel:
         if min(d1 - d0, m1 - m0) < round(SHORTEST_BLOCK_S * self._fps):
             return ()
         inner = _Channel(self.name, self._master[:, m0:m1], dub[:, d0:d1], self._fps, length)
-        found = inner._segments.compare(inner._dub, self._blocks(d1 - d0, inner._length, MOST_BLOCKS))
+        found = inner._segments.compare(inner._dub, inner._blocks(d1 - d0, inner._length))
         pieces, _ = inner._pieces(found)
         start_s, shift_s = d0 / self._fps, (m0 - d0) / self._fps
         return tuple(
@@ -264,7 +280,7 @@ class _Channel:
         if length < 2:
             return ()
         segments = self._segments if length == self._length else MasterSegments(self._master, length)
-        found = segments.compare(dub[:, d0:d1], self._blocks(d1 - d0, length, MOST_BLOCKS))
+        found = segments.compare(dub[:, d0:d1], self._blocks(d1 - d0, length))
         peaks = found.summed(slice(None)).peaks(4, round(APART_S * self._fps))
         moved = [(lag - d0, height) for lag, height in peaks]
         least = THRESHOLDS.ambiguous_ratio * max((height for _, height in moved), default=0.0)
@@ -276,7 +292,7 @@ class _Channel:
         names = []
         for name, curves in (("master", self._master), ("dub", self._dub)):
             length = min(self._length, curves.shape[1])
-            found = MasterSegments(curves, length).compare(curves, self._blocks(curves.shape[1], length, ANCHORS))
+            found = MasterSegments(curves, length).compare(curves, self._blocks(curves.shape[1], length, ANCHORS_SHARE))
             peaks = found.summed(slice(None)).peaks(2, round(APART_S * self._fps))
             if len(peaks) > 1 and peaks[1][1] >= THRESHOLDS.repeats_ratio * peaks[0][1]:
                 names.append(name)
