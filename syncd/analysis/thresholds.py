@@ -31,6 +31,22 @@ class Thresholds:
     """Between this and a match «no match» is not said either."""
     fine_match_deviations: float = 8.0
     """Of the windows' sum; the best of 8,001 chance lags reached 6.1 in 520 unrelated pairs."""
+    mfcc_match_deviations: float = 6.5
+    """A peak of the cepstra over the whole files."""
+    onset_match_deviations: float = 6.0
+    """A peak of the onset strength alone."""
+    chroma_match_deviations: float = 7.5
+    """A peak of the pitch classes at the best of twelve rotations."""
+    chunk_match_deviations: float = 6.0
+    """A peak of one chunk near a lag that the whole files suggest."""
+    chunk_alone_deviations: float = 8.0
+    """A peak of one chunk at a lag that nothing else suggests."""
+    chunk_wave_deviations: float = 6.0
+    """Waveforms of a chunk's windows, near the lag of its flux."""
+    fine_curves_deviations: float = 5.0
+    """What the windows of `mfcc`, `onset` and `chroma` must reach together near the coarse lag."""
+    least_bearing_windows: float = 2.5
+    """A sum that rests on fewer windows than this may be a shared jingle; of few windows, half of them."""
     window_heard_deviations: float = 6.5
     """A window that speaks for itself."""
     window_support_deviations: float = 3.5

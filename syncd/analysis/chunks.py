@@ -1,0 +1,223 @@
+"""The dub in chunks, each compared with the master by its flux: near given lags, or far and wide.
+
+Everything runs band by band or chunk by chunk, so memory stays a few curves long. Lags are in seconds, on the master's
+clock (the dub stretched to it: ``t_master = rate * t_dub + lag``); deviations are over the chunk's own floor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from syncd.analysis.correlate import parabola_top, prepare_curve, stretched, trimmed_rms
+from syncd.analysis.evidence import BandSource, Beat
+from syncd.analysis.features import COARSE_MEL, flux_of
+from syncd.analysis.threads import THREADS
+
+Floats = NDArray[np.float32]
+Spectra = NDArray[np.complex64]
+
+CHUNK_S: Final = 120.0
+OVERLAP_SHARE: Final = 1.0 / 12.0
+"""Ten seconds of a whole chunk."""
+CHUNKS_WANTED: Final = 3
+"""Chunks shrink with the dub until there are so many of them."""
+SHORTEST_CHUNK_S: Final = 8.0
+NEAR_S: Final = 4.0
+"""How far from a suggested lag a chunk is searched; these lags are its floor, too."""
+FAR_S: Final = 1800.0
+"""How far from where it is expected a chunk is searched if it fits nowhere near."""
+LEAST_INSIDE_SHARE: Final = 0.5
+"""Of a chunk that must lie within the master."""
+FOLDED_BANDS: Final = 6
+"""Neighbouring bands are added up for the far search: a quarter of the cost for four fifths of the height."""
+FAR_PEAKS: Final = 2
+BLOCKS_KEPT: Final = 64
+
+
+@dataclass(frozen=True)
+class ChunkPlan:
+    """Where the chunks start, in frames of the stretched dub; all of one length."""
+
+    starts: tuple[int, ...]
+    length: int
+    frames_per_s: float
+
+    @property
+    def length_s(self) -> float:
+        """Of each chunk."""
+        return self.length / self.frames_per_s
+
+    def span_s(self, chunk: int) -> tuple[float, float]:
+        """Start and end of a chunk, on the master's clock."""
+        return self.starts[chunk] / self.frames_per_s, (self.starts[chunk] + self.length) / self.frames_per_s
+
+
+@dataclass(frozen=True)
+class ChunkPeak:
+    """Where a chunk stands out."""
+
+    chunk: int
+    lag_s: float
+    deviations: float
+
+
+def plan_chunks(frames: int, frames_per_s: float) -> ChunkPlan:
+    """Two minutes each, ten seconds shared with the next, the last one moved back to the end; shorter in short dubs."""
+    whole_s = frames / frames_per_s
+    length_s = min(CHUNK_S, max(SHORTEST_CHUNK_S, whole_s / CHUNKS_WANTED), whole_s)
+    length = int(length_s * frames_per_s)
+    if length < 1.0 * frames_per_s:
+        return ChunkPlan((), length, frames_per_s)
+    step = length - round(OVERLAP_SHARE * length)
+    starts = list(range(0, frames - length + 1, step))
+    if starts[-1] + length < frames - step // 8:
+        starts.append(frames - length)
+    return ChunkPlan(tuple(starts), length, frames_per_s)
+
+
+class ChunkSearch:
+    """The chunks of one dub against one master, both as levels (`COARSE_MEL`). Two threads."""
+
+    def __init__(self, master: BandSource, dub: BandSource, plan: ChunkPlan, rate: float) -> None:
+        self._master = master
+        self._dub = dub
+        self._plan = plan
+        self._rate = rate
+        self._fps = plan.frames_per_s
+        self._reach = round(NEAR_S * self._fps)
+
+    def near(self, asked: Sequence[tuple[int, float]], beat: Beat) -> list[ChunkPeak]:
+        """The best lag of each (chunk, lag_s) that was asked for, within `NEAR_S` of it. `beat` counts bands."""
+        length = self._plan.length
+        jobs = [(chunk, round(lag_s * self._fps)) for chunk, lag_s in asked]
+        jobs = [(chunk, lag) for chunk, lag in jobs if self._is_inside(self._plan.starts[chunk] + lag)]
+        if not jobs:
+            return []
+        chunks = sorted({chunk for chunk, _ in jobs})
+        row_of = {chunk: row for row, chunk in enumerate(chunks)}
+        rows = [row_of[chunk] for chunk, _ in jobs]
+        n_fft = scipy.fft.next_fast_len(length + 2 * self._reach, real=True)
+        cross = np.zeros((len(jobs), n_fft // 2 + 1), dtype=np.complex64)
+
+        def ours(band: int) -> Spectra:
+            curve = self._master_curve(band)
+            first = [self._plan.starts[chunk] + lag - self._reach for chunk, lag in jobs]
+            return _transformed([_cut(curve, at, length + 2 * self._reach) for at in first], n_fft)
+
+        def theirs(band: int) -> Spectra:
+            curve = self._dub_curve(band)
+            return _transformed([_cut(curve, self._plan.starts[chunk], length) for chunk in chunks], n_fft)
+
+        with ThreadPoolExecutor(THREADS) as threads:
+            for band in range(COARSE_MEL.n_mels):
+                beat(band, COARSE_MEL.n_mels)
+                master, dub = threads.map(lambda side, band=band: side(band), (ours, theirs))
+                np.conjugate(dub, out=dub)
+                for job, row in enumerate(rows):
+                    cross[job] += master[job] * dub[row]
+        found = []
+        for job, (chunk, lag) in enumerate(jobs):
+            curve = scipy.fft.irfft(cross[job], n_fft)[: 2 * self._reach + 1]
+            floor = trimmed_rms(curve)
+            top = int(np.argmax(curve))
+            if floor > 0.0 and 0 < top < curve.size - 1:
+                shift = parabola_top(*(float(v) for v in curve[top - 1 : top + 2]))
+                lag_s = (lag + top - self._reach + shift) / self._fps
+                found.append(ChunkPeak(chunk, lag_s, float(curve[top]) / floor))
+        return found
+
+    def far(self, around: Mapping[int, float], beat: Beat) -> list[tuple[int, float]]:
+        """Lags (chunk, lag_s) that stand out within `FAR_S` of where each chunk is expected. `beat` counts chunks."""
+        if not around:
+            return []
+        master, dub = self._folded(self._master_curve), self._folded(self._dub_curve)
+        length = self._plan.length
+        n_fft = scipy.fft.next_fast_len(2 * length, real=True)
+        energy = np.concatenate(([0.0], np.cumsum(np.square(master).sum(axis=0, dtype=np.float64))))
+
+        @lru_cache(maxsize=BLOCKS_KEPT)
+        def block(number: int) -> Spectra:
+            """The places from ``number * length`` on."""
+            return _transformed([_cut(curve, number * length, 2 * length) for curve in master], n_fft)
+
+        found: list[tuple[int, float]] = []
+        for done, (chunk, lag_s) in enumerate(around.items()):
+            beat(done, len(around))
+            start = self._plan.starts[chunk]
+            theirs = _transformed([_cut(curve, start, length) for curve in dub], n_fft)
+            np.conjugate(theirs, out=theirs)
+            first, last = self._places(start + round(lag_s * self._fps))
+            numbers = range(first // length, last // length + 1)
+            if last < first:
+                continue
+            cross = np.stack([np.einsum("bf,bf->f", block(number), theirs) for number in numbers])
+            places = scipy.fft.irfft(cross, n_fft, axis=1)[:, :length].ravel()
+            at = numbers[0] * length
+            curve = places[first - at : last + 1 - at]
+            begins = np.arange(first, last + 1)
+            held = energy[np.clip(begins + length, 0, energy.size - 1)] - energy[np.clip(begins, 0, energy.size - 1)]
+            curve = curve / np.sqrt(np.maximum(held, 0.1 * energy[-1] * length / max(energy.size, 1) + 1e-9))
+            found.extend((chunk, (place + first - start) / self._fps) for place in _tops(curve, self._reach))
+        return found
+
+    def _is_inside(self, place: int) -> bool:
+        inside = min(place + self._plan.length, self._master.frames) - max(place, 0)
+        return inside >= LEAST_INSIDE_SHARE * self._plan.length
+
+    def _places(self, expected: int) -> tuple[int, int]:
+        """First and last frame of the master at which a chunk is looked for."""
+        hidden = int((1.0 - LEAST_INSIDE_SHARE) * self._plan.length)
+        reach = round(FAR_S * self._fps)
+        last = self._master.frames - self._plan.length + hidden
+        return max(-hidden, min(expected, last) - reach), min(last, max(expected, -hidden) + reach)
+
+    def _master_curve(self, band: int) -> Floats:
+        return prepare_curve(flux_of(self._master.read_band(band)), self._fps)
+
+    def _dub_curve(self, band: int) -> Floats:
+        return prepare_curve(stretched(flux_of(self._dub.read_band(band)), self._rate), self._fps)
+
+    def _folded(self, curve_of: Callable[[int], Floats]) -> Floats:
+        """Neighbouring bands added up, shape (FOLDED_BANDS, frames)."""
+        together = COARSE_MEL.n_mels // FOLDED_BANDS
+        folded = []
+        for first in range(0, COARSE_MEL.n_mels, together):
+            total = curve_of(first)
+            for band in range(first + 1, first + together):
+                total += curve_of(band)
+            folded.append(total)
+        return np.stack(folded)
+
+
+def _cut(curve: Floats, first: int, count: int) -> Floats:
+    """Zeros before the start and beyond the end."""
+    piece = np.zeros(count, dtype=np.float32)
+    begin, end = max(0, first), min(curve.size, first + count)
+    if begin < end:
+        piece[begin - first : end - first] = curve[begin:end]
+    return piece
+
+
+def _transformed(pieces: Sequence[Floats], n_fft: int) -> Spectra:
+    spectra: Spectra = scipy.fft.rfft(np.stack(pieces), n_fft, axis=1)
+    return spectra
+
+
+def _tops(curve: NDArray[np.floating], apart: int) -> list[int]:
+    left = curve.copy()
+    tops = []
+    for _ in range(FAR_PEAKS):
+        top = int(np.argmax(left))
+        if left[top] <= 0.0:
+            break
+        tops.append(top)
+        left[max(0, top - apart) : top + apart + 1] = 0.0
+    return tops
