@@ -72,7 +72,8 @@ class ChunkPeak:
 def plan_chunks(frames: int, frames_per_s: float) -> ChunkPlan:
     """Two minutes each, ten seconds shared with the next, the last one moved back to the end; shorter in short dubs."""
     whole_s = frames / frames_per_s
-    length_s = min(CHUNK_S, max(SHORTEST_CHUNK_S, whole_s / CHUNKS_WANTED), whole_s)
+    third_s = whole_s / (CHUNKS_WANTED - (CHUNKS_WANTED - 1) * OVERLAP_SHARE)
+    length_s = min(CHUNK_S, max(SHORTEST_CHUNK_S, third_s), whole_s)
     length = int(length_s * frames_per_s)
     if length < 1.0 * frames_per_s:
         return ChunkPlan((), length, frames_per_s)

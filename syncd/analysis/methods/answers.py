@@ -32,7 +32,10 @@ class Manner:
     bands: int
     """Steps of the search, for the progress."""
     match_deviations: float
+    """What the whole files must reach."""
     fine: FineCurves
+    fine_deviations: float
+    """What the windows must reach together."""
     highest_confidence: float
 
 
@@ -101,10 +104,10 @@ def _answer(coarse: CoarseResult, placed: Placed, manner: Manner, pair: ChannelP
     }
     least_bearing = min(THRESHOLDS.least_bearing_windows, windows / 2.0)
     reason = None
-    if found.deviations < THRESHOLDS.fine_curves_deviations:
+    if found.deviations < manner.fine_deviations:
         reason = (
             f"near the best lag of the whole files the windows reach {found.deviations:.1f} deviations together, "
-            f"{THRESHOLDS.fine_curves_deviations:g} are needed"
+            f"{manner.fine_deviations:g} are needed"
         )
     elif placed.bearing < least_bearing:
         reason = f"the best lag rests on about {placed.bearing:.1f} of {windows} windows"

@@ -50,6 +50,7 @@ class Chroma:
             bands=PITCH_CLASSES,
             match_deviations=THRESHOLDS.chroma_match_deviations,
             fine=fine_onsets(REACH_S),
+            fine_deviations=THRESHOLDS.onset_fine_deviations,
             highest_confidence=0.9,
         )
         answer = place(evidence, (pair,), manner, beat)

@@ -28,12 +28,13 @@ MOST_SUGGESTED: Final = 3
 SAME_LAG_S: Final = 0.5
 """Suggestions closer than this are one: the search reaches farther."""
 WAVE_MS: Final = 0.5
-FLUX_MS: Final = 8.0
-"""How far a chunk's lag may be off, by how it was placed."""
+FLUX_MS: Final = 20.0
+"""How far a chunk's lag may be off, by how it was placed: where waveforms do not agree the bed was reworked, and
+a phase vocoder moves what begins by up to 20 ms."""
 KEEPS_MS: Final = 2.5
 """Chunks may wander by so much and still stand behind one offset."""
 WAVE_FLOOR_MS: Final = 0.1
-FLUX_FLOOR_MS: Final = 4.0
+FLUX_FLOOR_MS: Final = 20.0
 _STUDENT: Final = (12.7, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 """Of 1 to 10 degrees of freedom, 95 %, both sides; 2 serves beyond."""
 
@@ -180,7 +181,7 @@ def _largest_group(placed: tuple[PlacedChunk, ...]) -> tuple[PlacedChunk, ...]:
         tuple(
             other
             for other in placed
-            if 1000.0 * abs(other.lag_s - one.lag_s) <= max(one.half_ms, other.half_ms) + KEEPS_MS
+            if 1000.0 * abs(other.lag_s - one.lag_s) <= max(one.half_ms, other.half_ms, KEEPS_MS)
         )
         for one in placed
     )
@@ -199,7 +200,7 @@ def _common(group: tuple[PlacedChunk, ...]) -> tuple[float, float]:
     third = lags_s.size // 3 + 1
     # The ends cover a slow movement that stays within what chunks may wander.
     ends_ms = 750.0 * abs(float(np.median(lags_s[:third]) - np.median(lags_s[-third:])))
-    return float(np.median(lags_s)), max(floor_ms, min(scatter_ms, KEEPS_MS + FLUX_MS), ends_ms)
+    return float(np.median(lags_s)), max(floor_ms, scatter_ms, ends_ms)
 
 
 def _track(

@@ -25,6 +25,8 @@ COEFFICIENTS: Final = N_MFCC - 1
 """From the second on: the first is loudness."""
 SWELL_S: Final = 0.6
 """Slower changes of each coefficient are taken out: what lasts longer blurs the peak."""
+FINE_SWELL_S: Final = 0.2
+"""The same in the windows: reverberation drags what is slower."""
 MOST_FRAMES: Final = 400_000
 """Of both files together, two and a quarter hours: longer ones are compared at fewer frames a second, because all
 coefficients are kept at once."""
@@ -44,8 +46,14 @@ class Mfcc:
             bands=COEFFICIENTS,
             match_deviations=THRESHOLDS.mfcc_match_deviations,
             fine=FineCurves(
-                MelLayout(hop_samples=64), lambda levels: mfcc_of(levels)[1:], SWELL_S, window_s=4.0, reach_s=0.1
+                MelLayout(hop_samples=64),
+                lambda levels: mfcc_of(levels)[1:],
+                FINE_SWELL_S,
+                window_s=4.0,
+                reach_s=0.1,
+                sharp_ms=22.0,
             ),
+            fine_deviations=THRESHOLDS.mfcc_fine_deviations,
             highest_confidence=0.97,
         )
         return place(evidence, strongest_first(evidence), manner, beat)

@@ -42,6 +42,7 @@ class Onset:
             bands=1,
             match_deviations=THRESHOLDS.onset_match_deviations,
             fine=fine_onsets(reach_s=0.1),
+            fine_deviations=THRESHOLDS.onset_fine_deviations,
             highest_confidence=0.95,
         )
         answer = place(evidence, strongest_first(evidence), manner, beat)
@@ -59,6 +60,7 @@ def fine_onsets(reach_s: float) -> FineCurves:
         SWELL_S,
         window_s=6.0,
         reach_s=reach_s,
+        sharp_ms=16.0,
     )
 
 
