@@ -102,7 +102,8 @@ def _answer(coarse: CoarseResult, placed: Placed, manner: Manner, pair: ChannelP
         "windows_bearing": round(placed.bearing, 1),
         "fine_deviations": round(found.deviations, 1),
     }
-    least_bearing = min(THRESHOLDS.least_bearing_windows, windows / 2.0)
+    least_bearing = max(THRESHOLDS.least_bearing_windows, THRESHOLDS.least_supporting_share * windows)
+    least_bearing = min(least_bearing, windows / 2.0)
     reason = None
     if found.deviations < manner.fine_deviations:
         reason = (

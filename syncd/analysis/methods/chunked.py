@@ -158,15 +158,21 @@ def _answer(plan: ChunkPlan, placed: tuple[PlacedChunk, ...], rate: float, chann
     found = FineResult(lag_s, quality, _track(plan, placed, group, rate))
     metadata = _metadata(plan, placed, group, rate)
     share = len(group) / chunks
-    alone = len(group) == 1 and group[0].deviations < THRESHOLDS.chunk_alone_deviations
     reason = None
-    if alone or share < THRESHOLDS.least_supporting_share:
-        reason = f"only {len(group)} of {chunks} chunks stand behind the best offset"
-    elif 2 * len(group) < len(placed) or (len(group) == 1 and len(placed) > 1):
+    if 2 * len(group) < len(placed) or (len(group) == 1 and len(placed) > 1):
         reason = (
             f"the chunks keep different offsets: the most common one ({lag_s:.3f} s) holds for {len(group)} of the "
             f"{len(placed)} that were placed"
         )
+    elif share < THRESHOLDS.least_supporting_share or len(group) < min(THRESHOLDS.least_supporting_windows, chunks):
+        reason = f"only {len(group)} of {chunks} chunks stand behind the best offset"
+    elif chunks == 1 and quality < THRESHOLDS.chunk_alone_deviations:
+        reason = (
+            f"the only chunk stands {quality:.1f} deviations over chance, "
+            f"{THRESHOLDS.chunk_alone_deviations:g} are needed"
+        )
+    elif uncertainty_ms > THRESHOLDS.onset_uncertainty_ms:
+        reason = f"the chunks scatter too much to place the dub (±{uncertainty_ms:.0f} ms)"
     if reason is not None:
         return MethodAnswer(Inconclusive((reason,)), quality, metadata, (found,), channel)
     height = 1.0 - float(np.exp(-(quality - 4.0) / 5.0))
