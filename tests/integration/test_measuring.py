@@ -292,8 +292,8 @@ def test_one_method_alone_measures_and_is_called_off(tmp_path: Path, small: Pair
     assert found.status in {MethodStatus.OK, MethodStatus.INCONCLUSIVE}
     if isinstance(found.outcome, Estimate):
         assert abs(found.outcome.offset_s - small.offset_s) * 1000.0 <= found.outcome.uncertainty_ms
+    listener = Listener(cancel_at=method)
     with pytest.raises(Canceled):
-        listener = Listener(cancel_at=method)
         measurement(tmp_path, small.master_path, small.dub_path, methods=(method,), listener=listener)
 
 
