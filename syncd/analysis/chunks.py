@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import numpy as np
@@ -39,7 +39,10 @@ LEAST_INSIDE_SHARE: Final = 0.5
 FOLDED_BANDS: Final = 6
 """Neighbouring bands are added up for the far search: a quarter of the cost for four fifths of the height."""
 FAR_PEAKS: Final = 2
-BLOCKS_KEPT: Final = 64
+BLOCKS_KEPT: Final = 36
+"""What one chunk meets in an hour."""
+MOST_FAR_FRAMES: Final = 400_000
+"""Of both files together, two and a quarter hours; longer ones are searched far at fewer frames a second."""
 
 
 @dataclass(frozen=True)
@@ -102,28 +105,24 @@ class ChunkSearch:
         jobs = [(chunk, lag) for chunk, lag in jobs if self._is_inside(self._plan.starts[chunk] + lag)]
         if not jobs:
             return []
-        chunks = sorted({chunk for chunk, _ in jobs})
-        row_of = {chunk: row for row, chunk in enumerate(chunks)}
-        rows = [row_of[chunk] for chunk, _ in jobs]
         n_fft = scipy.fft.next_fast_len(length + 2 * self._reach, real=True)
         cross = np.zeros((len(jobs), n_fft // 2 + 1), dtype=np.complex64)
 
-        def ours(band: int) -> Spectra:
-            curve = self._master_curve(band)
-            first = [self._plan.starts[chunk] + lag - self._reach for chunk, lag in jobs]
-            return _transformed([_cut(curve, at, length + 2 * self._reach) for at in first], n_fft)
-
-        def theirs(band: int) -> Spectra:
-            curve = self._dub_curve(band)
-            return _transformed([_cut(curve, self._plan.starts[chunk], length) for chunk in chunks], n_fft)
+        def add(master: Floats, dub: Floats, first: int) -> None:
+            for job in range(first, len(jobs), THREADS):
+                chunk, lag = jobs[job]
+                start = self._plan.starts[chunk]
+                spectrum = scipy.fft.rfft(dub[start : start + length], n_fft)
+                np.conjugate(spectrum, out=spectrum)
+                spectrum *= scipy.fft.rfft(_cut(master, start + lag - self._reach, length + 2 * self._reach), n_fft)
+                cross[job] += spectrum
 
         with ThreadPoolExecutor(THREADS) as threads:
             for band in range(COARSE_MEL.n_mels):
                 beat(band, COARSE_MEL.n_mels)
-                master, dub = threads.map(lambda side, band=band: side(band), (ours, theirs))
-                np.conjugate(dub, out=dub)
-                for job, row in enumerate(rows):
-                    cross[job] += master[job] * dub[row]
+                sides = (self._master_curve, self._dub_curve)
+                master, dub = threads.map(lambda curve_of, band=band: curve_of(band), sides)
+                list(threads.map(partial(add, master, dub), range(THREADS)))
         found = []
         for job, (chunk, lag) in enumerate(jobs):
             curve = scipy.fft.irfft(cross[job], n_fft)[: 2 * self._reach + 1]
@@ -139,46 +138,19 @@ class ChunkSearch:
         """Lags (chunk, lag_s) that stand out within `FAR_S` of where each chunk is expected. `beat` counts chunks."""
         if not around:
             return []
-        master, dub = self._folded(self._master_curve), self._folded(self._dub_curve)
-        length = self._plan.length
-        n_fft = scipy.fft.next_fast_len(2 * length, real=True)
-        energy = np.concatenate(([0.0], np.cumsum(np.square(master).sum(axis=0, dtype=np.float64))))
-
-        @lru_cache(maxsize=BLOCKS_KEPT)
-        def block(number: int) -> Spectra:
-            """The places from ``number * length`` on."""
-            return _transformed([_cut(curve, number * length, 2 * length) for curve in master], n_fft)
-
+        step = 1 + (self._master.frames + self._dub.frames) // MOST_FAR_FRAMES
+        master, dub = self._folded(self._master_curve, step), self._folded(self._dub_curve, step)
+        field = _Field(master, self._plan.length // step, self._fps / step)
         found: list[tuple[int, float]] = []
         for done, (chunk, lag_s) in enumerate(around.items()):
             beat(done, len(around))
-            start = self._plan.starts[chunk]
-            theirs = _transformed([_cut(curve, start, length) for curve in dub], n_fft)
-            np.conjugate(theirs, out=theirs)
-            first, last = self._places(start + round(lag_s * self._fps))
-            numbers = range(first // length, last // length + 1)
-            if last < first:
-                continue
-            cross = np.stack([np.einsum("bf,bf->f", block(number), theirs) for number in numbers])
-            places = scipy.fft.irfft(cross, n_fft, axis=1)[:, :length].ravel()
-            at = numbers[0] * length
-            curve = places[first - at : last + 1 - at]
-            begins = np.arange(first, last + 1)
-            held = energy[np.clip(begins + length, 0, energy.size - 1)] - energy[np.clip(begins, 0, energy.size - 1)]
-            curve = curve / np.sqrt(np.maximum(held, 0.1 * energy[-1] * length / max(energy.size, 1) + 1e-9))
-            found.extend((chunk, (place + first - start) / self._fps) for place in _tops(curve, self._reach))
+            start = self._plan.starts[chunk] // step
+            found.extend((chunk, lag) for lag in field.lags(dub, start, lag_s))
         return found
 
     def _is_inside(self, place: int) -> bool:
         inside = min(place + self._plan.length, self._master.frames) - max(place, 0)
         return inside >= LEAST_INSIDE_SHARE * self._plan.length
-
-    def _places(self, expected: int) -> tuple[int, int]:
-        """First and last frame of the master at which a chunk is looked for."""
-        hidden = int((1.0 - LEAST_INSIDE_SHARE) * self._plan.length)
-        reach = round(FAR_S * self._fps)
-        last = self._master.frames - self._plan.length + hidden
-        return max(-hidden, min(expected, last) - reach), min(last, max(expected, -hidden) + reach)
 
     def _master_curve(self, band: int) -> Floats:
         return prepare_curve(flux_of(self._master.read_band(band)), self._fps)
@@ -186,16 +158,63 @@ class ChunkSearch:
     def _dub_curve(self, band: int) -> Floats:
         return prepare_curve(stretched(flux_of(self._dub.read_band(band)), self._rate), self._fps)
 
-    def _folded(self, curve_of: Callable[[int], Floats]) -> Floats:
-        """Neighbouring bands added up, shape (FOLDED_BANDS, frames)."""
+    def _folded(self, curve_of: Callable[[int], Floats], step: int) -> Floats:
+        """Neighbouring bands added up, and `step` frames as well: shape (FOLDED_BANDS, frames)."""
         together = COARSE_MEL.n_mels // FOLDED_BANDS
         folded = []
         for first in range(0, COARSE_MEL.n_mels, together):
             total = curve_of(first)
             for band in range(first + 1, first + together):
                 total += curve_of(band)
-            folded.append(total)
+            folded.append(total[: total.size // step * step].reshape(-1, step).sum(axis=1))
         return np.stack(folded)
+
+
+class _Field:
+    """The master's side of the far search: its blocks are transformed once and met by one chunk after another."""
+
+    def __init__(self, master: Floats, length: int, frames_per_s: float) -> None:
+        self._master = master
+        self._length = length
+        self._fps = frames_per_s
+        self._n_fft = scipy.fft.next_fast_len(2 * length, real=True)
+        self._energy = np.concatenate(([0.0], np.cumsum(np.square(master).sum(axis=0, dtype=np.float64))))
+        self._block = lru_cache(maxsize=BLOCKS_KEPT)(self._transformed_block)
+
+    def lags(self, dub: Floats, start: int, around_s: float) -> list[float]:
+        """Where the chunk that starts at this frame of the dub stands out, in seconds, best first."""
+        length = self._length
+        first, last = self._places(start + round(around_s * self._fps))
+        if last < first:
+            return []
+        theirs = _transformed([_cut(curve, start, length) for curve in dub], self._n_fft)
+        np.conjugate(theirs, out=theirs)
+        numbers = range(first // length, last // length + 1)
+        cross = np.stack([np.einsum("bf,bf->f", self._block(number), theirs) for number in numbers])
+        places = scipy.fft.irfft(cross, self._n_fft, axis=1)[:, :length].ravel()
+        curve = places[first - numbers[0] * length :][: last + 1 - first]
+        curve = curve / np.sqrt(self._energy_held(np.arange(first, last + 1)))
+        apart = round(NEAR_S * self._fps)
+        return [(place + first - start) / self._fps for place in _tops(curve, apart)]
+
+    def _transformed_block(self, number: int) -> Spectra:
+        """For the places from ``number * length`` on."""
+        first = number * self._length
+        return _transformed([_cut(curve, first, 2 * self._length) for curve in self._master], self._n_fft)
+
+    def _places(self, expected: int) -> tuple[int, int]:
+        """First and last frame of the master at which a chunk is looked for."""
+        hidden = int((1.0 - LEAST_INSIDE_SHARE) * self._length)
+        reach = round(FAR_S * self._fps)
+        last = self._master.shape[1] - self._length + hidden
+        return max(-hidden, min(expected, last) - reach), min(last, max(expected, -hidden) + reach)
+
+    def _energy_held(self, places: NDArray[np.int_]) -> NDArray[np.float64]:
+        """Of the master under a chunk at each place; a tenth of the usual stands in for silence."""
+        most = self._energy.size - 1
+        held = self._energy[np.clip(places + self._length, 0, most)] - self._energy[np.clip(places, 0, most)]
+        usual = float(self._energy[-1]) * self._length / max(most, 1)
+        return np.asarray(np.maximum(held, 0.1 * usual + 1e-9))
 
 
 def _cut(curve: Floats, first: int, count: int) -> Floats:

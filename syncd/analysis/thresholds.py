@@ -34,7 +34,7 @@ class Thresholds:
     mfcc_match_deviations: float = 6.5
     """A peak of the cepstra over the whole files; chance: 5.1 in 1,990 unrelated pairs of 30 s to 13 min."""
     onset_match_deviations: float = 6.0
-    """A peak of the onset strength alone; chance: 4.8 in 90 unrelated pairs of 60 s and 13 min, 5.1 in one of 30."""
+    """A peak of the onset strength alone; chance: 4.8 in 1,330 unrelated pairs of 30 s to 13 min, 5.1 in 30 min."""
     chroma_match_deviations: float = 7.5
     """A peak of the pitch classes at the best of twelve rotations; chance: 6.5 in 1,990 unrelated pairs."""
     mfcc_fine_deviations: float = 7.0
@@ -42,9 +42,10 @@ class Thresholds:
     onset_fine_deviations: float = 9.0
     """The same for onset strength, where windows are less alike: 8.6."""
     chunk_match_deviations: float = 7.0
-    """A peak of one chunk near a lag that the whole files suggest; chance: 6.7 in 390 unrelated chunks."""
-    chunk_alone_deviations: float = 8.0
-    """A peak of one chunk at a lag that nothing else suggests; chance: 6.4 in 390 unrelated chunks."""
+    """A peak of one chunk near a lag that the whole files suggest, if another chunk says the same; chance: 6.7 in 390
+    unrelated chunks of 22 s, 8.4 in 1,950 of 11 s."""
+    chunk_alone_deviations: float = 9.5
+    """A peak of one chunk at a lag that nothing else suggests, or of the only chunk."""
     chunk_wave_deviations: float = 6.0
     """Waveforms of a chunk's windows, near the lag of its flux; chance: 4.8 in 390 unrelated chunks."""
     least_bearing_windows: float = 2.5
