@@ -10,7 +10,7 @@ Glossary: a `lag` is master minus dub: the `offset_s` of the report.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -122,6 +122,8 @@ class Compared:
     frames_per_s: float
     prepare: Callable[[Floats, float], Floats] | None = None
     """Of one band and its frames a second; None: `prepare_curve`."""
+    most_frames: int = MOST_FRAMES
+    """Of both sides together; longer ones are compared at fewer frames a second."""
 
     def prepared(self, curve: Floats) -> Floats:
         """One band as it is compared, shape (frames,)."""
@@ -141,30 +143,44 @@ def search_lags(
 
     Two threads; memory: a few arrays as long as both curves together, whatever the number of bands.
     """
-    step = 1 + (master.frames + dub.frames) // MOST_FRAMES
-    if step > 1:
-        thinned = replace(compared, frames_per_s=compared.frames_per_s / step)
-        return search_lags(channel, _Thinned(master, step), _Thinned(dub, step), thinned, beat, rate=rate)
-    dub_frames = int(dub.frames * rate)
-    if min(master.frames, dub_frames) <= 2 * EDGE_FRAMES + 1:
+    meeting = _Meeting.of(master, dub, compared, rate)
+    if meeting is None:
         return CoarseResult(channel, (), 0)
-    n_fft = scipy.fft.next_fast_len(master.frames + max(dub_frames, int(dub.frames * WIDEST_RATE)), real=True)
-    cross = np.zeros(n_fft // 2 + 1, dtype=np.complex64)
-    sides = (_Transformer(master, Fraction(1), compared, n_fft), _Transformer(dub, rate, compared, n_fft))
-    with ThreadPoolExecutor(THREADS if n_fft <= MOST_FRAMES_SIDE_BY_SIDE else 1) as threads:
-        for band in range(compared.bands):
-            beat(band, compared.bands)
-            ours, theirs = threads.map(lambda side, band=band: side.spectrum(band), sides)
-            np.conjugate(theirs, out=theirs)
-            theirs *= ours
-            cross += theirs
-    del ours, theirs
-    master_energy, dub_energy = (side.energy for side in sides)
-    overlap = _Overlap(master.frames, dub_frames, compared.frames_per_s)
-    agreement = overlap.by_lag(scipy.fft.irfft(cross, n_fft, overwrite_x=True))
-    chance = overlap.by_lag(scipy.fft.irfft(_cross_spectrum(master_energy, dub_energy, n_fft), n_fft))
-    deviations = _in_deviations(agreement, chance, overlap, master_energy, dub_energy)
-    return CoarseResult(channel, _peaks(deviations, overlap), deviations.size)
+    cross = np.zeros(meeting.n_fft // 2 + 1, dtype=np.complex64)
+    for ours, theirs in meeting.spectra(beat):
+        np.conjugate(theirs, out=theirs)
+        np.multiply(ours, theirs, out=theirs)
+        cross += theirs
+    return meeting.result(channel, cross, meeting.expected())
+
+
+def search_rotations(
+    channel: str,
+    master: BandSource,
+    dub: BandSource,
+    compared: Compared,
+    beat: Beat,
+    *,
+    rate: Fraction | float = Fraction(1),
+) -> tuple[CoarseResult, ...]:
+    """`search_lags` once for each rotation of the bands: in result `r` the master's band `b` meets the dub's `b + r`.
+
+    Memory: the spectra of all bands of both sides.
+    """
+    meeting = _Meeting.of(master, dub, compared, rate)
+    if meeting is None:
+        return (CoarseResult(channel, (), 0),)
+    spectra = list(meeting.spectra(beat))
+    for _, theirs in spectra:
+        np.conjugate(theirs, out=theirs)
+    expected = meeting.expected()
+    results = []
+    for rotation in range(compared.bands):
+        cross = np.zeros(meeting.n_fft // 2 + 1, dtype=np.complex64)
+        for band, (ours, _) in enumerate(spectra):
+            cross += ours * spectra[(band + rotation) % compared.bands][1]
+        results.append(meeting.result(channel, cross, expected))
+    return tuple(results)
 
 
 def prepare_bands(flux: Floats, layout: MelLayout) -> Floats:
@@ -172,11 +188,14 @@ def prepare_bands(flux: Floats, layout: MelLayout) -> Floats:
     return prepare_curve(flux, layout.frames_per_s)
 
 
-def prepare_curve(curves: Floats, frames_per_s: float) -> Floats:
-    """Without edges and swell, deviation 1, single events clipped; zeros where there is nothing. Shape (…, frames)."""
+def prepare_curve(curves: Floats, frames_per_s: float, swell_s: float = SWELL_S) -> Floats:
+    """Without edges and without what changes more slowly than `swell_s`, deviation 1, single events clipped.
+
+    Zeros where there is nothing. Shape (…, frames).
+    """
     curves = curves.astype(np.float32)
     _without_edges(curves)
-    width = max(3, round(SWELL_S * frames_per_s))
+    width = max(3, round(swell_s * frames_per_s))
     curves -= scipy.ndimage.uniform_filter1d(curves, width, axis=-1, mode="nearest")
     _without_edges(curves)
     mean_square = np.einsum("...t,...t->...", curves, curves, dtype=np.float64)[..., None] / curves.shape[-1]
@@ -254,7 +273,7 @@ class _Transformer:
         self.energy: Floats = np.zeros(int(source.frames * rate), dtype=np.float32)
 
     def spectrum(self, band: int) -> NDArray[np.complex64]:
-        curve = self._compared.prepared(_stretched(self._source.read_band(band), self._rate))
+        curve = self._compared.prepared(stretched(self._source.read_band(band), self._rate))
         self._padded[: curve.size] = curve
         np.square(curve, out=curve)
         self.energy += curve
@@ -263,27 +282,73 @@ class _Transformer:
         return transformed
 
 
+@dataclass(frozen=True)
+class _Meeting:
+    """Two sides that are compared."""
+
+    master: _Transformer
+    dub: _Transformer
+    overlap: _Overlap
+    bands: int
+    n_fft: int
+
+    @classmethod
+    def of(cls, master: BandSource, dub: BandSource, compared: Compared, rate: Fraction | float) -> _Meeting | None:
+        """None where a side has too few frames."""
+        step = 1 + (master.frames + dub.frames) // compared.most_frames
+        if step > 1:
+            thinned = replace(compared, frames_per_s=compared.frames_per_s / step)
+            return cls.of(_Thinned(master, step), _Thinned(dub, step), thinned, rate)
+        dub_frames = int(dub.frames * rate)
+        if min(master.frames, dub_frames) <= 2 * EDGE_FRAMES + 1:
+            return None
+        n_fft = scipy.fft.next_fast_len(master.frames + max(dub_frames, int(dub.frames * WIDEST_RATE)), real=True)
+        return cls(
+            _Transformer(master, Fraction(1), compared, n_fft),
+            _Transformer(dub, rate, compared, n_fft),
+            _Overlap(master.frames, dub_frames, compared.frames_per_s),
+            compared.bands,
+            n_fft,
+        )
+
+    def spectra(self, beat: Beat) -> Iterator[tuple[NDArray[np.complex64], NDArray[np.complex64]]]:
+        """Of both sides, band after band."""
+        sides = (self.master, self.dub)
+        with ThreadPoolExecutor(THREADS if self.n_fft <= MOST_FRAMES_SIDE_BY_SIDE else 1) as threads:
+            for band in range(self.bands):
+                beat(band, self.bands)
+                ours, theirs = threads.map(lambda side, band=band: side.spectrum(band), sides)
+                yield ours, theirs
+
+    def expected(self) -> Floats | None:
+        """What chance would give at every lag, up to a factor; to be asked for after all spectra. None in silence."""
+        master_energy, dub_energy = self.master.energy, self.dub.energy
+        # Where an overlap is all but silent its own energy says nothing; a tenth of the usual stands in.
+        usual = self.overlap.least_frames * float(master_energy.mean()) * float(dub_energy.mean())
+        if usual <= 0.0:
+            return None
+        cross = _cross_spectrum(master_energy, dub_energy, self.n_fft)
+        chance = self.overlap.by_lag(scipy.fft.irfft(cross, self.n_fft))
+        np.maximum(chance, np.float32(0.1 * usual), out=chance)
+        return np.sqrt(chance, out=chance)
+
+    def result(self, channel: str, cross: NDArray[np.complex64], expected: Floats | None) -> CoarseResult:
+        """The peaks of the correlation whose spectrum is `cross`, which is overwritten."""
+        deviations = self.overlap.by_lag(scipy.fft.irfft(cross, self.n_fft, overwrite_x=True))
+        if expected is None:
+            return CoarseResult(channel, (), deviations.size)
+        deviations /= expected
+        floor = trimmed_rms(deviations)
+        if floor > 0.0:
+            deviations /= np.float32(floor)
+        return CoarseResult(channel, _peaks(deviations, self.overlap), deviations.size)
+
+
 def _cross_spectrum(master: Floats, dub: Floats, n_fft: int) -> NDArray[np.complex64]:
     spectrum: NDArray[np.complex64] = scipy.fft.rfft(dub, n_fft)
     np.conjugate(spectrum, out=spectrum)
     spectrum *= scipy.fft.rfft(master, n_fft)
     return spectrum
-
-
-def _in_deviations(
-    agreement: Floats, chance: Floats, overlap: _Overlap, master_energy: Floats, dub_energy: Floats
-) -> Floats:
-    # Where an overlap is all but silent its own energy says nothing; a tenth of the usual stands in.
-    usual = overlap.least_frames * float(master_energy.mean()) * float(dub_energy.mean())
-    if usual <= 0.0:
-        return np.zeros_like(agreement)
-    np.maximum(chance, np.float32(0.1 * usual), out=chance)
-    np.sqrt(chance, out=chance)
-    agreement /= chance
-    floor = trimmed_rms(agreement)
-    if floor > 0.0:
-        agreement /= np.float32(floor)
-    return agreement
 
 
 def _peaks(deviations: Floats, overlap: _Overlap) -> tuple[CoarsePeak, ...]:
@@ -308,7 +373,7 @@ def _without_edges(curves: Floats) -> None:
     curves[..., -EDGE_FRAMES:] = 0.0
 
 
-def _stretched(curve: Floats, rate: Fraction | float) -> Floats:
+def stretched(curve: Floats, rate: Fraction | float) -> Floats:
     """Linear interpolation, a piece at a time: indices of a whole long file would be many times the file."""
     if rate == 1:
         return curve

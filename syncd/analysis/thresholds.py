@@ -31,6 +31,25 @@ class Thresholds:
     """Between this and a match «no match» is not said either."""
     fine_match_deviations: float = 8.0
     """Of the windows' sum; the best of 8,001 chance lags reached 6.1 in 520 unrelated pairs."""
+    mfcc_match_deviations: float = 6.5
+    """A peak of the cepstra over the whole files; chance: 5.1 in 1,990 unrelated pairs of 30 s to 13 min."""
+    onset_match_deviations: float = 6.0
+    """A peak of the onset strength alone; chance: 4.8 in 1,330 unrelated pairs of 30 s to 13 min, 5.1 in 30 min."""
+    chroma_match_deviations: float = 7.5
+    """A peak of the pitch classes at the best of twelve rotations; chance: 6.5 in 1,990 unrelated pairs."""
+    mfcc_fine_deviations: float = 7.0
+    """What the windows must reach together near the coarse lag; at the lags that chance likes best it reached 5.8."""
+    onset_fine_deviations: float = 9.0
+    """The same for onset strength, where windows are less alike: 8.6."""
+    chunk_match_deviations: float = 7.0
+    """A peak of one chunk near a lag that the whole files suggest, if another chunk says the same; chance: 6.7 in 390
+    unrelated chunks of 22 s, 8.4 in 1,950 of 11 s."""
+    chunk_alone_deviations: float = 9.5
+    """A peak of one chunk at a lag that nothing else suggests, or of the only chunk."""
+    chunk_wave_deviations: float = 6.0
+    """Waveforms of a chunk's windows, near the lag of its flux; chance: 4.8 in 390 unrelated chunks."""
+    least_bearing_windows: float = 2.5
+    """A sum that rests on fewer windows than this may be a shared jingle; of few windows, half of them."""
     window_heard_deviations: float = 6.5
     """A window that speaks for itself."""
     window_support_deviations: float = 3.5

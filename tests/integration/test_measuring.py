@@ -273,16 +273,40 @@ def test_a_half_replaced_dub_keeps_its_offset_and_asks_for_a_look(tmp_path: Path
     assert any("nothing agrees" in warning for warning in result.warnings)
 
 
+def test_every_method_finds_the_offset_by_itself_and_says_how_sure_it_is(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path, seed=75, duration_s=40.0, offset_s=-1.2345)
+    methods = ("correlation", "mfcc", "onset", "spectral", "chunked", "chroma")
+    result = measurement(tmp_path, pair.master_path, pair.dub_path, methods=methods).result
+    assert [method.method for method in result.method_results] == list(methods)
+    for method in result.method_results:
+        assert isinstance(method.outcome, Estimate), (method.method, method.outcome)
+        assert abs(method.outcome.offset_s - pair.offset_s) * 1000.0 <= method.outcome.uncertainty_ms, method.method
+    assert result.method_agreement == 1.0
+    assert offset_s(result) == pytest.approx(pair.offset_s, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", ["mfcc", "onset", "chunked", "chroma"])
+def test_one_method_alone_measures_and_is_called_off(tmp_path: Path, small: PairTruth, method: str) -> None:
+    alone = measurement(tmp_path, small.master_path, small.dub_path, methods=(method,)).result
+    (found,) = alone.method_results
+    assert found.status in {MethodStatus.OK, MethodStatus.INCONCLUSIVE}
+    if isinstance(found.outcome, Estimate):
+        assert abs(found.outcome.offset_s - small.offset_s) * 1000.0 <= found.outcome.uncertainty_ms
+    listener = Listener(cancel_at=method)
+    with pytest.raises(Canceled):
+        measurement(tmp_path, small.master_path, small.dub_path, methods=(method,), listener=listener)
+
+
 def test_methods_of_later_versions_are_skipped_with_a_reason(tmp_path: Path, small: PairTruth) -> None:
     listener = Listener()
     result = measurement(
-        tmp_path, small.master_path, small.dub_path, methods=("mfcc", "correlation"), listener=listener
+        tmp_path, small.master_path, small.dub_path, methods=("speech", "correlation"), listener=listener
     ).result
     skipped, correlation = result.method_results
     assert skipped.status is MethodStatus.SKIPPED
     assert skipped.outcome == Inconclusive(("not in this version",))
     assert isinstance(correlation.outcome, Estimate)
-    assert listener.methods == ["mfcc", "correlation"]
+    assert listener.methods == ["speech", "correlation"]
     assert result.method_agreement is None
 
 

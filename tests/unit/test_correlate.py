@@ -12,30 +12,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from syncd.analysis.correlate import MOST_FRAMES, coarse_search, parabola_top, trimmed_rms
-from syncd.analysis.evidence import MID, ChannelEvidence, ChannelPair
-from syncd.analysis.features import COARSE_MEL, Activity, LevelMaker
+from syncd.analysis.evidence import MID
+from syncd.analysis.features import COARSE_MEL
 from syncd.analysis.phat import fine_search, plan_windows
 from syncd.analysis.speeds import find_speed, name_speed
 from tests.material import Programme
+from tests.unit.in_memory import SR_HZ, Curve, moved, pair_of, quietly
 
 Floats = NDArray[Any]
-SR_HZ = 16_000
-LIVELY = Activity(level_db=-30.0, modulation_db=5.0)
-
-
-class Curve:
-    """A `BandSource` in memory."""
-
-    def __init__(self, bands: Floats) -> None:
-        self._bands = bands
-
-    @property
-    def frames(self) -> int:
-        return int(self._bands.shape[1])
-
-    def read_band(self, band: int) -> Floats:
-        one: Floats = self._bands[band]
-        return one
 
 
 class Random:
@@ -49,28 +33,6 @@ class Random:
         rng = np.random.default_rng((self._seed, band))
         levels: Floats = rng.standard_normal(self.frames, dtype=np.float32)
         return levels
-
-
-class Sound:
-    """A `SampleSource` in memory."""
-
-    def __init__(self, samples: Floats) -> None:
-        self._samples = samples.astype(np.float32)
-
-    @property
-    def samples(self) -> int:
-        return self._samples.size
-
-    def read(self, start: int, count: int) -> Floats:
-        padded = np.zeros(count, dtype=np.float32)
-        first, last = max(0, start), min(self._samples.size, start + count)
-        if first < last:
-            padded[first - start : last - start] = self._samples[first:last]
-        return padded
-
-
-def quietly(done: int, total: int) -> None:
-    """A beat that nobody hears."""
 
 
 def random_flux(frames: int, seed: int) -> Floats:
@@ -88,24 +50,6 @@ def bursts(seconds: float, seed: int) -> Floats:
     rng = np.random.default_rng(seed)
     samples = int(seconds * SR_HZ)
     return rng.standard_normal(samples) * np.repeat(rng.random(samples // 1600 + 1) ** 3, 1600)[:samples] * 0.2
-
-
-def moved(sound: Floats, seconds: float) -> Floats:
-    """Later by so much (a circular shift of the phases, exact to any fraction of a sample)."""
-    spectrum = np.fft.rfft(sound)
-    shifted: Floats = np.fft.irfft(
-        spectrum * np.exp(-2j * np.pi * np.fft.rfftfreq(sound.size, 1 / SR_HZ) * seconds), sound.size
-    )
-    return shifted
-
-
-def pair_of(master: Floats, dub: Floats) -> ChannelPair:
-    sides = []
-    for sound in (master, dub):
-        maker = LevelMaker(COARSE_MEL)
-        levels = np.concatenate((maker.feed(sound.astype(np.float32)), maker.finish()), axis=1)
-        sides.append(ChannelEvidence(Sound(sound), Curve(levels), maker.activity()))
-    return ChannelPair(MID, *sides)
 
 
 @given(start=st.integers(0, 5_400), length=st.integers(600, 1_500), seed=st.integers(0, 1_000))

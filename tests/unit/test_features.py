@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from syncd.analysis.character import key_of, tempo_bpm
 from syncd.analysis.features import (
     CHROMA,
     COARSE_MEL,
@@ -94,6 +95,39 @@ def test_cepstrum_and_onset_strength_are_librosas(kind: str) -> None:
     np.testing.assert_allclose(mfcc_weights(24) @ levels, mfcc_of(levels), atol=1e-3)
     strength = librosa.onset.onset_strength(S=levels, sr=16_000, hop_length=320, n_fft=512)
     np.testing.assert_allclose(onset_strength_of(levels), strength, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["programme", "noise"])
+def test_the_tempo_is_librosas_window_for_window_and_keeps_with_fewer_windows(kind: str) -> None:
+    noise = np.random.default_rng(8).random(3_000).astype(np.float32)
+    strength = onset_strength_of(levels_of(programme(40.0), COARSE_MEL)) if kind == "programme" else noise
+    theirs = librosa.feature.tempo(onset_envelope=strength, sr=16_000, hop_length=320)[0]
+    assert tempo_bpm(strength, 50.0, frames_apart=1) == pytest.approx(theirs)
+    assert tempo_bpm(strength, 50.0) == pytest.approx(theirs)
+
+
+@given(bpm=st.sampled_from([75.0, 100.0, 120.0, 150.0]))
+def test_a_beat_has_its_tempo(bpm: float) -> None:
+    beats = np.zeros(3_000, dtype=np.float32)
+    beats[:: round(3_000.0 / bpm)] = 1.0
+    assert tempo_bpm(beats, 50.0) == pytest.approx(bpm, rel=0.03)
+
+
+def test_what_never_begins_has_no_tempo_and_what_has_no_notes_no_key() -> None:
+    assert tempo_bpm(np.zeros(3_000, dtype=np.float32), 50.0) is None
+    assert key_of(np.full(12, 0.3)) is None
+
+
+@given(tonic=st.integers(0, 11))
+def test_a_scale_with_a_strong_tonic_has_its_key(tonic: int) -> None:
+    names = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+    major = np.array([1.0, 0, 0.5, 0, 0.7, 0.5, 0, 0.8, 0, 0.5, 0, 0.4])
+    minor = np.array([1.0, 0, 0.5, 0.8, 0, 0.5, 0, 0.8, 0.5, 0, 0.4, 0])
+    for mode, scale in (("major", major), ("minor", minor)):
+        key = key_of(np.roll(scale, tonic))
+        assert key is not None
+        assert key.name == f"{names[tonic]} {mode}"
+        assert 0.8 < key.likeness <= 1.0
 
 
 def test_levels_and_flux_are_librosas_to_a_ten_thousandth_of_a_decibel() -> None:

@@ -90,10 +90,14 @@ class Method(Protocol):
 def registry() -> Mapping[str, Method]:
     """The methods of this version by name, in the order in which they run."""
     # Here and not above: the methods' modules need this module's names.
+    from syncd.analysis.methods.chroma import Chroma  # noqa: PLC0415 - a cycle otherwise
+    from syncd.analysis.methods.chunked import Chunked  # noqa: PLC0415 - a cycle otherwise
     from syncd.analysis.methods.correlation import Correlation  # noqa: PLC0415 - a cycle otherwise
+    from syncd.analysis.methods.mfcc import Mfcc  # noqa: PLC0415 - a cycle otherwise
+    from syncd.analysis.methods.onset import Onset  # noqa: PLC0415 - a cycle otherwise
     from syncd.analysis.methods.spectral import Spectral  # noqa: PLC0415 - a cycle otherwise
 
-    methods: tuple[Method, ...] = (Correlation(), Spectral())
+    methods: tuple[Method, ...] = (Correlation(), Mfcc(), Onset(), Spectral(), Chunked(), Chroma())
     return MappingProxyType({method.name: method for method in methods})
 
 

@@ -1,0 +1,92 @@
+"""Sounds and curves in memory, as the methods see them; and a quick tune that has rhythm, harmony and colour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syncd.analysis.evidence import MID, ChannelEvidence, ChannelPair
+from syncd.analysis.features import CHROMA, COARSE_MEL, ChromaMaker, LevelMaker
+
+Floats = NDArray[Any]
+SR_HZ = 16_000
+
+
+class Curve:
+    """A `BandSource` in memory."""
+
+    def __init__(self, bands: Floats) -> None:
+        self._bands = bands
+
+    @property
+    def frames(self) -> int:
+        return int(self._bands.shape[1])
+
+    def read_band(self, band: int) -> Floats:
+        one: Floats = self._bands[band]
+        return one
+
+
+class Sound:
+    """A `SampleSource` in memory."""
+
+    def __init__(self, samples: Floats) -> None:
+        self._samples = samples.astype(np.float32)
+
+    @property
+    def samples(self) -> int:
+        return self._samples.size
+
+    def read(self, start: int, count: int) -> Floats:
+        padded = np.zeros(count, dtype=np.float32)
+        first, last = max(0, start), min(self._samples.size, start + count)
+        if first < last:
+            padded[first - start : last - start] = self._samples[first:last]
+        return padded
+
+
+def quietly(done: int, total: int) -> None:
+    """A beat that nobody hears."""
+
+
+def channel_of(sound: Floats) -> ChannelEvidence:
+    """A side's channel with all its curves."""
+    samples = sound.astype(np.float32)
+    level_maker, chroma_maker = LevelMaker(COARSE_MEL), ChromaMaker(CHROMA)
+    levels = np.concatenate((level_maker.feed(samples), level_maker.finish()), axis=1)
+    chroma = np.concatenate((chroma_maker.feed(samples), chroma_maker.finish()), axis=1)
+    return ChannelEvidence(Sound(samples), Curve(levels), level_maker.activity(), Curve(chroma))
+
+
+def pair_of(master: Floats, dub: Floats) -> ChannelPair:
+    return ChannelPair(MID, channel_of(master), channel_of(dub))
+
+
+def moved(sound: Floats, seconds: float) -> Floats:
+    """Later by so much (a circular shift of the phases, exact to any fraction of a sample)."""
+    spectrum = np.fft.rfft(sound)
+    shifted: Floats = np.fft.irfft(
+        spectrum * np.exp(-2j * np.pi * np.fft.rfftfreq(sound.size, 1 / SR_HZ) * seconds), sound.size
+    )
+    return shifted
+
+
+def tune(seconds: float, seed: int, *, semitones: int = 0) -> Floats:
+    """Notes of random length, pitch, loudness and brightness, three at once, and a blow here and there."""
+    rng = np.random.default_rng(seed)
+    sound = np.zeros(int(seconds * SR_HZ))
+    for _ in range(3):
+        at = 0
+        while at < sound.size:
+            length = min(int(rng.uniform(0.12, 0.6) * SR_HZ), sound.size - at)
+            hz = 110.0 * 2.0 ** ((rng.integers(0, 36) + semitones) / 12)
+            t = np.arange(length) / SR_HZ
+            bright, loud = rng.uniform(0.2, 0.9), rng.uniform(0.1, 1.0) ** 2
+            note = sum(bright**k * np.sin(2 * np.pi * k * hz * t) for k in range(1, 6))
+            sound[at : at + length] += loud * note * np.exp(-3.0 * t) * np.minimum(1.0, t / 0.004)
+            if rng.random() < 0.3:
+                sound[at : at + length] += loud * rng.standard_normal(length) * np.exp(-40.0 * t)
+            at += length
+    return 0.1 * sound + 1e-4 * rng.standard_normal(sound.size)
