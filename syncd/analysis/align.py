@@ -14,12 +14,13 @@ import numpy as np
 
 from syncd.analysis.evidence import Beat, ChannelPair
 from syncd.analysis.fit import Samples, fit_lags
-from syncd.analysis.onsets import MAX_WINDOWS, OnsetFinding, onset_search
+from syncd.analysis.onsets import OnsetFinding, onset_search
 from syncd.analysis.phat import fine_search
 from syncd.analysis.steadiness import is_match, support_of
 from syncd.analysis.survey import Piece
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.analysis.tracks import FineResult
+from syncd.analysis.windows import MAX_WINDOWS
 
 LEAST_MOVE_ONSETS_S: Final = 5e-4
 LEAST_MOVE_WAVES_S: Final = 8e-6

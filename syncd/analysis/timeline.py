@@ -13,7 +13,6 @@ from syncd.analysis.agreement import FRAME_SAMPLES, HOP_SAMPLES, Agreement, agre
 from syncd.analysis.align import Aligned, Alignment
 from syncd.analysis.cuts import foreign_stretches, place_cut
 from syncd.analysis.evidence import ChannelPair
-from syncd.analysis.onsets import onset_uncertainty_ms
 from syncd.analysis.steadiness import spread_ms
 from syncd.analysis.stretch import SR_HZ
 from syncd.analysis.survey import Gap
@@ -131,7 +130,7 @@ def uncertainty_ms(one: Aligned) -> float:
     """Half the 95 % interval of a piece's lag."""
     if one.matches and one.waves is not None:
         return spread_ms(one.waves)
-    return onset_uncertainty_ms(one.onsets) if one.onsets is not None else 100.0
+    return one.onsets.uncertainty_ms if one.onsets is not None else 100.0
 
 
 def gaps_between(stretches: Sequence[Stretch], master_s: float, dub_s: float) -> tuple[Gap, ...]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from syncd.analysis.correlate import parabola_top, trimmed_rms
 from syncd.analysis.evidence import ChannelPair
-from syncd.analysis.phat import FAINT, HIGH_HZ, LOW_HZ, SILENT_RMS, SR_HZ
+from syncd.analysis.phat import FAINT, HIGH_HZ, LOW_HZ, SILENT_RMS
+from syncd.analysis.stretch import SR_HZ
 
 Floats = NDArray[np.float32]
 

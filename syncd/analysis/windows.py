@@ -76,7 +76,14 @@ Spans = Sequence[tuple[float, float]]
 
 
 def place_finely(
-    pair: ChannelPair, lag_s: float, curves: FineCurves, beat: Beat, *, rate: float = 1.0, spans: Spans = ()
+    pair: ChannelPair,
+    lag_s: float,
+    curves: FineCurves,
+    beat: Beat,
+    *,
+    rate: float = 1.0,
+    spans: Spans = (),
+    most_windows: int = MAX_WINDOWS,
 ) -> Placed | None:
     """Search around the coarse lag, within `spans` if there are any; None where fewer than two windows hold sound.
 
@@ -84,7 +91,7 @@ def place_finely(
     ``t_master = rate * t_dub + lag``. Two threads. `beat` counts windows, from the calling thread.
     """
     windows = _Windows(pair, lag_s, curves, rate, spans)
-    starts = windows.starts()
+    starts = windows.starts(most_windows)
     kept: list[Floats | None] = []
     with ThreadPoolExecutor(THREADS) as threads:
         for done, curve in enumerate(in_order(threads, windows.correlation, starts)):
@@ -130,12 +137,12 @@ class _Windows:
         whole = (0.0, dub_s / self._rate)
         return [(max(first_s, self._rate * a), min(last_s, self._rate * b)) for a, b in spans or (whole,)]
 
-    def starts(self) -> list[float]:
+    def starts(self, most: int) -> list[float]:
         """In the dub, on the master's clock (``rate * t_dub``): evenly over the spans."""
         rooms_s = np.array([end_s - start_s - self.window_s for start_s, end_s in self._spans])
         whole_s = sum(end_s - start_s for start_s, end_s in self._spans)
         before_s = np.concatenate(([0.0], np.cumsum(rooms_s)))
-        count = min(MAX_WINDOWS, int(whole_s / self.window_s) + 1) if self._spans else 0
+        count = min(most, int(whole_s / self.window_s) + 1) if self._spans else 0
         positions_s = np.linspace(0.0, float(before_s[-1]), count)
         which = np.clip(np.searchsorted(before_s, positions_s, side="right") - 1, 0, len(self._spans) - 1)
         return [self._spans[i][0] + float(at - before_s[i]) for i, at in zip(which, positions_s, strict=True)]

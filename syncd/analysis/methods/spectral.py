@@ -10,7 +10,6 @@ import numpy as np
 from syncd.analysis.align import Aligned, Alignment, align_onsets
 from syncd.analysis.evidence import Beat
 from syncd.analysis.methods import Evidence, MethodAnswer
-from syncd.analysis.onsets import onset_uncertainty_ms
 from syncd.analysis.steadiness import support_of
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.domain import Estimate, Inconclusive, Metadata
@@ -54,7 +53,7 @@ def _answer(alignment: Alignment, height: float, lags: int) -> MethodAnswer:
         "rate_uncertainty_ppm": alignment.rate_error_ppm,
         "pieces": len(alignment.pieces),
     }
-    uncertainty_ms = onset_uncertainty_ms(onsets)
+    uncertainty_ms = onsets.uncertainty_ms
     outcome: Estimate | Inconclusive
     if support.share < THRESHOLDS.least_supporting_share:
         reason = f"only {support.agreeing} of {support.with_sound} windows agree with the best lag"
