@@ -20,7 +20,7 @@ DEFAULT_CONFIG_PATH: Final = Path("/etc/syncd/syncd.toml")
 CONFIG_VARIABLE: Final = "SYNCD_CONFIG"
 _BRANCHES: Final = frozenset({"CustomTolerance", "int", "str"})
 
-METHODS_IN_THIS_VERSION: Final = frozenset({"correlation", "spectral"})
+METHODS_IN_THIS_VERSION: Final = frozenset({"correlation", "spectral", "speech"})
 
 MethodName = Literal["correlation", "mfcc", "onset", "spectral", "chunked", "speech", "chroma"]
 

@@ -1,10 +1,10 @@
 """Silero VAD (16 kHz, version 6) in numpy: how likely somebody speaks, every 32 ms.
 
-The package `silero-vad` ships its network as TorchScript, ONNX and safetensors. TorchScript is an archive of pickles and
-programs, and needs torch (seconds and hundreds of MiB to import); importing the package itself sets torch to one thread.
-The safetensors hold older weights than the network that the package runs (0.85 of the frames agree with it to 0.01); the
-ONNX file holds the very same. So the package is located and never imported, the weights' numbers are read from the ONNX
-file, and the network, six small layers (`silero_vad/tinygrad_model.py`), is evaluated here.
+The package `silero-vad` ships its network as TorchScript, ONNX and safetensors. TorchScript is an archive of pickles
+and programs and needs torch (seconds and hundreds of MiB to import); importing the package sets torch to one thread.
+The safetensors hold older weights than the network that the package runs (15 % of the frames differ by more than
+0.01); the ONNX file holds the very same. So the package is located and never imported, the weights' numbers are read
+from the ONNX file, and the network, six small layers (`silero_vad/tinygrad_model.py`), is evaluated here.
 
 The convolutions look at one frame at a time, so they take many at once. The recurrent layer is stepped through from the
 start, frame after frame, all sounds beside each other: cut into segments that warm up for 4 s it would be half as dear,
@@ -154,16 +154,17 @@ class _Memory:
         from_hidden = np.empty(gates.shape[1:], dtype=np.float32)
         sigmoid = np.array([1.0, 1.0, 0.0, 1.0], dtype=np.float32).repeat(_MEMORY)
         scale = np.array([0.5, 0.5, 1.0, 0.5], dtype=np.float32).repeat(_MEMORY)
-        for heard, hidden in zip(gates, told, strict=False):
+        for frame in range(logits.shape[0]):
+            heard, hidden = gates[frame], told[frame]
             np.matmul(self._hidden, model.within_memory, out=from_hidden)
-            heard += from_hidden
+            np.add(heard, from_hidden, out=heard)
             np.tanh(heard, out=heard)
-            heard += sigmoid
-            heard *= scale
+            np.add(heard, sigmoid, out=heard)
+            np.multiply(heard, scale, out=heard)
             self._cell *= heard[:, _MEMORY : 2 * _MEMORY]
             self._cell += heard[:, :_MEMORY] * heard[:, 2 * _MEMORY : 3 * _MEMORY]
             np.tanh(self._cell, out=hidden)
-            hidden *= heard[:, 3 * _MEMORY :]
+            np.multiply(hidden, heard[:, 3 * _MEMORY :], out=hidden)
             self._hidden = hidden
         np.matmul(np.maximum(told, 0.0), model.out_of_memory[0], out=logits)
 

@@ -24,6 +24,8 @@ class Evidence:
     pairs: tuple[ChannelPair, ...]
     coarse: tuple[CoarseResult, ...]
     """One a channel, strongest first."""
+    rate: float = 1.0
+    """The dub's speed that is taken as known: t_master = rate * t_dub + offset_s."""
 
     def pair(self, channel: str) -> ChannelPair:
         """The channel of both sides by name; raises KeyError."""
@@ -65,8 +67,9 @@ def registry() -> Mapping[str, Method]:
     # Here and not above: the methods' modules need this module's names.
     from syncd.analysis.methods.correlation import Correlation  # noqa: PLC0415 - a cycle otherwise
     from syncd.analysis.methods.spectral import Spectral  # noqa: PLC0415 - a cycle otherwise
+    from syncd.analysis.methods.speech import Speech  # noqa: PLC0415 - a cycle otherwise
 
-    methods: tuple[Method, ...] = (Correlation(), Spectral())
+    methods: tuple[Method, ...] = (Correlation(), Spectral(), Speech())
     return MappingProxyType({method.name: method for method in methods})
 
 
