@@ -72,7 +72,9 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
         watcher.method_done(result)
     consensus = find_consensus(tuple(results))
     channel = _channel_used(answers, coarse)
-    doubts = _doubts(answers, coarse) or _moved_ends(evidence, channel, consensus)
+    doubts = _doubts(answers, coarse)
+    if not doubts and _share_sound(answers):
+        doubts = _moved_ends(evidence, channel, consensus)
     speed = stages.timed("speeds", lambda: _speed(evidence, consensus, doubts, watcher))
     repeating = () if consensus.estimate else stages.timed("repetition", lambda: _repeating(evidence, watcher))
     sides = _heard("master", master), _heard("dub", dub)
@@ -141,6 +143,12 @@ def _sparse(sure: list[MethodAnswer]) -> tuple[Doubt, ...]:
     """Judged by the method that hears the most windows agree."""
     found = [answer.findings[0] for answer in sure if answer.findings]
     return sparse_match(max(found, key=lambda finding: support_of(finding).share)) if found else ()
+
+
+def _share_sound(answers: list[MethodAnswer]) -> bool:
+    """Whether an offset rests on sound that both sides have. Where it is the dialogue's timing alone, a line at an end
+    that starts a little early was not moved by anybody."""
+    return any(isinstance(answer.outcome, Estimate) and answer.findings for answer in answers)
 
 
 def _moved_ends(evidence: Evidence, channel: str, consensus: Consensus) -> tuple[Doubt, ...]:
