@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from syncd.analysis.dialogue import place_by_starts, search_dialogue
+from syncd.analysis.dialogue import place_by_starts, run_apart, search_dialogue
 from syncd.analysis.evidence import MID, Beat, ChannelEvidence, ChannelPair
 from syncd.analysis.features import Activity
 from syncd.analysis.methods import Evidence, MethodAnswer
@@ -292,11 +292,35 @@ def test_a_master_on_which_nobody_speaks_is_named(master: Floats) -> None:
     assert "nobody is heard to speak on the dub" in refusal(listen(master, np.zeros(60 * SR_HZ)))
 
 
-def test_a_dub_that_is_moved_from_the_middle_on_has_no_one_offset() -> None:
-    script, lengths_s = dialogue(11, 600.0), np.full(dialogue(11, 600.0).starts_s.size, 1.5)
-    cut = np.where(script.starts_s > 360.0, script.starts_s + 40.0, script.starts_s)
-    answer = answer_of(as_lines(script, lengths_s), as_lines(Dialogue(cut, 640.0), lengths_s))
-    assert "do not start together" in refusal(answer) or "about as well" in refusal(answer)
+@pytest.mark.parametrize("coarse_error_s", [-0.12, 0.12])
+def test_the_starts_mend_what_the_coarse_lag_missed(coarse_error_s: float) -> None:
+    script = dialogue(14, 300.0)
+    dub = script.moved(2.0, jitter_s=0.04)
+    placed = place_by_starts(script.starts_s, dub.starts_s, 1.0, 2.0 + coarse_error_s)
+    assert placed is not None
+    assert placed.lag_s == pytest.approx(2.0, abs=0.02)
+
+
+def moved_after(script: Dialogue, moment_s: float, shift_s: float) -> Dialogue:
+    starts_s = np.where(script.starts_s > moment_s, script.starts_s + shift_s, script.starts_s)
+    return Dialogue(starts_s, script.duration_s + shift_s)
+
+
+def test_a_dub_whose_last_third_is_moved_has_no_one_offset() -> None:
+    script = dialogue(11, 600.0)
+    lengths_s = np.full(script.starts_s.size, 1.5)
+    reason = refusal(answer_of(as_lines(script, lengths_s), as_lines(moved_after(script, 420.0, 7.3), lengths_s)))
+    assert "the lines do not start together as elsewhere" in reason
+
+
+def test_the_stretch_that_does_not_fit_is_named_and_a_whole_dub_has_none() -> None:
+    script = dialogue(11, 600.0)
+    apart = run_apart(script.starts_s, moved_after(script, 420.0, 7.3).starts_s, 1.0, 0.0)
+    assert apart is not None
+    first_s, last_s = apart
+    assert 350.0 < first_s < 440.0
+    assert last_s > 550.0
+    assert run_apart(script.starts_s, script.moved(0.0, jitter_s=0.08).starts_s, 1.0, 0.0) is None
 
 
 def test_lines_at_a_steady_beat_fit_at_every_beat_and_are_refused() -> None:
