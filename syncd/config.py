@@ -20,8 +20,6 @@ DEFAULT_CONFIG_PATH: Final = Path("/etc/syncd/syncd.toml")
 CONFIG_VARIABLE: Final = "SYNCD_CONFIG"
 _BRANCHES: Final = frozenset({"CustomTolerance", "int", "str"})
 
-METHODS_IN_THIS_VERSION: Final = frozenset({"correlation", "mfcc", "onset", "spectral", "chunked", "chroma"})
-
 MethodName = Literal["correlation", "mfcc", "onset", "spectral", "chunked", "speech", "chroma"]
 
 
@@ -94,7 +92,13 @@ class CustomTolerance(_Section):
 class ProfileSection(_Section):
     """[profiles.NAME]: how jobs are analysed."""
 
-    methods: Annotated[tuple[MethodName, ...], Field(min_length=1)] = ("correlation", "spectral")
+    methods: Annotated[tuple[MethodName, ...], Field(min_length=1)] = (
+        "correlation",
+        "mfcc",
+        "onset",
+        "spectral",
+        "speech",
+    )
     """Which methods are run."""
     ai: Literal["off", "auto", "wav2vec2", "yamnet", "spectral-embedding"] = "off"
     """Which model confirms them."""
@@ -213,11 +217,6 @@ class Config(_Section):
             *(
                 (profile.ai != "off", f"profiles.{name}.ai: no model is asked")
                 for name, profile in self.profiles.items()
-            ),
-            *(
-                (bool(missing), f"profiles.{name}.methods: {', '.join(missing)} are marked as skipped")
-                for name, profile in self.profiles.items()
-                for missing in [[m for m in profile.methods if m not in METHODS_IN_THIS_VERSION]]
             ),
         ]
         return [sentence for holds, sentence in told if holds]

@@ -15,7 +15,7 @@ from syncd.analysis.align import Aligned, Alignment, align_onsets, align_waves
 from syncd.analysis.consensus import Consensus, find_consensus
 from syncd.analysis.correlate import CoarsePeak, CoarseResult
 from syncd.analysis.evidence import Beat, ChannelPair, SideEvidence, shared_channels
-from syncd.analysis.methods import NOT_IN_THIS_VERSION, Evidence, Method, MethodAnswer, SegmentHint, registry
+from syncd.analysis.methods import Evidence, Method, MethodAnswer, SegmentHint, registry
 from syncd.analysis.phat import fine_search
 from syncd.analysis.pitch import pitch_shift_semitones, semitones_of_rate
 from syncd.analysis.rate import name_of_rate
@@ -203,9 +203,7 @@ def _solved(
 
 
 def _run_method(name: str, evidence: Evidence, watcher: Watcher) -> tuple[MethodResult, MethodAnswer | None]:
-    method = registry().get(name)
-    if method is None:
-        return MethodResult(name, MethodStatus.SKIPPED, Inconclusive((NOT_IN_THIS_VERSION,)), 0.0, 0.0), None
+    method = registry()[name]
     started_s = monotonic_s()
     try:
         answer = _answer(method, evidence, watcher)
@@ -215,6 +213,8 @@ def _run_method(name: str, evidence: Evidence, watcher: Watcher) -> tuple[Method
         reason = f"the method broke: {type(error).__name__}: {error}"
         return MethodResult(name, MethodStatus.FAILED, Inconclusive((reason,)), 0.0, monotonic_s() - started_s), None
     status = MethodStatus.OK if isinstance(answer.outcome, Estimate) else MethodStatus.INCONCLUSIVE
+    if answer.skipped:
+        status = MethodStatus.SKIPPED
     seconds = monotonic_s() - started_s
     metadata = answer.metadata if answer.channel is None else {**answer.metadata, "channel": answer.channel}
     return MethodResult(name, status, answer.outcome, answer.quality_score, seconds, metadata), answer

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Protocol
 
 from syncd.analysis.align import Alignment
 from syncd.analysis.correlate import CoarseResult
@@ -68,6 +68,8 @@ class MethodAnswer:
     findings: tuple[FineResult, ...] = ()
     """Common lags with what each window says to them, best first: the verdict asks whether one holds throughout."""
     channel: str | None = None
+    skipped: bool = False
+    """It could not run at all, for want of something that is not installed."""
     alignment: Alignment | None = None
     """All pieces as the method measured them, where it looks at pieces."""
 
@@ -96,9 +98,7 @@ def registry() -> Mapping[str, Method]:
     from syncd.analysis.methods.mfcc import Mfcc  # noqa: PLC0415 - a cycle otherwise
     from syncd.analysis.methods.onset import Onset  # noqa: PLC0415 - a cycle otherwise
     from syncd.analysis.methods.spectral import Spectral  # noqa: PLC0415 - a cycle otherwise
+    from syncd.analysis.methods.speech import Speech  # noqa: PLC0415 - a cycle otherwise
 
-    methods: tuple[Method, ...] = (Correlation(), Mfcc(), Onset(), Spectral(), Chunked(), Chroma())
+    methods: tuple[Method, ...] = (Correlation(), Mfcc(), Onset(), Spectral(), Chunked(), Chroma(), Speech())
     return MappingProxyType({method.name: method for method in methods})
-
-
-NOT_IN_THIS_VERSION: Final = "not in this version"

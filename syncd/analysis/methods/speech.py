@@ -1,0 +1,151 @@
+"""`speech`: where people speak, for dubs that share no music and effects with their master.
+
+It rests on the dialogue's timing and on nothing else: lines of a dub start where the master's do, within a few frames.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from syncd.analysis.correlate import CoarseResult
+from syncd.analysis.dialogue import Placed, place_by_starts, run_apart, search_dialogue
+from syncd.analysis.evidence import Beat, ChannelPair
+from syncd.analysis.methods import Evidence, MethodAnswer
+from syncd.analysis.silero import ModelUnavailable, load_silero
+from syncd.analysis.speech import Lines, Times, hear_lines
+from syncd.analysis.thresholds import THRESHOLDS
+from syncd.domain import Estimate, Inconclusive, Metadata
+
+RESTS_ON: Final = "dialogue timing"
+MOST_CONFIDENCE: Final = 0.95
+"""However many lines agree: they say when people speak, not where the sound lies."""
+_DEVIATIONS_A_HALF_INTERVAL: Final = 1.96
+
+
+class Speech:
+    """Silero VAD, and the starts of the lines."""
+
+    name = "speech"
+    text = "Listening for dialogue"
+
+    def run(self, evidence: Evidence, beat: Beat) -> MethodAnswer:
+        """The lag at which people start to speak together."""
+        try:
+            model = load_silero()
+        except ModelUnavailable as missing:
+            return MethodAnswer(Inconclusive((f"dialogue cannot be heard: {missing}",)), 0.0, skipped=True)
+        pair = _with_sound(evidence)
+        if pair is None:
+            return MethodAnswer(Inconclusive(("there is nothing that both sides have",)), 0.0)
+        blocks = 0
+
+        def listening(done: int, total: int) -> None:
+            nonlocal blocks
+            blocks = total
+            beat(done, total + 1)
+
+        master, dub = hear_lines(model, (pair.master.sound, pair.dub.sound), listening)
+        metadata = _metadata(master, dub)
+        short = tuple(reason for side in (("master", master), ("dub", dub)) if (reason := too_little(*side)))
+        if short:
+            return MethodAnswer(Inconclusive(short), 0.0, metadata, channel=pair.name)
+        coarse = search_dialogue(pair.name, master, dub, evidence.rate, lambda _done, _total: beat(blocks, blocks + 1))
+        return _answer(coarse, master, dub, evidence.rate, metadata)
+
+
+def too_little(name: str, lines: Lines) -> str | None:
+    """Why a side's dialogue cannot place anything, in words; None where it can."""
+    count = int(lines.starts_s.size)
+    if count == 0:
+        return f"nobody is heard to speak on the {name}"
+    if count >= THRESHOLDS.speech_least_lines and lines.spoken_s >= THRESHOLDS.speech_least_spoken_s:
+        return None
+    return (
+        f"only {count} lines and {lines.spoken_s:.0f} s of dialogue are heard on the {name}; "
+        f"{THRESHOLDS.speech_least_lines} lines and {THRESHOLDS.speech_least_spoken_s:g} s are needed"
+    )
+
+
+def _with_sound(evidence: Evidence) -> ChannelPair | None:
+    """The first channel that is silent on neither side."""
+    sounding = (
+        pair
+        for pair in evidence.pairs
+        if min(pair.master.activity.level_db, pair.dub.activity.level_db) > THRESHOLDS.silent_level_db
+    )
+    return next(sounding, evidence.pairs[0] if evidence.pairs else None)
+
+
+def _answer(coarse: CoarseResult, master: Lines, dub: Lines, rate: float, metadata: Metadata) -> MethodAnswer:
+    height = coarse.best_deviations
+    metadata["lags_compared"] = coarse.lags
+    unclear = _unclear(coarse)
+    if unclear is not None:
+        return MethodAnswer(Inconclusive((unclear,)), height, metadata, channel=coarse.channel)
+    lag_s = coarse.peaks[0].lag_s
+    metadata["coarse_offset_seconds"] = lag_s
+    placed = place_by_starts(master.starts_s, dub.starts_s, rate, lag_s)
+    ours_s, theirs_s = starts_in_common(master, dub, rate, lag_s)
+    common = min(ours_s.size, theirs_s.size)
+    metadata["lines_in_common_stretch"] = common
+    outcome: Estimate | Inconclusive
+    if placed is None or placed.matched < THRESHOLDS.speech_least_share * common:
+        matched = placed.matched if placed else 0
+        outcome = Inconclusive((f"only {matched} of {common} lines start together at the best lag",))
+    elif placed.matched < THRESHOLDS.speech_least_lines:
+        reason = f"only {placed.matched} lines start together; {THRESHOLDS.speech_least_lines} are needed"
+        outcome = Inconclusive((reason,))
+    elif placed.uncertainty_ms > THRESHOLDS.speech_uncertainty_ms:
+        reason = f"the lines' starts scatter too much to place the dub (±{placed.uncertainty_ms:.0f} ms)"
+        outcome = Inconclusive((reason,))
+    elif (apart := run_apart(ours_s, theirs_s, rate, placed.lag_s)) is not None:
+        first_s, last_s = apart
+        reason = (
+            f"between {first_s:.0f} s and {last_s:.0f} s of the master the lines do not start together as elsewhere"
+        )
+        outcome = Inconclusive((reason,))
+    else:
+        outcome = Estimate(placed.lag_s, _confidence(placed), placed.uncertainty_ms)
+    if placed is not None:
+        metadata["lines_matched"] = placed.matched
+        metadata["lines_scatter_ms"] = round(placed.scatter_ms, 1)
+    return MethodAnswer(outcome, height, metadata, channel=coarse.channel)
+
+
+def _unclear(coarse: CoarseResult) -> str | None:
+    height = coarse.best_deviations
+    if height < THRESHOLDS.speech_match_deviations:
+        return (
+            f"the dialogue fits nowhere: the best of {coarse.lags} lags stands {height:.1f} deviations over chance, "
+            f"{THRESHOLDS.speech_match_deviations:g} are needed"
+        )
+    if len(coarse.peaks) > 1 and coarse.peaks[1].deviations >= THRESHOLDS.ambiguous_ratio * height:
+        first, second = coarse.peaks[:2]
+        return f"the dialogue fits about as well at {first.lag_s:.2f} s as at {second.lag_s:.2f} s"
+    return None
+
+
+def starts_in_common(master: Lines, dub: Lines, rate: float, lag_s: float) -> tuple[Times, Times]:
+    """The starts of both sides' lines (each in its own time) in the stretch that both cover at that lag."""
+    moved_s = rate * dub.starts_s + lag_s
+    ours = (master.starts_s >= lag_s) & (master.starts_s <= rate * dub.duration_s + lag_s)
+    theirs = (moved_s >= 0.0) & (moved_s <= master.duration_s)
+    return master.starts_s[ours], dub.starts_s[theirs]
+
+
+def _confidence(placed: Placed) -> float:
+    """Probability that the error is below half a frame, if it is normal with the interval that is told."""
+    deviation_ms = placed.uncertainty_ms / _DEVIATIONS_A_HALF_INTERVAL
+    return MOST_CONFIDENCE * math.erf(THRESHOLDS.agreement_ms / (deviation_ms * math.sqrt(2.0)))
+
+
+def _metadata(master: Lines, dub: Lines) -> Metadata:
+    return {
+        "rests_on": RESTS_ON,
+        "lines_master": int(master.starts_s.size),
+        "lines_dub": int(dub.starts_s.size),
+        "lines_matched": 0,
+        "speech_seconds_master": round(master.spoken_s, 1),
+        "speech_seconds_dub": round(dub.spoken_s, 1),
+    }
