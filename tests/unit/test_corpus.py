@@ -510,6 +510,7 @@ def test_an_ambiguous_pair_may_be_refused_and_a_title_may_be_told_as_what_it_is(
     title = dataclasses.replace(WHOLE, expects="title", offset_s=None, segments=(TrueSegment(30.0, 50.0, -12.0),))
     assert judge(title, answered(None, verdict=Verdict.NO_MATCH)).hold
     assert judge(title, answered(-12.0, match(30.2, 49.0, -12.0), verdict=Verdict.EDITED)).hold
+    assert not judge(title, answered(-12.0, verdict=Verdict.OFFSET)).hold
     assert not judge(title, answered(-12.0, match(12.0, 100.0, -12.0))).hold
 
 
