@@ -162,11 +162,12 @@ def test_a_wobbling_speed_stays_as_near_to_its_line_as_it_says() -> None:
     assert abs(float(away_s.mean())) < 1e-5
 
 
-@pytest.mark.parametrize("rate", [PAL, 1.0 / PAL, 25 / 24, 1.0001, 0.9447])
+@pytest.mark.parametrize("rate", [PAL, 1.0 / PAL, 1.0001, 0.9447])
 def test_a_dub_at_another_speed_lies_on_its_line_to_a_hundredth_of_a_millisecond(rate: float) -> None:
     case = small(speed=Speed(rate, 0.37 / RATE_HZ))
-    assert abs(line_error_s(case, 3.0)) < 1e-5
-    assert abs(line_error_s(case, 9.5)) < 1e-5
+    master, dub, _ = render_case(case)
+    for at_s in (3.0, 9.5):
+        assert abs(window_error_s(case.truth(), master, dub, at_s)) < 1e-5
 
 
 @pytest.mark.parametrize("stretcher", ["atempo", "vocoder", "wsola"])
