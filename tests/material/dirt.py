@@ -132,7 +132,7 @@ def _compressed(sound: Samples, dirt: Compressor) -> Samples:
     reduction_db = _followed(wanted_db, dirt.attack_s, dirt.release_s)
     position = np.arange(sound.shape[1]) / _FRAME
     gain_db = np.interp(position, np.arange(n_frames) + 0.5, -reduction_db)
-    return sound * (10.0 ** (gain_db / 20.0)).astype(np.float32)
+    return np.asarray(sound * (10.0 ** (gain_db / 20.0)).astype(np.float32), np.float32)
 
 
 def _followed(wanted_db: np.ndarray, attack_s: float, release_s: float) -> np.ndarray:

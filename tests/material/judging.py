@@ -96,8 +96,8 @@ def _given(truth: CaseTruth, result: Result) -> Outcome:
 
 
 def _judged_title(plain: Outcome, found: list[_Found]) -> Outcome:
-    """The shared title alone may be told as a segment of an edited pair; everything else is invented."""
-    honest = plain.verdict == Verdict.EDITED.value and bool(found) and not plain.segments_invented
+    """The shared title alone may be told as what matches, under whatever verdict; everything else is invented."""
+    honest = bool(found) and not plain.segments_invented
     return plain if honest else replace(plain, false_offset=True, why="more than the title is said to match")
 
 
