@@ -1,6 +1,6 @@
 """Placing a dub by its dialogue alone: all lags of the whole files first, then the starts of the lines.
 
-The whole files are compared by three curves (`correlate.coarse_search`): how likely somebody speaks, where lines start
+The whole files are compared by three curves (`correlate.search_lags`): how likely somebody speaks, where lines start
 and where they end. Then each line of the master is paired with the dub's line that starts nearest to it at that lag,
 and the offset is the robust middle of the pairs' differences: an adaptor keeps starts closer than ends.
 """
@@ -14,15 +14,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from syncd.analysis.correlate import CoarseResult, coarse_search
+from syncd.analysis.correlate import CoarseResult, Compared, search_lags
 from syncd.analysis.evidence import Beat
-from syncd.analysis.features import FluxLayout
-from syncd.analysis.silero import FRAME_SAMPLES, FRAMES_PER_S
+from syncd.analysis.silero import FRAMES_PER_S
 from syncd.analysis.speech import Lines, Times
 
 Floats = NDArray[np.float32]
 
-LAYOUT: Final = FluxLayout(hop_samples=FRAME_SAMPLES, n_mels=3)
+COMPARED: Final = Compared(bands=3, frames_per_s=FRAMES_PER_S)
 """Of the curves: a speech probability, starts, ends."""
 
 EVENT_S: Final = 0.06
@@ -65,7 +64,7 @@ class Placed:
 def search_dialogue(channel: str, master: Lines, dub: Lines, rate: float, beat: Beat) -> CoarseResult:
     """Compare all lags of the two sides' dialogue."""
     exact = Fraction(rate).limit_denominator(1_000_000)
-    return coarse_search(channel, DialogueCurves(master), DialogueCurves(dub), LAYOUT, beat, rate=exact)
+    return search_lags(channel, DialogueCurves(master), DialogueCurves(dub), COMPARED, beat, rate=exact)
 
 
 class DialogueCurves:
