@@ -86,5 +86,15 @@ def shared_channels(master: SideEvidence, dub: SideEvidence) -> tuple[ChannelPai
     return tuple(pairs)
 
 
+def crossed_channels(master: SideEvidence, dub: SideEvidence) -> tuple[ChannelPair, ...]:
+    """One side's sum against the other's difference: what is shared where one channel of a side is upside down."""
+    if SIDE not in master.channels or SIDE not in dub.channels:
+        return ()
+    return (
+        ChannelPair("mid_against_side", master.channels[MID], dub.channels[SIDE]),
+        ChannelPair("side_against_mid", master.channels[SIDE], dub.channels[MID]),
+    )
+
+
 def _without_centre(side: SideEvidence) -> ChannelEvidence:
     return side.channels.get(NO_CENTRE, side.channels[MID])

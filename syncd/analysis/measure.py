@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeVar
 from syncd.analysis.align import Aligned, Alignment, align_onsets, align_waves
 from syncd.analysis.consensus import Consensus, find_consensus
 from syncd.analysis.correlate import CoarsePeak, CoarseResult
-from syncd.analysis.evidence import Beat, ChannelPair, SideEvidence, shared_channels
+from syncd.analysis.evidence import Beat, ChannelPair, SideEvidence, crossed_channels, shared_channels
 from syncd.analysis.methods import Evidence, Method, MethodAnswer, SegmentHint, registry
 from syncd.analysis.phat import fine_search
 from syncd.analysis.pitch import pitch_shift_semitones, semitones_of_rate
@@ -68,7 +68,8 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
     pairs = shared_channels(master, dub)
     surveyor = Surveyor(pairs)
     surveys = stages.timed("survey", lambda: surveyor.survey(_beat(watcher, "survey", "Comparing the whole files")))
-    evidence = _evidence(pairs, surveys)
+    crossed = crossed_channels(master, dub)
+    evidence = _evidence(pairs, crossed, surveys)
     evidence = stages.timed("onsets", lambda: _with_onsets(evidence, _beat(watcher, "onsets", "Comparing onsets")))
     results: list[MethodResult] = []
     answers: list[MethodAnswer] = []
@@ -85,11 +86,12 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
             evidence = _known_better(evidence, best)
     results.sort(key=lambda result: settings.methods.index(result.method))
     consensus = find_consensus(tuple(results))
-    solution = stages.timed("timeline", lambda: _solved(surveyor, pairs, best, (master, dub), watcher))
+    heard = crossed if best is not None and best.channel in {pair.name for pair in crossed} else pairs
+    solution = stages.timed("timeline", lambda: _solved(surveyor, heard, best, (master, dub), watcher))
     rivals = stages.timed("rivals", lambda: _rivals(surveyor, evidence, solution, watcher))
     findings = Findings(
         consensus=consensus,
-        placed=_placed(solution, consensus, pairs, master.duration_s, dub.duration_s),
+        placed=_placed(solution, consensus, heard, master.duration_s, dub.duration_s),
         best_deviations=evidence.survey_deviations,
         lags=evidence.lags_compared,
         candidates=_candidates(surveys),
@@ -115,7 +117,9 @@ def _beat(watcher: Watcher, stage: str, text: str) -> Beat:
     return tell
 
 
-def _evidence(pairs: tuple[ChannelPair, ...], surveys: tuple[Survey, ...]) -> Evidence:
+def _evidence(
+    pairs: tuple[ChannelPair, ...], crossed: tuple[ChannelPair, ...], surveys: tuple[Survey, ...]
+) -> Evidence:
     coarse = tuple(
         CoarseResult(s.channel, tuple(CoarsePeak(lag_s, height) for lag_s, height in s.candidates), s.lags)
         for s in surveys
@@ -123,15 +127,18 @@ def _evidence(pairs: tuple[ChannelPair, ...], surveys: tuple[Survey, ...]) -> Ev
     front = surveys[0] if surveys else None
     return Evidence(
         pairs=pairs,
+        crossed=crossed,
         coarse=coarse,
-        starts=tuple(_starts(pairs, surveys)),
+        starts=tuple(_starts(pairs, crossed, surveys)),
         survey_deviations=front.deviations if front else 0.0,
         lags_compared=front.lags if front else 0,
         rate=front.rate if front else 1.0,
     )
 
 
-def _starts(pairs: tuple[ChannelPair, ...], surveys: tuple[Survey, ...]) -> list[Alignment]:
+def _starts(
+    pairs: tuple[ChannelPair, ...], crossed: tuple[ChannelPair, ...], surveys: tuple[Survey, ...]
+) -> list[Alignment]:
     """The best survey's pieces, on its channel and then on the others; without pieces, each lag that stands out."""
     sounds = {pair.name: pair for pair in pairs}
     starts = []
@@ -139,10 +146,9 @@ def _starts(pairs: tuple[ChannelPair, ...], surveys: tuple[Survey, ...]) -> list
     if front is not None:
         sure = front.deviations >= THRESHOLDS.coarse_match_deviations
         pieces = tuple(Aligned(piece, None, None) for piece in front.pieces)
-        starts += [
-            Alignment(s.channel, front.rate, None, pieces, is_sure=sure)
-            for s in (front, *(other for other in surveys if other is not front))
-        ]
+        others = [s.channel for s in surveys if s is not front]
+        channels = [front.channel, *others, *(pair.name for pair in crossed)]
+        starts += [Alignment(channel, front.rate, None, pieces, is_sure=sure) for channel in channels]
     if front is None or not starts[0].is_sure:
         for s in surveys:
             pair = sounds[s.channel]

@@ -134,7 +134,8 @@ class Surveyor:
         return self._sides[0].repeating() if self._sides else ()
 
     def _side(self, channel: str) -> _Channel:
-        return next(side for side in self._sides if side.name == channel)
+        """The channel itself, or, of one that only the fine stages know, the best that was surveyed."""
+        return next((side for side in self._sides if side.name == channel), self._sides[0])
 
 
 def _speed(sides: list[_Channel], beat: Beat) -> float:

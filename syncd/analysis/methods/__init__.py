@@ -33,6 +33,8 @@ class Evidence:
     """Everything a method may look at."""
 
     pairs: tuple[ChannelPair, ...]
+    crossed: tuple[ChannelPair, ...] = ()
+    """Tried where the channels of the same name do not agree: see `evidence.crossed_channels`."""
     coarse: tuple[CoarseResult, ...] = ()
     """Lags of the whole programme that stand out, one result a channel, strongest first."""
     starts: tuple[Alignment, ...] = ()
@@ -52,7 +54,7 @@ class Evidence:
 
     def pair(self, channel: str) -> ChannelPair:
         """The channel of both sides by name; raises KeyError."""
-        for pair in self.pairs:
+        for pair in (*self.pairs, *self.crossed):
             if pair.name == channel:
                 return pair
         raise KeyError(channel)
