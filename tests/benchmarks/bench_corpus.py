@@ -30,11 +30,13 @@ from rich.table import Table
 
 from syncd.domain import Result
 from tests import material
-from tests.benchmarks.bench_analysis import WORKER_ENVIRONMENT, measured
+from tests.benchmarks.bench_analysis import SOUND_METHODS, WORKER_ENVIRONMENT, measured
 from tests.material.corpus import SEED, WrittenCase, corpus, write_case
 from tests.material.judging import RIGHT_MS, Outcome, judge
 from tests.material.kinds import KINDS
 from tests.material.recipes import Case, CaseTruth
+
+EVERY_METHOD = (*SOUND_METHODS, "speech")
 
 _NOT_SOUND = {"corpus.py", "judging.py", "pairs.py", "odd_files.py", "report_examples.py", "__main__.py"}
 """Of the material's modules, those that do not shape a case's sound: a change of theirs leaves kept pairs valid."""
@@ -86,7 +88,7 @@ def measured_case(case: Case, keep: Path | None) -> tuple[Outcome, Result | None
     with written(case, keep) as files, tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER")) as scratch:
         wall_s, cpu_s = time.monotonic(), time.process_time()
         try:
-            result = measured(files.master_path, files.dub_path, Path(scratch))
+            result = measured(files.master_path, files.dub_path, Path(scratch), EVERY_METHOD)
         except Exception as error:  # noqa: BLE001 # an analysis that breaks on a case is what is to be told
             return broken(error), None, files.truth
         wall_s, cpu_s = time.monotonic() - wall_s, time.process_time() - cpu_s
