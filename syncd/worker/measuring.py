@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Lock
 from typing import Final, Protocol
@@ -27,7 +27,7 @@ from syncd.errors import ErrorCode, SyncdError
 from syncd.media.decode import SAMPLE_RATE_HZ, DecodeReport, decode_blocks
 from syncd.media.layouts import evidence_channels
 from syncd.media.names import shown_name
-from syncd.media.priming import suspected_delay_ms
+from syncd.media.priming import SuspectedDelay, suspected_delay
 from syncd.media.probe import choose_track, probe
 from syncd.protocol import FileVersion, MeasureRequest
 from syncd.worker.scratch import Scratch, ScratchCurve, ScratchSound
@@ -126,6 +126,7 @@ class _ReadSide:
 
     side: _Side
     evidence: SideEvidence
+    delay: SuspectedDelay | None
     warnings: tuple[str, ...]
 
     def measured(self) -> MeasuredSide:
@@ -139,7 +140,7 @@ class _ReadSide:
             track=track.index,
             start_timecode=info.start_timecode,
             frame_rate=info.frame_rate,
-            codec_delay_ms=suspected_delay_ms(track.codec, info.container, track.sample_rate_hz),
+            codec_delay_ms=None if self.delay is None else self.delay.ms,
         )
 
 
@@ -200,7 +201,10 @@ def _read(side: _Side, scratch: Scratch, heard: _OneAtATime, longest_s: float | 
     warnings = report.warnings(side.path)
     if side.warning is not None:
         warnings = (side.warning, *warnings)
-    return _ReadSide(side, SideEvidence(duration_s, channels.finish()), warnings)
+    track = replace(side.track, codec=report.codec or side.track.codec)
+    side = replace(side, track=track)
+    delay = suspected_delay(track.codec, side.info.container, track.sample_rate_hz, is_signalled=report.signals_priming)
+    return _ReadSide(side, SideEvidence(duration_s, channels.finish()), delay, warnings)
 
 
 class _Channels:
@@ -243,10 +247,9 @@ class _KeptChannel:
 def _result(master: _ReadSide, dub: _ReadSide, answer: Answer, request: MeasureRequest, decode_s: float) -> Result:
     decision = answer.decision
     found = decision.verdict in {Verdict.OFFSET, Verdict.IN_SYNC}
-    measured_master, measured_dub = master.measured(), dub.measured()
     return Result(
-        master=measured_master,
-        dub=measured_dub,
+        master=master.measured(),
+        dub=dub.measured(),
         verdict=decision.verdict,
         review=decision.review,
         consensus=decision.consensus,
@@ -262,7 +265,7 @@ def _result(master: _ReadSide, dub: _ReadSide, answer: Answer, request: MeasureR
         warnings=(
             *master.warnings,
             *dub.warnings,
-            *_delay_warnings((("master", measured_master), ("dub", measured_dub))),
+            *_delay_warnings(master, dub),
             *decision.warnings,
         ),
         settings=_settings(request),
@@ -271,12 +274,12 @@ def _result(master: _ReadSide, dub: _ReadSide, answer: Answer, request: MeasureR
     )
 
 
-def _delay_warnings(sides: tuple[tuple[str, MeasuredSide], ...]) -> tuple[str, ...]:
+def _delay_warnings(*sides: _ReadSide) -> tuple[str, ...]:
     return tuple(
-        f"About {side.codec_delay_ms:.1f} ms of the offset may be delay that the {name}'s encoder ({side.codec}) added "
-        "and its container cannot signal."
-        for name, side in sides
-        if side.codec_delay_ms is not None
+        f"About {read.delay.ms:.1f} ms of the offset may be delay that the {read.side.role}'s encoder added: "
+        f"{read.delay.reason}."
+        for read in sides
+        if read.delay is not None
     )
 
 

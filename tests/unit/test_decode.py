@@ -20,7 +20,6 @@ from syncd.errors import ErrorCode, SyncdError
 from syncd.media import decode as decoding
 from syncd.media.decode import SAMPLE_RATE_HZ, DecodeReport, decode_blocks
 from syncd.media.names import shown_name, spoken_language
-from syncd.media.priming import suspected_delay_ms
 from syncd.media.probe import choose_track, probe
 from tests.material import write_audio, write_empty_file, write_silence, write_text_as, write_truncated_copy
 
@@ -110,14 +109,6 @@ def test_every_sample_rate_lands_on_the_same_instant(tmp_path: Path, rate_hz: in
 def test_signalled_priming_is_cut_away(tmp_path: Path, name: str, codec: str) -> None:
     sound, _ = decoded(write(tmp_path / name, stereo(48_000), 48_000, codec))
     assert abs(lag_ms(sound[0], chord(16_000))) < 0.01
-
-
-def test_priming_that_adts_cannot_signal_stays_and_is_suspected(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.aac", stereo(48_000), 48_000, "aac", container="adts")
-    sound, _ = decoded(path)
-    suspected_ms = suspected_delay_ms("aac", probe(path).container, 48_000)
-    assert suspected_ms == pytest.approx(lag_ms(sound[0], chord(16_000)), abs=0.01)
-    assert suspected_delay_ms("aac", "mov,mp4,m4a", 48_000) is None
 
 
 @pytest.mark.parametrize("start_s", [0.5, 0.50001, 12.3])
