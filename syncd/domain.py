@@ -179,6 +179,10 @@ class AudioTrack:
     title: str | None = None
     start_s: float = 0.0
     """Presentation start relative to the container's time zero."""
+    is_default: bool = False
+    """The container would play it unasked."""
+    purpose: str | None = None
+    """What it is for, if not the programme itself: commentary, audio description, …"""
 
 
 @dataclass(frozen=True, slots=True)

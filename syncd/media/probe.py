@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -23,7 +24,7 @@ from av.stream import Disposition, Stream
 from syncd.domain import AudioTrack, MediaInfo
 from syncd.errors import ErrorCode, SyncdError
 from syncd.headers import missing_bytes
-from syncd.media.names import shown_name, spoken_language
+from syncd.media.names import shown_name
 from syncd.media.riff import sound_ends_at
 from syncd.units import FRAME_RATES
 
@@ -35,6 +36,26 @@ DEMUXERS: Final = (
 
 MAX_TRACKS: Final = 256
 """More audio tracks than this is an attack or damage, not a programme."""
+
+_OTHER_PURPOSES: Final = {
+    Disposition.comment: "commentary",
+    Disposition.visual_impaired: "audio description",
+    Disposition.descriptions: "audio description",
+    Disposition.karaoke: "karaoke",
+    Disposition.clean_effects: "without dialogue",
+    Disposition.dependent: "part of another track",
+}
+
+_TITLES_OF_OTHERS: Final = {
+    re.compile(r"comm?ent(ary|aire|ario|o)|kommentar|コメンタリー|评论", re.IGNORECASE): "commentary",
+    re.compile(
+        r"descri(ptive|bed)|audio[ _-]?d[eé][sz][ck]ri|h(ö|oe)rfilm|visual(ly)?[ _-]?impaired|malvoyant|syntolkning"
+        r"|\bDVS\b",
+        re.IGNORECASE,
+    ): "audio description",
+    re.compile(r"isolated (score|music)|music (and|&) effects|\bM ?& ?E\b", re.IGNORECASE): "without dialogue",
+}
+"""Words in titles, for containers whose writer set no flag."""
 
 _OPTIONS: Final = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS, "max_size": "65536"}
 """`max_size` is WAV's: larger packets, fewer of them."""
@@ -100,29 +121,6 @@ def zero_s(container: InputContainer) -> float:
     if "mp4" in container.format.name.split(",") or container.start_time is None:
         return 0.0
     return max(0.0, container.start_time / av.time_base)
-
-
-def choose_track(info: MediaInfo, path: Path, *, wanted: int | None, language: str | None) -> tuple[int, str | None]:
-    """Which audio track counts (index from 0), and a warning where that was a guess.
-
-    Order: the one asked for, the one in the language (a BCP 47 tag), the first. Raises TRACK_NOT_FOUND.
-    """
-    listed = [f"{t.index}: {t.codec}, {t.layout}, {t.language or 'no language'}" for t in info.tracks]
-    if wanted is not None:
-        if 0 <= wanted < len(info.tracks):
-            return wanted, None
-        message = f"{shown_name(path)} has no audio track {wanted}; it has {len(info.tracks)}, counted from 0."
-        raise SyncdError(ErrorCode.TRACK_NOT_FOUND, message, {"tracks": listed})
-    if len(info.tracks) == 1:
-        return 0, None
-    spoken = [t.index for t in info.tracks if language and spoken_language(t.language) == spoken_language(language)]
-    if len(spoken) == 1:
-        return spoken[0], None
-    chosen = spoken[0] if spoken else 0
-    return chosen, (
-        f"{shown_name(path)} has {len(info.tracks)} audio tracks and nothing said which one counts: "
-        f"track {chosen} was measured ({'; '.join(listed)})."
-    )
 
 
 def ends_early(container: InputContainer, path: Path) -> bool:
@@ -193,7 +191,17 @@ def _track(stream: AudioStream, index: int, origin_s: float) -> AudioTrack:
         language=stream.language if stream.language not in {None, "", "und"} else None,
         title=stream.metadata.get("title"),
         start_s=round(start_s, 6),
+        is_default=bool(stream.disposition & Disposition.default),
+        purpose=_purpose(stream.disposition, stream.metadata.get("title") or stream.metadata.get("handler_name") or ""),
     )
+
+
+def _purpose(disposition: Disposition, title: str) -> str | None:
+    """What a track is for, if not the programme itself: by its flags, else by its title."""
+    for flag, purpose in _OTHER_PURPOSES.items():
+        if disposition & flag:
+            return purpose
+    return next((purpose for pattern, purpose in _TITLES_OF_OTHERS.items() if pattern.search(title)), None)
 
 
 def _layout_name(name: str, channels: int) -> str:

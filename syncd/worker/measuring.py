@@ -22,13 +22,14 @@ from syncd.analysis.features import COARSE_FLUX, FluxMaker
 from syncd.analysis.measure import ANALYSIS_VERSION, Answer, EndsAnalysis, measure
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.clock import monotonic_s
-from syncd.domain import AudioTrack, MeasuredSide, MediaInfo, Metadata, MethodResult, Rate, Result, Verdict
+from syncd.domain import AudioTrack, MeasuredSide, MediaInfo, Metadata, MethodResult, Rate, Result, Role, Verdict
 from syncd.errors import ErrorCode, SyncdError
+from syncd.media.choosing import choose_track
 from syncd.media.decode import SAMPLE_RATE_HZ, DecodeReport, decode_blocks
 from syncd.media.layouts import evidence_channels
 from syncd.media.names import shown_name
 from syncd.media.priming import SuspectedDelay, suspected_delay
-from syncd.media.probe import choose_track, probe
+from syncd.media.probe import probe
 from syncd.protocol import FileVersion, MeasureRequest
 from syncd.worker.scratch import Scratch, ScratchCurve, ScratchSound
 
@@ -70,8 +71,7 @@ def measure_pair(request: MeasureRequest, listener: TaskListener) -> Measurement
     threads work at any time; scratch files go to the request's folder and are gone afterwards.
     """
     heard = _OneAtATime(listener)
-    master = _Side.of("master", Path(os.fsdecode(request.master_path)), request.master_track, None)
-    dub = _Side.of("dub", Path(os.fsdecode(request.dub_path)), request.dub_track, request.language)
+    master, dub = _sides(request)
     master.check_version(request.master_version)
     dub.check_version(request.dub_version)
     for side in (master, dub):
@@ -85,6 +85,18 @@ def measure_pair(request: MeasureRequest, listener: TaskListener) -> Measurement
         return Measurement(result, scratch.bytes_written)
 
 
+def _sides(request: MeasureRequest) -> tuple[_Side, _Side]:
+    """Both files; of one that is both, two different tracks, and what was asked for is chosen first."""
+    master_path, dub_path = Path(os.fsdecode(request.master_path)), Path(os.fsdecode(request.dub_path))
+    is_one_file = master_path == dub_path
+    if is_one_file and request.master_track is not None:
+        master = _Side.of(Role.MASTER, master_path, request.master_track, None, None)
+        return master, _Side.of(Role.DUB, dub_path, request.dub_track, request.language, master.track.index)
+    dub = _Side.of(Role.DUB, dub_path, request.dub_track, request.language, None)
+    besides = dub.track.index if is_one_file else None
+    return _Side.of(Role.MASTER, master_path, request.master_track, None, besides), dub
+
+
 @dataclass(frozen=True)
 class _Side:
     """One file as its container describes it."""
@@ -94,13 +106,15 @@ class _Side:
     info: MediaInfo
     track: AudioTrack
     stamp: tuple[int, int]
-    warning: str | None
+    doubt: str | None
+    """Why it may be the wrong track."""
 
     @classmethod
-    def of(cls, role: str, path: Path, wanted: int | None, language: str | None) -> _Side:
+    def of(cls, role: Role, path: Path, wanted: int | None, language: str | None, besides: int | None) -> _Side:
         info = probe(path)
-        index, warning = choose_track(info, path, wanted=wanted, language=language)
-        return cls(role, path, info, info.tracks[index], _stamp(path), warning)
+        is_master = role is Role.MASTER
+        choice = choose_track(info, path, wanted=wanted, language=language, default_decides=is_master, besides=besides)
+        return cls(role, path, info, info.tracks[choice.index], _stamp(path), choice.doubt)
 
     def check_version(self, meant: FileVersion | None) -> None:
         """Raise `SyncdError` FILE_CHANGED where the file is not the one that was recorded."""
@@ -199,8 +213,8 @@ def _read(side: _Side, scratch: Scratch, heard: _OneAtATime, longest_s: float | 
     duration_s = report.samples / SAMPLE_RATE_HZ
     side.check_length(duration_s, longest_s)
     warnings = report.warnings(side.path)
-    if side.warning is not None:
-        warnings = (side.warning, *warnings)
+    if side.doubt is not None:
+        warnings = (side.doubt, *warnings)
     track = replace(side.track, codec=report.codec or side.track.codec)
     side = replace(side, track=track)
     delay = suspected_delay(track.codec, side.info.container, track.sample_rate_hz, is_signalled=report.signals_priming)
@@ -251,7 +265,7 @@ def _result(master: _ReadSide, dub: _ReadSide, answer: Answer, request: MeasureR
         master=master.measured(),
         dub=dub.measured(),
         verdict=decision.verdict,
-        review=decision.review,
+        review=decision.review or master.side.doubt is not None or dub.side.doubt is not None,
         consensus=decision.consensus,
         rate=Rate() if found else None,
         timeline=decision.timeline,
