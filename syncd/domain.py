@@ -194,6 +194,8 @@ class MediaInfo:
     tracks: tuple[AudioTrack, ...]
     start_timecode: str | None = None
     frame_rate: str | None = None
+    start_of_day_s: float | None = None
+    """The start timecode in seconds since midnight, where it was counted in samples and not in frames."""
 
 
 # --- what the analysis says ------------------------------------------------------------------------------------------
@@ -319,6 +321,7 @@ class MeasuredSide:
     start_timecode: str | None = None
     frame_rate: str | None = None
     codec_delay_ms: float | None = None
+    start_of_day_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +348,8 @@ class Result:
     """Every threshold that shaped the verdict."""
     stage_seconds: dict[str, float] = field(default_factory=dict)
     analysis_version: int = 1
+    timecode_offset_s: float | None = None
+    """Where the start timecodes alone would place the dub; None unless both sides carry one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which audio track of a container counts. Pure: what the container says in, an index out, and a doubt where it is a guess.
+"""Which audio track of a container counts. Pure: what the container says in, an index out, a doubt if it is a guess.
 
 In this order: the one that was asked for; among those that carry the programme (not commentary, not audio description)
 the one in the language; where the caller lets it decide, the one that the container plays by default; the first.

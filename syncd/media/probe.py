@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -25,8 +26,8 @@ from syncd.domain import AudioTrack, MediaInfo
 from syncd.errors import ErrorCode, SyncdError
 from syncd.headers import missing_bytes
 from syncd.media.names import shown_name
-from syncd.media.riff import sound_ends_at
-from syncd.units import FRAME_RATES
+from syncd.media.riff import production_clock, sound_ends_at
+from syncd.units import FRAME_RATES, seconds_to_timecode
 
 DEMUXERS: Final = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,dtshd,dv,eac3,flac,flv,gxf,loas,matroska,webm,mlp,mov,mp4,mp3,mpeg,mpegts,mxf,"
@@ -103,12 +104,14 @@ def describe(container: InputContainer, path: Path) -> MediaInfo:
     tracks = tuple(_track(stream, i, zero_s(container)) for i, stream in enumerate(streams))
     if all(track.sample_rate_hz <= 0 or track.channels <= 0 for track in tracks):
         raise SyncdError(ErrorCode.NO_AUDIO, f"{shown_name(path)} holds an audio track, but nothing in it.")
+    start = _start(container, path)
     return MediaInfo(
         container=container.format.name,
         duration_s=_duration_s(container),
         tracks=tracks,
-        start_timecode=_timecode(container),
-        frame_rate=_frame_rate(container),
+        start_timecode=start.timecode,
+        frame_rate=start.frame_rate,
+        start_of_day_s=start.of_day_s,
     )
 
 
@@ -215,19 +218,44 @@ def _duration_s(container: InputContainer) -> float | None:
     return container.duration / av.time_base
 
 
-def _timecode(container: InputContainer) -> str | None:
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """When the presentation starts, on the production's clock."""
+
+    timecode: str | None = None
+    of_day_s: float | None = None
+    frame_rate: str | None = None
+
+
+def _start(container: InputContainer, path: Path) -> _Start:
     """From the container, the video or the timecode track; else the time reference of a broadcast WAV."""
+    frame_rate = _frame_rate(container)
     for metadata in (container.metadata, *(stream.metadata for stream in container.streams)):
-        if timecode := metadata.get("timecode"):
-            return timecode
+        # Matroska's tags are written in capitals.
+        if timecode := metadata.get("timecode") or metadata.get("TIMECODE"):
+            return _Start(timecode, None, frame_rate)
     reference = container.metadata.get("time_reference", "")
     rate_hz = container.streams.audio[0].codec_context.sample_rate
-    if not reference.isdecimal() or rate_hz <= 0 or int(reference) == 0:
-        return None
-    whole_s, rest_samples = divmod(int(reference), rate_hz)
+    if not reference.isdecimal() or rate_hz <= 0:
+        return _Start(None, None, frame_rate)
+    clock = production_clock(path)
+    rate = clock.frames_per_second if clock is not None else None
+    name = None if rate is None else _rate_name(rate)
+    if int(reference) == 0:
+        return _Start(None, None, name)  # what writers leave who know no time
+    start_s = Fraction(int(reference), rate_hz)
+    if rate is None or clock is None:
+        return _Start(_clock_time(start_s), float(start_s), None)
+    known = FRAME_RATES.get(name or "", rate)
+    timecode = seconds_to_timecode(float(start_s), known, is_drop_frame=clock.is_drop_frame)
+    return _Start(timecode.partition(" ")[0], float(start_s), name)
+
+
+def _clock_time(start_s: Fraction) -> str:
+    whole_s, rest_s = divmod(start_s, 1)
     minutes, second = divmod(whole_s, 60)
     hours, minute = divmod(minutes, 60)
-    return f"{hours:02d}:{minute:02d}:{second:02d}.{rest_samples * 1000 // rate_hz:03d}"
+    return f"{hours:02d}:{minute:02d}:{second:02d}.{int(rest_s * 1000):03d}"
 
 
 def _frame_rate(container: InputContainer) -> str | None:

@@ -204,15 +204,24 @@ def _consensus(result: Result) -> Report | None:
         return None
     offset_s, sample_rate_hz = result.consensus.offset_s, result.dub.sample_rate_hz
     _, native = native_rate(result.master.frame_rate)
+    timecodes: Report = {}
+    if result.timecode_offset_s is not None:
+        timecodes = {"timecode_offset_seconds": seconds(result.timecode_offset_s)}
     return {
         "offset_seconds": seconds(offset_s),
         "offset_samples": seconds_to_samples(offset_s, sample_rate_hz),
         "sample_rate": sample_rate_hz,
         "uncertainty_ms": milliseconds(result.consensus.uncertainty_ms),
         "offset_frames": {name: seconds_to_frames(offset_s, rate) for name, rate in FRAME_RATES.items()},
-        "offset_timecode": seconds_to_timecode(offset_s, int(native) if native.denominator == 1 else 25),
+        "offset_timecode": seconds_to_timecode(offset_s, native, is_drop_frame=_counts_drop_frame(result.master)),
+        **timecodes,
         "confidence": share(result.consensus.confidence),
     }
+
+
+def _counts_drop_frame(side: MeasuredSide) -> bool:
+    """As its own timecode does; where it has none, at the rates that know both ways, as the clock on the wall."""
+    return side.start_timecode is None or ";" in side.start_timecode
 
 
 def _rate(rate: Rate | None) -> Report | None:

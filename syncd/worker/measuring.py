@@ -32,6 +32,7 @@ from syncd.media.priming import SuspectedDelay, suspected_delay
 from syncd.media.probe import probe
 from syncd.protocol import FileVersion, MeasureRequest
 from syncd.worker.scratch import Scratch, ScratchCurve, ScratchSound
+from syncd.worker.timecodes import timecode_offset_s, timecode_warning
 
 SILENT_ROW_PEAK: Final = 2e-5
 """A row other than `MID` below this (-94 dB) is digital silence: left and right are equal, or nothing but a centre."""
@@ -155,6 +156,7 @@ class _ReadSide:
             start_timecode=info.start_timecode,
             frame_rate=info.frame_rate,
             codec_delay_ms=None if self.delay is None else self.delay.ms,
+            start_of_day_s=info.start_of_day_s,
         )
 
 
@@ -261,9 +263,12 @@ class _KeptChannel:
 def _result(master: _ReadSide, dub: _ReadSide, answer: Answer, request: MeasureRequest, decode_s: float) -> Result:
     decision = answer.decision
     found = decision.verdict in {Verdict.OFFSET, Verdict.IN_SYNC}
+    measured_master, measured_dub = master.measured(), dub.measured()
+    timecodes_s = timecode_offset_s(measured_master, measured_dub)
+    told = timecode_warning(timecodes_s, decision.consensus)
     return Result(
-        master=master.measured(),
-        dub=dub.measured(),
+        master=measured_master,
+        dub=measured_dub,
         verdict=decision.verdict,
         review=decision.review or master.side.doubt is not None or dub.side.doubt is not None,
         consensus=decision.consensus,
@@ -281,10 +286,12 @@ def _result(master: _ReadSide, dub: _ReadSide, answer: Answer, request: MeasureR
             *dub.warnings,
             *_delay_warnings(master, dub),
             *decision.warnings,
+            *(() if told is None else (told,)),
         ),
         settings=_settings(request),
         stage_seconds={"decode": decode_s, **answer.stage_seconds},
         analysis_version=ANALYSIS_VERSION,
+        timecode_offset_s=timecodes_s,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -79,3 +80,28 @@ def test_a_guess_is_said_and_asks_for_a_look(film: Path, tmp_path: Path) -> None
     result = measured(film, tmp_path, master_track=0, dub_track=None, language="ja")
     assert result.review
     assert any("none or several of them are in ja" in warning for warning in result.warnings)
+
+
+def test_timecodes_that_contradict_the_sound_are_told(tmp_path: Path) -> None:
+    programme = Programme(45, 12.0, RATE_HZ)
+    n = programme.n_samples
+    bed = programme.bed(0, n) * 0.2
+    english, french = (bed + programme.dialogue(language, 0, n) * 0.5 for language in (1, 2))
+    late = np.concatenate((np.zeros((2, round(LATE_S * RATE_HZ))), french), axis=1)
+    rate = Fraction(25)
+
+    def pair(folder: Path, dub_timecode: str) -> Result:
+        folder.mkdir()
+        paths = [
+            write_tracks(folder / name, [SoundTrack(sound, codec="pcm_s16le")], picture_rate=rate, timecode=timecode)
+            for name, sound, timecode in (("m.mov", english, "01:00:00:00"), ("d.mov", late, dub_timecode))
+        ]
+        settings = AnalysisSettings(("correlation", "spectral"), TOLERANCES["ebu-r37"])
+        request = MeasureRequest(1, *(os.fsencode(p) for p in paths), None, None, None, settings, os.fsencode(folder))
+        return measure_pair(request, Deaf()).result
+
+    wrong, right = pair(tmp_path / "1", "01:00:02:00"), pair(tmp_path / "2", "00:59:59:06")
+    assert wrong.timecode_offset_s == pytest.approx(2.0)
+    assert any("2.000 s early; by the sound it is 0.750 s late" in warning for warning in wrong.warnings)
+    assert right.timecode_offset_s == pytest.approx(-0.76)
+    assert not any("timecode" in warning for warning in right.warnings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -264,17 +263,6 @@ def test_a_picture_without_sound_has_no_audio(tmp_path: Path) -> None:
             output.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
         output.mux(stream.encode(None))
     assert code_of(path) is ErrorCode.NO_AUDIO
-
-
-def test_the_time_reference_of_a_broadcast_wav_is_its_timecode(tmp_path: Path) -> None:
-    path = write_silence(tmp_path / "b.wav", 1.5)
-    data = path.read_bytes()
-    bext = bytearray(602)
-    struct.pack_into("<II", bext, 338, 48_000 * 3_600 & 0xFFFFFFFF, 0)
-    chunk = b"bext" + struct.pack("<I", len(bext)) + bytes(bext)
-    body = data[12:]
-    path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(chunk) + len(body)) + b"WAVE" + chunk + body)
-    assert probe(path).start_timecode == "01:00:00.000"
 
 
 def test_a_second_track_is_read_by_its_index(tmp_path: Path) -> None:

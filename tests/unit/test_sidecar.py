@@ -215,6 +215,31 @@ def test_the_timecode_counts_at_the_masters_whole_frame_rate() -> None:
     assert report["consensus_offset"]["offset_timecode"] == "-00:00:01:12 @24"
 
 
+@pytest.mark.parametrize(
+    ("frame_rate", "start", "timecode"),
+    [
+        ("23.976", "01:00:00:00", "-00:01:00:00 @23.976"),
+        ("29.97", "01:00:00;00", "-00:01:00;02 @29.97"),
+        ("29.97", "01:00:00:00", "-00:01:00:00 @29.97"),
+        ("29.97", None, "-00:01:00;02 @29.97"),
+        ("30000/1001", None, "-00:01:00;02 @29.97"),
+    ],
+)
+def test_the_timecode_counts_at_fractional_rates_as_the_master_does(
+    frame_rate: str, start: str | None, timecode: str
+) -> None:
+    """Sixty times the second's nominal count of frames, minus none."""
+    master = replace(SIDE, frame_rate=frame_rate, start_timecode=start)
+    report = check(built(result(-60.06, master=master)))
+    assert report["consensus_offset"]["offset_timecode"] == timecode
+
+
+def test_what_the_timecodes_alone_say_stands_beside_the_offset() -> None:
+    report = check(built(replace(result(-2.456), timecode_offset_s=-2.44)))
+    assert report["consensus_offset"]["timecode_offset_seconds"] == -2.44
+    assert "timecode_offset_seconds" not in built(result(-2.456))["consensus_offset"]
+
+
 def test_no_match_gives_no_offset_even_if_a_method_had_one() -> None:
     report = check(built(result(-2.456, Verdict.NO_MATCH, reasons=("Nothing in common.",))))
     assert report["consensus_offset"] is None
