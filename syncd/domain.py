@@ -54,12 +54,29 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Stem:
+    """One channel of a side that was delivered as several mono files."""
+
+    channel: str
+    """L, R, C, LFE, Ls, Rs, Lrs or Rrs."""
+    path: Path
+    identity: Identity
+    stamp: FileStamp
+
+
+@dataclass(frozen=True, slots=True)
 class MediaFile:
-    """One version of one file."""
+    """One version of one file, or of several that are one side of a pair: one mono file a channel.
+
+    Then `path` is the left channel's, which names the side; `identity` follows from all of them, and `stamp` is the
+    left channel's.
+    """
 
     path: Path
     identity: Identity
     stamp: FileStamp
+    stems: tuple[Stem, ...] = ()
+    """All channels, the left one first; empty for an ordinary file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ fraction of a sample.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -82,6 +82,8 @@ class DecodeReport:
     changed_format: int = 0
     codec: str | None = None
     """What the packets are, where the container may be wrong: some call MPEG audio of any layer MP3."""
+    notes: list[str] = field(default_factory=list)
+    """Further sentences."""
     signals_priming: bool = False
     """The file says that what comes first is an encoder's priming: it was cut away."""
 
@@ -100,7 +102,7 @@ class DecodeReport:
             ),
             (self.changed_format, f"{name}: rate or channels change {self.changed_format} times on the way."),
         ]
-        return tuple(sentence for count, sentence in told if count)
+        return (*(sentence for count, sentence in told if count), *self.notes)
 
 
 def decode_blocks(path: Path, track: int, report: DecodeReport) -> Iterator[NDArray[np.float32]]:

@@ -98,7 +98,8 @@ def _consistent(result: Result) -> Result:
 
 
 def _completed(subject: ReportSubject, result: Result) -> Report:
-    mend = correction(result, subject.dub.path)
+    # One command moves one file: of a side of stems it would move one channel away from the others.
+    mend = None if subject.dub.stems else correction(result, subject.dub.path)
     return {
         "status": "completed",
         "master": _file(subject.master) | _measured(result.master) | _stored(subject.master),
@@ -154,6 +155,8 @@ def _file(file: MediaFile) -> Report:
     named: Report = {"path": path_text(file.path)}
     if not is_utf8(file.path):
         named["path_base64"] = base64.b64encode(os.fsencode(file.path)).decode("ascii")
+    if file.stems:
+        named["stems"] = [{"channel": stem.channel, "path": path_text(stem.path)} for stem in file.stems]
     return named
 
 

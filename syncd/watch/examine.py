@@ -11,12 +11,12 @@ import hashlib
 import os
 import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from syncd.domain import Identity, MediaFile
+from syncd.domain import Identity, MediaFile, Stem
 from syncd.errors import ErrorCode, SyncdError
 from syncd.headers import missing_bytes
 from syncd.watch.settle import Look
@@ -105,6 +105,30 @@ def media_file(path: Path, packed: PackedStamp, digest: bytes) -> MediaFile:
     """The value that travels; an empty digest stands for a file that could not be read."""
     stamp = unpack_stamp(packed)
     return MediaFile(path, Identity(stamp.size_bytes, stamp.mtime_ns, digest.hex()), stamp)
+
+
+def stems_file(channels: Sequence[tuple[str, MediaFile]]) -> MediaFile:
+    """One side made of several files, the left channel's first: a new version of any makes a new version of it."""
+    files = [file for _, file in channels]
+    digest = hashlib.blake2b(digest_size=FINGERPRINT_BYTES)
+    for channel, file in channels:
+        digest.update(f"{channel} {file.identity.size_bytes} {file.identity.fingerprint}\n".encode())
+    is_read = all(file.identity.fingerprint for file in files)
+    identity = Identity(
+        sum(file.identity.size_bytes for file in files),
+        max(file.identity.mtime_ns for file in files),
+        digest.hexdigest() if is_read else "",
+    )
+    stems = tuple(Stem(channel, file.path, file.identity, file.stamp) for channel, file in channels)
+    return MediaFile(files[0].path, identity, files[0].stamp, stems)
+
+
+def single_files(file: MediaFile) -> Iterator[tuple[Path, MediaFile]]:
+    """What a watcher may meet of it, by path: the file, or each stem of a side."""
+    if not file.stems:
+        yield file.path, file
+    for stem in file.stems:
+        yield stem.path, MediaFile(stem.path, stem.identity, stem.stamp)
 
 
 def _has_writer(descriptor: int) -> bool:

@@ -7,7 +7,7 @@ evidence channel in scratch files; then the analysis reads what it needs. Memory
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,12 +30,17 @@ from syncd.media.layouts import evidence_channels
 from syncd.media.names import shown_name
 from syncd.media.priming import SuspectedDelay, suspected_delay
 from syncd.media.probe import probe
-from syncd.protocol import FileVersion, MeasureRequest
+from syncd.media.stems import MonoFile, decode_stems, probe_stems
+from syncd.protocol import FileVersion, MeasureRequest, ProbeRequest, StemFile
 from syncd.worker.scratch import Scratch, ScratchCurve, ScratchSound
 from syncd.worker.timecodes import timecode_offset_s, timecode_warning
 
 SILENT_ROW_PEAK: Final = 2e-5
 """A row other than `MID` below this (-94 dB) is digital silence: left and right are equal, or nothing but a centre."""
+
+
+_Stamp = tuple[int, int]
+"""Size and time of the last change."""
 
 
 class Canceled(EndsAnalysis):
@@ -60,9 +65,11 @@ class Measurement:
     scratch_bytes: int
 
 
-def probe_files(paths: Sequence[Path]) -> tuple[MediaInfo, ...]:
+def probe_files(request: ProbeRequest) -> tuple[MediaInfo, ...]:
     """What the containers say, one a path; raises `SyncdError` for the first that cannot be read."""
-    return tuple(probe(path) for path in paths)
+    paths = [Path(os.fsdecode(path)) for path in request.paths]
+    stems = request.stems or ((),) * len(paths)
+    return tuple(_info(path, _mono_files(each)) for path, each in zip(paths, stems, strict=True))
 
 
 def measure_pair(request: MeasureRequest, listener: TaskListener) -> Measurement:
@@ -73,8 +80,8 @@ def measure_pair(request: MeasureRequest, listener: TaskListener) -> Measurement
     """
     heard = _OneAtATime(listener)
     master, dub = _sides(request)
-    master.check_version(request.master_version)
-    dub.check_version(request.dub_version)
+    master.check_version(request.master_version, request.master_stems)
+    dub.check_version(request.dub_version, request.dub_stems)
     for side in (master, dub):
         side.check_length(side.info.duration_s, request.max_duration_s)
     with Scratch(Path(os.fsdecode(request.scratch_folder))) as scratch:
@@ -89,39 +96,72 @@ def measure_pair(request: MeasureRequest, listener: TaskListener) -> Measurement
 def _sides(request: MeasureRequest) -> tuple[_Side, _Side]:
     """Both files; of one that is both, two different tracks, and what was asked for is chosen first."""
     master_path, dub_path = Path(os.fsdecode(request.master_path)), Path(os.fsdecode(request.dub_path))
+    ours, theirs = _mono_files(request.master_stems), _mono_files(request.dub_stems)
     is_one_file = master_path == dub_path
     if is_one_file and request.master_track is not None:
-        master = _Side.of(Role.MASTER, master_path, request.master_track, None, None)
-        return master, _Side.of(Role.DUB, dub_path, request.dub_track, request.language, master.track.index)
-    dub = _Side.of(Role.DUB, dub_path, request.dub_track, request.language, None)
+        master = _Side.of(Role.MASTER, master_path, ours, request.master_track, None, None)
+        return master, _Side.of(Role.DUB, dub_path, theirs, request.dub_track, request.language, master.track.index)
+    dub = _Side.of(Role.DUB, dub_path, theirs, request.dub_track, request.language, None)
     besides = dub.track.index if is_one_file else None
-    return _Side.of(Role.MASTER, master_path, request.master_track, None, besides), dub
+    return _Side.of(Role.MASTER, master_path, ours, request.master_track, None, besides), dub
+
+
+def _mono_files(stems: tuple[StemFile, ...]) -> tuple[MonoFile, ...]:
+    return tuple(MonoFile(stem.channel, Path(os.fsdecode(stem.path))) for stem in stems)
+
+
+def _info(path: Path, stems: tuple[MonoFile, ...]) -> MediaInfo:
+    return probe_stems(stems) if stems else probe(path)
 
 
 @dataclass(frozen=True)
 class _Side:
-    """One file as its container describes it."""
+    """One file, or several that are one, as the containers describe it."""
 
     role: str
     path: Path
     info: MediaInfo
+    stems: tuple[MonoFile, ...]
     track: AudioTrack
-    stamp: tuple[int, int]
+    stamps: tuple[_Stamp, ...]
     doubt: str | None
     """Why it may be the wrong track."""
 
     @classmethod
-    def of(cls, role: Role, path: Path, wanted: int | None, language: str | None, besides: int | None) -> _Side:
-        info = probe(path)
+    def of(
+        cls,
+        role: Role,
+        path: Path,
+        stems: tuple[MonoFile, ...],
+        wanted: int | None,
+        language: str | None,
+        besides: int | None,
+    ) -> _Side:
+        info = _info(path, stems)
         is_master = role is Role.MASTER
         choice = choose_track(info, path, wanted=wanted, language=language, default_decides=is_master, besides=besides)
-        return cls(role, path, info, info.tracks[choice.index], _stamp(path), choice.doubt)
+        stamps = tuple(_stamp(each) for each in _paths(path, stems))
+        return cls(role, path, info, stems, info.tracks[choice.index], stamps, choice.doubt)
 
-    def check_version(self, meant: FileVersion | None) -> None:
-        """Raise `SyncdError` FILE_CHANGED where the file is not the one that was recorded."""
-        if meant is not None and self.stamp != (meant.size_bytes, meant.mtime_ns):
-            message = f"{shown_name(self.path)} was replaced after it had been recorded."
-            raise SyncdError(ErrorCode.FILE_CHANGED, message)
+    def blocks(self, report: DecodeReport) -> Iterator[NDArray[np.float32]]:
+        """The sound, as `evidence_channels` names its rows."""
+        if self.stems:
+            return decode_stems(self.stems, report)
+        return decode_blocks(self.path, self.track.index, report)
+
+    def check_version(self, meant: FileVersion | None, stems: tuple[StemFile, ...]) -> None:
+        """Raise `SyncdError` FILE_CHANGED where a file is not the one that was recorded."""
+        versions = [stem.version for stem in stems] if stems else [meant]
+        for path, stamp, version in zip(_paths(self.path, self.stems), self.stamps, versions, strict=True):
+            if version is not None and stamp != (version.size_bytes, version.mtime_ns):
+                message = f"{shown_name(path)} was replaced after it had been recorded."
+                raise SyncdError(ErrorCode.FILE_CHANGED, message)
+
+    def check_unchanged(self) -> None:
+        """Raise `SyncdError` FILE_CHANGED where somebody wrote to a file since it was opened."""
+        for path, stamp in zip(_paths(self.path, self.stems), self.stamps, strict=True):
+            if _stamp(path) != stamp:
+                raise SyncdError(ErrorCode.FILE_CHANGED, f"{shown_name(path)} was written to while it was read.")
 
     def check_length(self, duration_s: float | None, longest_s: float | None) -> None:
         if duration_s is None:
@@ -202,7 +242,7 @@ def _read(side: _Side, scratch: Scratch, heard: _OneAtATime, longest_s: float | 
     total_s = side.info.duration_s or 0.0
     stage = f"decode_{side.role}"
     channels = _Channels(scratch, evidence_channels(side.track.channels, side.track.layout))
-    for block in decode_blocks(side.path, side.track.index, report):
+    for block in side.blocks(report):
         done_s = report.samples / SAMPLE_RATE_HZ
         if longest_s is not None and done_s > longest_s:
             side.check_length(done_s, longest_s)
@@ -210,8 +250,7 @@ def _read(side: _Side, scratch: Scratch, heard: _OneAtATime, longest_s: float | 
         expected_s = max(total_s, done_s)
         told = f"Reading the {side.role}: {_clock(done_s)} of {_clock(expected_s)}"
         heard.progress(stage, int(done_s), max(1, round(expected_s)), told)
-    if _stamp(side.path) != side.stamp:
-        raise SyncdError(ErrorCode.FILE_CHANGED, f"{shown_name(side.path)} was written to while it was read.")
+    side.check_unchanged()
     duration_s = report.samples / SAMPLE_RATE_HZ
     side.check_length(duration_s, longest_s)
     warnings = report.warnings(side.path)
@@ -320,7 +359,11 @@ def _settings(request: MeasureRequest) -> Metadata:
     }
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def _paths(path: Path, stems: tuple[MonoFile, ...]) -> tuple[Path, ...]:
+    return tuple(stem.path for stem in stems) or (path,)
+
+
+def _stamp(path: Path) -> _Stamp:
     try:
         status = path.stat()
     except FileNotFoundError as error:

@@ -27,6 +27,7 @@ from syncd.domain import (
     Result,
     Segment,
     SegmentKind,
+    Stem,
     Verdict,
 )
 from syncd.errors import ErrorCode, SyncdError, error_advice
@@ -238,6 +239,17 @@ def test_what_the_timecodes_alone_say_stands_beside_the_offset() -> None:
     report = check(built(replace(result(-2.456), timecode_offset_s=-2.44)))
     assert report["consensus_offset"]["timecode_offset_seconds"] == -2.44
     assert "timecode_offset_seconds" not in built(result(-2.456))["consensus_offset"]
+
+
+def test_a_side_of_stems_names_them_all_and_gets_no_command_for_one_of_them() -> None:
+    plain = subject()
+    left = plain.dub
+    stems = tuple(Stem(name, left.path.with_name(f"d.{name}.wav"), left.identity, left.stamp) for name in ("L", "R"))
+    asked = replace(plain, dub=replace(left, stems=stems))
+    report = check(build_report(asked, result(-2.456), PROCESSING, syncd_version="0.1.0"))
+    assert [stem["channel"] for stem in report["dub"]["stems"]] == ["L", "R"]
+    assert report["correction"] is None
+    assert "stems" not in report["master"]
 
 
 def test_no_match_gives_no_offset_even_if_a_method_had_one() -> None:
