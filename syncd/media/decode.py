@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from syncd.errors import ErrorCode, SyncdError
 from syncd.media.layouts import evidence_channels, fold_of, is_known
 from syncd.media.names import shown_name
-from syncd.media.probe import describe, open_media, truncated, unreadable, zero_s
+from syncd.media.probe import describe, is_decodable, open_media, truncated, unreadable, zero_s
 
 SAMPLE_RATE_HZ: Final = 16_000
 """Of everything that leaves here: music and effects carry enough below 8 kHz, and the cost is a third of 48 kHz."""
@@ -114,6 +114,9 @@ def decode_blocks(path: Path, track: int, report: DecodeReport) -> Iterator[NDAr
     with open_media(path) as container:
         info = describe(container, path)
         stream = container.streams.audio[track]
+        if not is_decodable(stream):
+            message = f"Audio track {track} of {shown_name(path)} is in a codec that cannot be read here."
+            raise SyncdError(ErrorCode.MEDIA_UNREADABLE, message)
         for other in container.streams:
             if other is not stream:
                 other.discard = Discard.all

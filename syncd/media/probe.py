@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import av
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition, Stream
@@ -102,6 +103,9 @@ def describe(container: InputContainer, path: Path) -> MediaInfo:
     if len(streams) > MAX_TRACKS:
         raise SyncdError(ErrorCode.MEDIA_UNREADABLE, f"{shown_name(path)} claims {len(streams)} audio tracks.")
     tracks = tuple(_track(stream, i, zero_s(container)) for i, stream in enumerate(streams))
+    if not any(is_decodable(stream) for stream in streams):
+        message = f"{shown_name(path)} holds sound in a codec that cannot be read here."
+        raise SyncdError(ErrorCode.MEDIA_UNREADABLE, message)
     if all(track.sample_rate_hz <= 0 or track.channels <= 0 for track in tracks):
         raise SyncdError(ErrorCode.NO_AUDIO, f"{shown_name(path)} holds an audio track, but nothing in it.")
     start = _start(container, path)
@@ -180,7 +184,15 @@ def _check_readable(path: Path) -> None:
         raise SyncdError(ErrorCode.MEDIA_UNREADABLE, f"{shown_name(path)} is empty.")
 
 
+def is_decodable(stream: AudioStream) -> bool:
+    """Whether there is a decoder for it; PyAV's own types do not know that there may be none."""
+    context: AudioCodecContext | None = stream.codec_context
+    return context is not None
+
+
 def _track(stream: AudioStream, index: int, origin_s: float) -> AudioTrack:
+    if not is_decodable(stream):
+        return AudioTrack(index, "unknown", 0, 0, "")
     context = stream.codec_context
     start_s = 0.0
     if stream.start_time is not None and stream.time_base is not None:
@@ -235,7 +247,8 @@ def _start(container: InputContainer, path: Path) -> _Start:
         if timecode := metadata.get("timecode") or metadata.get("TIMECODE"):
             return _Start(timecode, None, frame_rate)
     reference = container.metadata.get("time_reference", "")
-    rate_hz = container.streams.audio[0].codec_context.sample_rate
+    first = container.streams.audio[0]
+    rate_hz = first.codec_context.sample_rate if is_decodable(first) else 0
     if not reference.isdecimal() or rate_hz <= 0:
         return _Start(None, None, frame_rate)
     clock = production_clock(path)

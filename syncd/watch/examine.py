@@ -19,8 +19,10 @@ from typing import Final
 from syncd.domain import Identity, MediaFile, Stem
 from syncd.errors import ErrorCode, SyncdError
 from syncd.headers import missing_bytes
+from syncd.watch.names import is_media
 from syncd.watch.settle import Look
 from syncd.watch.stamps import PackedStamp, pack_stat, unpack_stamp
+from syncd.watch.stems import StemBook, stem_name
 
 _SAMPLE_BYTES: Final = 65536
 FINGERPRINT_BYTES: Final = 16
@@ -99,6 +101,28 @@ def identify(path: Path) -> MediaFile:
         raise SyncdError(ErrorCode.PERMISSION_DENIED, f"{path} may not be read by this user.") from error
     except OSError as error:
         raise SyncdError(ErrorCode.MEDIA_UNREADABLE, f"{path} cannot be read: {error.strerror}.") from error
+
+
+def identify_side(path: Path) -> MediaFile:
+    """As `identify`; whoever names the left one of several stems means all that lie beside it."""
+    name = stem_name(path.name)
+    if name is None or name.channel != "L":
+        return identify(path)
+    try:
+        beside = [each.name for each in path.parent.iterdir() if is_media(each.name)]
+    except OSError:
+        return identify(path)
+    book = StemBook(quiet_s=0.0)
+    for each in beside:
+        other = stem_name(each)
+        if other is not None and other.group == name.group:
+            book.arriving(each, 0.0)
+            book.settle(each)
+    sides = [book.stems(unit) for _, units in book.pop_ready(0.0) for unit in units]
+    stems = next((side for side in sides if side), ())
+    return (
+        stems_file([(channel, identify(path.with_name(each))) for channel, each in stems]) if stems else identify(path)
+    )
 
 
 def media_file(path: Path, packed: PackedStamp, digest: bytes) -> MediaFile:

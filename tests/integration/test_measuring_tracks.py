@@ -105,3 +105,17 @@ def test_timecodes_that_contradict_the_sound_are_told(tmp_path: Path) -> None:
     assert any("2.000 s early; by the sound it is 0.750 s late" in warning for warning in wrong.warnings)
     assert right.timecode_offset_s == pytest.approx(-0.76)
     assert not any("timecode" in warning for warning in right.warnings)
+
+
+def test_a_track_in_an_unknown_codec_is_passed_over_and_refused_by_number(film: Path, tmp_path: Path) -> None:
+    """The second track's codec name is overwritten: nobody has a decoder for it."""
+    data = film.read_bytes()
+    second = data.index(b"A_FLAC", data.index(b"A_FLAC") + 1)
+    odd = tmp_path / "odd.mkv"
+    odd.write_bytes(data[:second] + b"A_WHAT" + data[second + 6 :])
+    result = measured(odd, tmp_path, master_track=None, dub_track=None, language="fr")
+    assert (result.master.track, result.dub.track) == (0, 2)
+    with pytest.raises(SyncdError) as caught:
+        measured(odd, tmp_path, master_track=0, dub_track=1, language=None)
+    assert caught.value.code is ErrorCode.MEDIA_UNREADABLE
+    assert "codec that cannot be read" in caught.value.message

@@ -20,7 +20,7 @@ from syncd.config import WatchSection
 from syncd.domain import MediaFile, OrphanReason
 from syncd.errors import ErrorCode, SyncdError
 from syncd.watch.events import FilesSettled, FilesUnsettled, OrphanResolved, PairFound, RescanDone, WatchEvent
-from syncd.watch.examine import fingerprint, identify
+from syncd.watch.examine import fingerprint, identify, identify_side
 from syncd.watch.folder import Folder
 from syncd.watch.inbox import Inbox
 from syncd.watch.rescan import Tree
@@ -546,3 +546,13 @@ def test_known_stems_pair_without_being_waited_for(drop: Path) -> None:
         (pair,) = watching.wait_for_pairs(1)
         watching.wait_until_settled()
     assert [stem.identity.fingerprint for stem in pair.dub.stems] == ["00" * 16] * 2
+
+
+def test_whoever_names_the_left_stem_means_the_side(drop: Path) -> None:
+    put(drop, *(f"Film.{name}.wav" for name in ("L", "R", "C")), "Other.L.wav", "Film.wav")
+    side = identify_side(drop / "Film.L.wav")
+    assert [stem.channel for stem in side.stems] == ["L", "R", "C"]
+    assert identify_side(drop / "Film.R.wav") == identify(drop / "Film.R.wav")
+    assert identify_side(drop / "Other.L.wav") == identify(drop / "Other.L.wav")
+    with pytest.raises(SyncdError):
+        identify_side(drop / "nowhere" / "Film.L.wav")
