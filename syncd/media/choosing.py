@@ -35,22 +35,20 @@ def choose_track(
     besides: int | None = None,
 ) -> Choice:
     """Choose a track. `language`: a BCP 47 tag. `default_decides`: whether the container's default is an answer (of a
-    master; which track of several is the dub, no default can know). `besides`: the track that is the pair's other side.
+    master; which track of several is the dub, no default can know). `besides`: the track of this file that is the
+    pair's other side (only a file with a single track may be compared with itself).
 
-    Raises TRACK_NOT_FOUND: there is no such track, or none beside the other side's.
+    Raises TRACK_NOT_FOUND: there is no such track, or it is the other side's.
     """
     if wanted is not None:
-        if wanted == besides:
+        if wanted == besides and len(info.tracks) > 1:
             message = f"Master and dub are both audio track {wanted} of {shown_name(path)}: that is one track, not two."
             raise SyncdError(ErrorCode.TRACK_NOT_FOUND, message, {"tracks": listed(info)})
         if 0 <= wanted < len(info.tracks):
             return Choice(wanted)
         message = f"{shown_name(path)} has no audio track {wanted}; it has {len(info.tracks)}, counted from 0."
         raise SyncdError(ErrorCode.TRACK_NOT_FOUND, message, {"tracks": listed(info)})
-    free = [track for track in info.tracks if track.index != besides]
-    if not free:
-        message = f"{shown_name(path)} has no second audio track that could be the pair's other side."
-        raise SyncdError(ErrorCode.TRACK_NOT_FOUND, message, {"tracks": listed(info)})
+    free = [track for track in info.tracks if track.index != besides] or list(info.tracks)
     candidates = _programme(free)
     fitting = _in_language(candidates, language)
     chosen = _only(fitting or candidates)
