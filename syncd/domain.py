@@ -54,12 +54,29 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Stem:
+    """One channel of a side that was delivered as several mono files."""
+
+    channel: str
+    """L, R, C, LFE, Ls, Rs, Lrs or Rrs."""
+    path: Path
+    identity: Identity
+    stamp: FileStamp
+
+
+@dataclass(frozen=True, slots=True)
 class MediaFile:
-    """One version of one file."""
+    """One version of one file, or of several that are one side of a pair: one mono file a channel.
+
+    Then `path` is the left channel's, which names the side; `identity` follows from all of them, and `stamp` is the
+    left channel's.
+    """
 
     path: Path
     identity: Identity
     stamp: FileStamp
+    stems: tuple[Stem, ...] = ()
+    """All channels, the left one first; empty for an ordinary file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +196,10 @@ class AudioTrack:
     title: str | None = None
     start_s: float = 0.0
     """Presentation start relative to the container's time zero."""
+    is_default: bool = False
+    """The container would play it unasked."""
+    purpose: str | None = None
+    """What it is for, if not the programme itself: commentary, audio description, …"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +211,8 @@ class MediaInfo:
     tracks: tuple[AudioTrack, ...]
     start_timecode: str | None = None
     frame_rate: str | None = None
+    start_of_day_s: float | None = None
+    """The start timecode in seconds since midnight, where it was counted in samples and not in frames."""
 
 
 # --- what the analysis says ------------------------------------------------------------------------------------------
@@ -315,6 +338,7 @@ class MeasuredSide:
     start_timecode: str | None = None
     frame_rate: str | None = None
     codec_delay_ms: float | None = None
+    start_of_day_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +365,8 @@ class Result:
     """Every threshold that shaped the verdict."""
     stage_seconds: dict[str, float] = field(default_factory=dict)
     analysis_version: int = 1
+    timecode_offset_s: float | None = None
+    """Where the start timecodes alone would place the dub; None unless both sides carry one."""
 
 
 @dataclass(frozen=True, slots=True)

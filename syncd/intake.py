@@ -31,6 +31,7 @@ from syncd.watch.events import (
     WatchEvent,
     WatchTrouble,
 )
+from syncd.watch.examine import single_files
 from syncd.watch.watcher import Watcher
 
 log = structlog.get_logger()
@@ -85,7 +86,7 @@ class Intake:
         self.profiles, self._sections = config, config.watch
         self._unsettled, self._missing = set(range(len(config.watch))), set()
         self._forget_stale_orphans()
-        known = {file.path: file for file in self._ledger.known_files()}
+        known = dict(each for file in self._ledger.known_files() for each in single_files(file))
         reports = config.reports
         unwatched = [path for path in (reports.fallback, reports.done, reports.failed) if path]
         for index, section in enumerate(config.watch):

@@ -26,9 +26,9 @@ from typing import Final
 
 import msgspec
 
-from syncd.domain import AnalysisSettings, Failure, MediaFile, MediaInfo, MethodResult, Result
+from syncd.domain import AnalysisSettings, Failure, Identity, MediaFile, MediaInfo, MethodResult, Result
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 _LENGTH: Final = struct.Struct(">I")
 
@@ -45,13 +45,6 @@ class Hello(Message, frozen=True):
     device: str
 
 
-class ProbeRequest(Message, frozen=True):
-    """Look into these files: what is in them, without decoding them through."""
-
-    task_id: int
-    paths: tuple[bytes, ...]
-
-
 class FileVersion(msgspec.Struct, frozen=True):
     """Which version of a file is meant."""
 
@@ -59,9 +52,35 @@ class FileVersion(msgspec.Struct, frozen=True):
     mtime_ns: int
 
 
-def file_version(file: MediaFile) -> FileVersion:
-    """The version that was recorded."""
-    return FileVersion(file.identity.size_bytes, file.identity.mtime_ns)
+class StemFile(msgspec.Struct, frozen=True):
+    """One channel of a side that is several mono files."""
+
+    channel: str
+    path: bytes
+    version: FileVersion | None = None
+
+
+def file_version(file: MediaFile) -> FileVersion | None:
+    """The version that was recorded; None for a side of stems, each of which has its own."""
+    return None if file.stems else _version(file.identity)
+
+
+def stem_files(file: MediaFile) -> tuple[StemFile, ...]:
+    """The side's stems as they travel; none for an ordinary file."""
+    return tuple(StemFile(stem.channel, bytes(stem.path), _version(stem.identity)) for stem in file.stems)
+
+
+def _version(identity: Identity) -> FileVersion:
+    return FileVersion(identity.size_bytes, identity.mtime_ns)
+
+
+class ProbeRequest(Message, frozen=True):
+    """Look into these files: what is in them, without decoding them through."""
+
+    task_id: int
+    paths: tuple[bytes, ...]
+    stems: tuple[tuple[StemFile, ...], ...] = ()
+    """One a path: what that side consists of, where it is not one file; empty: all are ordinary."""
 
 
 class MeasureRequest(Message, frozen=True):
@@ -79,6 +98,9 @@ class MeasureRequest(Message, frozen=True):
     master_version: FileVersion | None = None
     """None: whatever lies there."""
     dub_version: FileVersion | None = None
+    master_stems: tuple[StemFile, ...] = ()
+    """What the side consists of, where it is not one file; `master_path` names it all the same."""
+    dub_stems: tuple[StemFile, ...] = ()
 
 
 class Cancel(Message, frozen=True):

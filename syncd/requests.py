@@ -16,7 +16,7 @@ from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.records import Request, RequestKind, path_from_json
 from syncd.supervisor.dispatch import Dispatcher
-from syncd.watch.examine import identify
+from syncd.watch.examine import identify_side
 
 log = structlog.get_logger()
 
@@ -146,7 +146,7 @@ def _file(value: object) -> MediaFile:
     path = path_from_json(value)
     if not path.is_absolute():
         raise SyncdError(ErrorCode.USAGE, f"{path} is not an absolute path.")
-    return identify(path)
+    return identify_side(path)
 
 
 def _text(value: object) -> str | None:

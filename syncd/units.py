@@ -7,6 +7,7 @@ means that the dub plays faster than the master and is shorter.
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import Final
 
@@ -22,6 +23,9 @@ FRAME_RATES: Final[dict[str, Fraction]] = {
     "60.0": Fraction(60),
 }
 """Frames per second by the name that the sidecar uses for them."""
+
+
+_TIMECODE: Final = re.compile(r"(?P<hour>\d\d):(?P<minute>[0-5]\d):(?P<second>[0-5]\d)(?P<mark>[:;])(?P<frame>\d\d)")
 
 
 def dub_to_master_s(dub_s: float, rate: float, offset_s: float) -> float:
@@ -59,15 +63,57 @@ def rate_to_ppm(rate: float) -> float:
     return (rate - 1.0) * 1e6
 
 
-def seconds_to_timecode(seconds: float, frames_per_second: int = 25) -> str:
-    """``[-]HH:MM:SS:FF @fps``, rounded to the nearest frame, without drop-frame counting.
+def seconds_to_timecode(seconds: float, frames_per_second: Fraction | int = 25, *, is_drop_frame: bool = False) -> str:
+    """``[-]HH:MM:SS:FF @fps``, rounded to the nearest frame.
+
+    Rates that are no whole number count the next whole number of frames a second (23.976 counts 24), as SMPTE 12M does.
+    `is_drop_frame` (29.97 and 59.94 only, else ignored) leaves out labels so that they keep pace with the clock, and
+    writes a semicolon before the frames.
 
     >>> seconds_to_timecode(-2.456)
     '-00:00:02:11 @25'
+    >>> seconds_to_timecode(3600.0, FRAME_RATES["29.97"], is_drop_frame=True)
+    '01:00:00;00 @29.97'
     """
-    frames = round(abs(seconds) * frames_per_second)
+    rate = Fraction(frames_per_second)
+    nominal, dropped = round(rate), _dropped_a_minute(rate) if is_drop_frame else 0
+    frames = round(abs(Fraction(seconds)) * rate)
     sign = "-" if seconds < 0 and frames else ""
-    whole_s, frame = divmod(frames, frames_per_second)
-    hours, rest_s = divmod(whole_s, 3600)
-    minutes, second = divmod(rest_s, 60)
-    return f"{sign}{hours:02d}:{minutes:02d}:{second:02d}:{frame:02d} @{frames_per_second}"
+    whole_s, frame = divmod(_with_dropped_labels(frames, nominal, dropped), nominal)
+    minutes, second = divmod(whole_s, 60)
+    hours, minute = divmod(minutes, 60)
+    name = next((name.removesuffix(".0") for name, known in FRAME_RATES.items() if known == rate), f"{float(rate):g}")
+    return f"{sign}{hours:02d}:{minute:02d}:{second:02d}{';' if dropped else ':'}{frame:02d} @{name}"
+
+
+def timecode_to_seconds(timecode: str, frames_per_second: Fraction) -> float | None:
+    """Seconds from 00:00:00:00 to ``HH:MM:SS:FF`` or ``HH:MM:SS;FF`` (drop-frame) at that rate, as real time passes.
+
+    None: it is no such timecode. At 23.976 an hour of timecode lasts 3603.6 s:
+
+    >>> timecode_to_seconds("01:00:00:00", FRAME_RATES["23.976"])
+    3603.6
+    """
+    match = _TIMECODE.fullmatch(timecode)
+    if match is None:
+        return None
+    hour, minute, second, frame = (int(match[name]) for name in ("hour", "minute", "second", "frame"))
+    nominal = round(frames_per_second)
+    if frame >= nominal:
+        return None
+    dropped = _dropped_a_minute(frames_per_second) if match["mark"] == ";" else 0
+    minutes = 60 * hour + minute
+    frames = (60 * minutes + second) * nominal + frame - dropped * (minutes - minutes // 10)
+    return float(frames / frames_per_second)
+
+
+def _dropped_a_minute(rate: Fraction) -> int:
+    """Labels left out at the beginning of each minute but every tenth (SMPTE 12M): 2 at 29.97, 4 at 59.94."""
+    return {FRAME_RATES["29.97"]: 2, FRAME_RATES["59.94"]: 4}.get(rate, 0)
+
+
+def _with_dropped_labels(frames: int, nominal: int, dropped: int) -> int:
+    """The label, as a count of frames, of the frame of this number."""
+    tens, rest = divmod(frames, 600 * nominal - 9 * dropped)
+    minutes = max(0, rest - dropped) // (60 * nominal - dropped)
+    return frames + dropped * (9 * tens + minutes)

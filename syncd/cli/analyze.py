@@ -27,7 +27,7 @@ from syncd.reports.facts import ProcessingFacts, ReportSubject, new_analysis_id
 from syncd.reports.sidecar import build_report
 from syncd.supervisor.pool import Pool
 from syncd.supervisor.solo import SoloAnswer, SoloRequest, analyze_one
-from syncd.watch.examine import identify
+from syncd.watch.examine import identify_side
 
 
 def analyze(
@@ -45,8 +45,8 @@ def analyze(
     if profile not in settings.profiles:
         raise SyncdError(ErrorCode.USAGE, f"There is no profile named {profile}.")
     request = SoloRequest(
-        master=identify(master.absolute()),
-        dub=identify(dub.absolute()),
+        master=identify_side(master.absolute()),
+        dub=identify_side(dub.absolute()),
         settings=settings.profiles[profile].to_settings(),
         language=language,
         master_track=master_track,

@@ -46,7 +46,7 @@ _RETIRE_FILE: Final = (
     .where(media.c.path == bindparam("old_path", type_=PathBytes), media.c.is_current == 1)
     .values(is_current=0)
 )
-_LATEST: Final = ("device", "inode", "ctime_ns", "stamp_size_bytes", "stamp_mtime_ns", "blocks", "is_current")
+_LATEST: Final = ("device", "inode", "ctime_ns", "stamp_size_bytes", "stamp_mtime_ns", "blocks", "is_current", "stems")
 _insert_file: Final = upsert(media)
 _KEEP_FILE: Final = _insert_file.on_conflict_do_update(
     index_elements=["path", "size_bytes", "mtime_ns", "fingerprint"],
@@ -159,6 +159,7 @@ def record_file(connection: Connection, file: MediaFile, now: datetime) -> int:
             "blocks": stamp.blocks,
             "is_current": 1,
             "recorded_at": now,
+            "stems": file.stems,
         },
     ).scalar_one()
     return int(row_id)

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from syncd.domain import JobState, OrphanReason, Priority, Verdict
 from syncd.ledger.columns import Moment, PathBytes, ReadableText, Unsigned64
 from syncd.ledger.records import AttemptOutcome, RequestKind
+from syncd.ledger.stems import StemsText
 
 metadata: Final = MetaData()
 
@@ -59,11 +60,13 @@ media: Final = Table(
     Column("is_current", Integer, nullable=False),
     Column("info", Text),
     Column("recorded_at", Moment, nullable=False),
+    Column("stems", StemsText),
     PrimaryKeyConstraint("id", name="pk_media"),
     UniqueConstraint("path", "size_bytes", "mtime_ns", "fingerprint", name="uq_media_version"),
     _check("media", "size", "size_bytes >= 0 AND stamp_size_bytes >= 0"),
     _check("media", "is_current", "is_current IN (0, 1)"),
     _check("media", "info", "info IS NULL OR json_valid(info)"),
+    _check("media", "stems", "stems IS NULL OR json_valid(stems)"),
     Index("uq_media_current", "path", unique=True, sqlite_where=text("is_current = 1")),
     sqlite_strict=True,
 )

@@ -44,6 +44,7 @@ _FILE_COLUMNS: Final = (
     "stamp_mtime_ns",
     "ctime_ns",
     "blocks",
+    "stems",
 )
 """In the order of `MediaFile`'s parts."""
 _WIDTH: Final = len(_FILE_COLUMNS)
@@ -56,8 +57,8 @@ def select_files() -> Select[Any]:
 
 def to_file(row: Sequence[Any]) -> MediaFile:
     """One version of a file, from the first columns of a row."""
-    path, size_bytes, mtime_ns, fingerprint, *stamp = row[:_WIDTH]
-    return MediaFile(path, Identity(size_bytes, mtime_ns, fingerprint), FileStamp(*stamp))
+    path, size_bytes, mtime_ns, fingerprint, *stamp, stems = row[:_WIDTH]
+    return MediaFile(path, Identity(size_bytes, mtime_ns, fingerprint), FileStamp(*stamp), stems)
 
 
 def select_ready() -> Select[Any]:

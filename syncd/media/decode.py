@@ -8,7 +8,7 @@ fraction of a sample.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from syncd.errors import ErrorCode, SyncdError
 from syncd.media.layouts import evidence_channels, fold_of, is_known
 from syncd.media.names import shown_name
-from syncd.media.probe import describe, open_media, truncated, unreadable, zero_s
+from syncd.media.probe import describe, is_decodable, open_media, truncated, unreadable, zero_s
 
 SAMPLE_RATE_HZ: Final = 16_000
 """Of everything that leaves here: music and effects carry enough below 8 kHz, and the cost is a third of 48 kHz."""
@@ -44,6 +44,9 @@ LONGEST_SILENCE_S: Final = 3_600.0
 
 GAP_S: Final = 0.018
 """A smaller disagreement of timestamps and samples is jitter; a lost packet of any common codec is longer."""
+
+SHORT_FRAME_S: Final = 0.02
+"""Frames below it are joined: the resampler's filter is as long as 6 ms at 48 kHz."""
 
 MAX_DAMAGED_SHARE: Final = 0.2
 """Of packets that do not decode: beyond it (and beyond `MAX_DAMAGED_PACKETS`) the file counts as unreadable."""
@@ -77,6 +80,12 @@ class DecodeReport:
     clock_jumps: int = 0
     impossible_samples: int = 0
     changed_format: int = 0
+    codec: str | None = None
+    """What the packets are, where the container may be wrong: some call MPEG audio of any layer MP3."""
+    notes: list[str] = field(default_factory=list)
+    """Further sentences."""
+    signals_priming: bool = False
+    """The file says that what comes first is an encoder's priming: it was cut away."""
 
     def warnings(self, path: Path) -> tuple[str, ...]:
         """One sentence for each thing that was mended."""
@@ -93,7 +102,7 @@ class DecodeReport:
             ),
             (self.changed_format, f"{name}: rate or channels change {self.changed_format} times on the way."),
         ]
-        return tuple(sentence for count, sentence in told if count)
+        return (*(sentence for count, sentence in told if count), *self.notes)
 
 
 def decode_blocks(path: Path, track: int, report: DecodeReport) -> Iterator[NDArray[np.float32]]:
@@ -105,6 +114,9 @@ def decode_blocks(path: Path, track: int, report: DecodeReport) -> Iterator[NDAr
     with open_media(path) as container:
         info = describe(container, path)
         stream = container.streams.audio[track]
+        if not is_decodable(stream):
+            message = f"Audio track {track} of {shown_name(path)} is in a codec that cannot be read here."
+            raise SyncdError(ErrorCode.MEDIA_UNREADABLE, message)
         for other in container.streams:
             if other is not stream:
                 other.discard = Discard.all
@@ -120,6 +132,9 @@ def decode_blocks(path: Path, track: int, report: DecodeReport) -> Iterator[NDAr
 
 def _frames(container: InputContainer, stream: AudioStream, path: Path, report: DecodeReport) -> Iterator[AudioFrame]:
     for packet in _packets(container, stream, path, report):
+        if not report.packets:
+            report.signals_priming = _signals_priming(packet)
+            report.codec = _mpeg_layer(packet) if stream.codec_context.name.startswith(("mp2", "mp3")) else None
         report.packets += 1
         try:
             frames = packet.decode()
@@ -129,6 +144,20 @@ def _frames(container: InputContainer, stream: AudioStream, path: Path, report: 
                 raise unreadable(path, error) from error
             continue
         yield from frames
+
+
+def _signals_priming(first: Packet[AudioStream]) -> bool:
+    """Whether the container says how much of a track's beginning is to be cut away."""
+    skip = bytes(first.get_sidedata("skip_samples")) if first.has_sidedata("skip_samples") else b""
+    return any(skip[:4])
+
+
+def _mpeg_layer(packet: Packet[AudioStream]) -> str | None:
+    """From the first frame's header (ISO 11172-3, 2.4.2.3): 11 bits of sync, 2 of version, 2 of layer."""
+    head = bytes(packet)[:2]
+    if len(head) < 2 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return None
+    return {0b01: "mp3", 0b10: "mp2", 0b11: "mp1"}.get(head[1] >> 1 & 0b11)
 
 
 def _packets(
@@ -276,7 +305,7 @@ class _Graph:
             time_base=time_base,
         )
         layout = _CARRIERS[len(rows)]
-        chain = [*_placing(frame, shape.rate_hz, time_base, start_s), *_folding(shape, rows, layout)]
+        chain = [*_placing(frame, shape.rate_hz, time_base, start_s), *_joining(frame), *_folding(shape, rows, layout)]
         resampling = (
             f"{SAMPLE_RATE_HZ}:async=1:first_pts=0:min_comp=0.00001:min_hard_comp={GAP_S}"
             f":out_sample_fmt=fltp:out_chlayout={layout}"
@@ -314,6 +343,15 @@ def _placing(frame: AudioFrame, rate_hz: int, time_base: Fraction, start_s: floa
     trim: list[tuple[str, str | None]] = [("atrim", f"start_sample={early_samples}")] if early_samples else []
     clock = "N" if frame.pts is None else "PTS-STARTPTS"
     return [*trim, ("asettb", f"1/{rate_hz}"), ("asetpts", f"{clock}+{late_samples}")]
+
+
+def _joining(frame: AudioFrame) -> list[tuple[str, str | None]]:
+    """Filters that join frames shorter than the resampler's own delay.
+
+    Until its first output, the resampler takes every disagreement of timestamps and samples for a gap, be it the jitter
+    of a container that counts in milliseconds.
+    """
+    return [("asetnsamples", "n=1024:p=0")] if frame.samples < SHORT_FRAME_S * frame.sample_rate else []
 
 
 def _folding(shape: _FrameShape, rows: tuple[str, ...], layout: str) -> list[tuple[str, str | None]]:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import av
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition, Stream
@@ -23,9 +26,9 @@ from av.stream import Disposition, Stream
 from syncd.domain import AudioTrack, MediaInfo
 from syncd.errors import ErrorCode, SyncdError
 from syncd.headers import missing_bytes
-from syncd.media.names import shown_name, spoken_language
-from syncd.media.riff import sound_ends_at
-from syncd.units import FRAME_RATES
+from syncd.media.names import shown_name
+from syncd.media.riff import production_clock, sound_ends_at
+from syncd.units import FRAME_RATES, seconds_to_timecode
 
 DEMUXERS: Final = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,dtshd,dv,eac3,flac,flv,gxf,loas,matroska,webm,mlp,mov,mp4,mp3,mpeg,mpegts,mxf,"
@@ -35,6 +38,26 @@ DEMUXERS: Final = (
 
 MAX_TRACKS: Final = 256
 """More audio tracks than this is an attack or damage, not a programme."""
+
+_OTHER_PURPOSES: Final = {
+    Disposition.comment: "commentary",
+    Disposition.visual_impaired: "audio description",
+    Disposition.descriptions: "audio description",
+    Disposition.karaoke: "karaoke",
+    Disposition.clean_effects: "without dialogue",
+    Disposition.dependent: "part of another track",
+}
+
+_TITLES_OF_OTHERS: Final = {
+    re.compile(r"comm?ent(ary|aire|ario|o)|kommentar|コメンタリー|评论", re.IGNORECASE): "commentary",
+    re.compile(
+        r"descri(ptive|bed)|audio[ _-]?d[eé][sz][ck]ri|h(ö|oe)rfilm|visual(ly)?[ _-]?impaired|malvoyant|syntolkning"
+        r"|\bDVS\b",
+        re.IGNORECASE,
+    ): "audio description",
+    re.compile(r"isolated (score|music)|music (and|&) effects|\bM ?& ?E\b", re.IGNORECASE): "without dialogue",
+}
+"""Words in titles, for containers whose writer set no flag."""
 
 _OPTIONS: Final = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS, "max_size": "65536"}
 """`max_size` is WAV's: larger packets, fewer of them."""
@@ -80,14 +103,19 @@ def describe(container: InputContainer, path: Path) -> MediaInfo:
     if len(streams) > MAX_TRACKS:
         raise SyncdError(ErrorCode.MEDIA_UNREADABLE, f"{shown_name(path)} claims {len(streams)} audio tracks.")
     tracks = tuple(_track(stream, i, zero_s(container)) for i, stream in enumerate(streams))
+    if not any(is_decodable(stream) for stream in streams):
+        message = f"{shown_name(path)} holds sound in a codec that cannot be read here."
+        raise SyncdError(ErrorCode.MEDIA_UNREADABLE, message)
     if all(track.sample_rate_hz <= 0 or track.channels <= 0 for track in tracks):
         raise SyncdError(ErrorCode.NO_AUDIO, f"{shown_name(path)} holds an audio track, but nothing in it.")
+    start = _start(container, path)
     return MediaInfo(
         container=container.format.name,
         duration_s=_duration_s(container),
         tracks=tracks,
-        start_timecode=_timecode(container),
-        frame_rate=_frame_rate(container),
+        start_timecode=start.timecode,
+        frame_rate=start.frame_rate,
+        start_of_day_s=start.of_day_s,
     )
 
 
@@ -100,29 +128,6 @@ def zero_s(container: InputContainer) -> float:
     if "mp4" in container.format.name.split(",") or container.start_time is None:
         return 0.0
     return max(0.0, container.start_time / av.time_base)
-
-
-def choose_track(info: MediaInfo, path: Path, *, wanted: int | None, language: str | None) -> tuple[int, str | None]:
-    """Which audio track counts (index from 0), and a warning where that was a guess.
-
-    Order: the one asked for, the one in the language (a BCP 47 tag), the first. Raises TRACK_NOT_FOUND.
-    """
-    listed = [f"{t.index}: {t.codec}, {t.layout}, {t.language or 'no language'}" for t in info.tracks]
-    if wanted is not None:
-        if 0 <= wanted < len(info.tracks):
-            return wanted, None
-        message = f"{shown_name(path)} has no audio track {wanted}; it has {len(info.tracks)}, counted from 0."
-        raise SyncdError(ErrorCode.TRACK_NOT_FOUND, message, {"tracks": listed})
-    if len(info.tracks) == 1:
-        return 0, None
-    spoken = [t.index for t in info.tracks if language and spoken_language(t.language) == spoken_language(language)]
-    if len(spoken) == 1:
-        return spoken[0], None
-    chosen = spoken[0] if spoken else 0
-    return chosen, (
-        f"{shown_name(path)} has {len(info.tracks)} audio tracks and nothing said which one counts: "
-        f"track {chosen} was measured ({'; '.join(listed)})."
-    )
 
 
 def ends_early(container: InputContainer, path: Path) -> bool:
@@ -179,7 +184,15 @@ def _check_readable(path: Path) -> None:
         raise SyncdError(ErrorCode.MEDIA_UNREADABLE, f"{shown_name(path)} is empty.")
 
 
+def is_decodable(stream: AudioStream) -> bool:
+    """Whether there is a decoder for it; PyAV's own types do not know that there may be none."""
+    context: AudioCodecContext | None = stream.codec_context
+    return context is not None
+
+
 def _track(stream: AudioStream, index: int, origin_s: float) -> AudioTrack:
+    if not is_decodable(stream):
+        return AudioTrack(index, "unknown", 0, 0, "")
     context = stream.codec_context
     start_s = 0.0
     if stream.start_time is not None and stream.time_base is not None:
@@ -193,7 +206,17 @@ def _track(stream: AudioStream, index: int, origin_s: float) -> AudioTrack:
         language=stream.language if stream.language not in {None, "", "und"} else None,
         title=stream.metadata.get("title"),
         start_s=round(start_s, 6),
+        is_default=bool(stream.disposition & Disposition.default),
+        purpose=_purpose(stream.disposition, stream.metadata.get("title") or stream.metadata.get("handler_name") or ""),
     )
+
+
+def _purpose(disposition: Disposition, title: str) -> str | None:
+    """What a track is for, if not the programme itself: by its flags, else by its title."""
+    for flag, purpose in _OTHER_PURPOSES.items():
+        if disposition & flag:
+            return purpose
+    return next((purpose for pattern, purpose in _TITLES_OF_OTHERS.items() if pattern.search(title)), None)
 
 
 def _layout_name(name: str, channels: int) -> str:
@@ -207,19 +230,45 @@ def _duration_s(container: InputContainer) -> float | None:
     return container.duration / av.time_base
 
 
-def _timecode(container: InputContainer) -> str | None:
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """When the presentation starts, on the production's clock."""
+
+    timecode: str | None = None
+    of_day_s: float | None = None
+    frame_rate: str | None = None
+
+
+def _start(container: InputContainer, path: Path) -> _Start:
     """From the container, the video or the timecode track; else the time reference of a broadcast WAV."""
+    frame_rate = _frame_rate(container)
     for metadata in (container.metadata, *(stream.metadata for stream in container.streams)):
-        if timecode := metadata.get("timecode"):
-            return timecode
+        # Matroska's tags are written in capitals.
+        if timecode := metadata.get("timecode") or metadata.get("TIMECODE"):
+            return _Start(timecode, None, frame_rate)
     reference = container.metadata.get("time_reference", "")
-    rate_hz = container.streams.audio[0].codec_context.sample_rate
-    if not reference.isdecimal() or rate_hz <= 0 or int(reference) == 0:
-        return None
-    whole_s, rest_samples = divmod(int(reference), rate_hz)
+    first = container.streams.audio[0]
+    rate_hz = first.codec_context.sample_rate if is_decodable(first) else 0
+    if not reference.isdecimal() or rate_hz <= 0:
+        return _Start(None, None, frame_rate)
+    clock = production_clock(path)
+    rate = clock.frames_per_second if clock is not None else None
+    name = None if rate is None else _rate_name(rate)
+    if int(reference) == 0:
+        return _Start(None, None, name)  # what writers leave who know no time
+    start_s = Fraction(int(reference), rate_hz)
+    if rate is None or clock is None:
+        return _Start(_clock_time(start_s), float(start_s), None)
+    known = FRAME_RATES.get(name or "", rate)
+    timecode = seconds_to_timecode(float(start_s), known, is_drop_frame=clock.is_drop_frame)
+    return _Start(timecode.partition(" ")[0], float(start_s), name)
+
+
+def _clock_time(start_s: Fraction) -> str:
+    whole_s, rest_s = divmod(start_s, 1)
     minutes, second = divmod(whole_s, 60)
     hours, minute = divmod(minutes, 60)
-    return f"{hours:02d}:{minute:02d}:{second:02d}.{rest_samples * 1000 // rate_hz:03d}"
+    return f"{hours:02d}:{minute:02d}:{second:02d}.{int(rest_s * 1000):03d}"
 
 
 def _frame_rate(container: InputContainer) -> str | None:

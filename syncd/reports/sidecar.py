@@ -98,7 +98,8 @@ def _consistent(result: Result) -> Result:
 
 
 def _completed(subject: ReportSubject, result: Result) -> Report:
-    mend = correction(result, subject.dub.path)
+    # One command moves one file: of a side of stems it would move one channel away from the others.
+    mend = None if subject.dub.stems else correction(result, subject.dub.path)
     return {
         "status": "completed",
         "master": _file(subject.master) | _measured(result.master) | _stored(subject.master),
@@ -154,6 +155,8 @@ def _file(file: MediaFile) -> Report:
     named: Report = {"path": path_text(file.path)}
     if not is_utf8(file.path):
         named["path_base64"] = base64.b64encode(os.fsencode(file.path)).decode("ascii")
+    if file.stems:
+        named["stems"] = [{"channel": stem.channel, "path": path_text(stem.path)} for stem in file.stems]
     return named
 
 
@@ -204,15 +207,24 @@ def _consensus(result: Result) -> Report | None:
         return None
     offset_s, sample_rate_hz = result.consensus.offset_s, result.dub.sample_rate_hz
     _, native = native_rate(result.master.frame_rate)
+    timecodes: Report = {}
+    if result.timecode_offset_s is not None:
+        timecodes = {"timecode_offset_seconds": seconds(result.timecode_offset_s)}
     return {
         "offset_seconds": seconds(offset_s),
         "offset_samples": seconds_to_samples(offset_s, sample_rate_hz),
         "sample_rate": sample_rate_hz,
         "uncertainty_ms": milliseconds(result.consensus.uncertainty_ms),
         "offset_frames": {name: seconds_to_frames(offset_s, rate) for name, rate in FRAME_RATES.items()},
-        "offset_timecode": seconds_to_timecode(offset_s, int(native) if native.denominator == 1 else 25),
+        "offset_timecode": seconds_to_timecode(offset_s, native, is_drop_frame=_counts_drop_frame(result.master)),
+        **timecodes,
         "confidence": share(result.consensus.confidence),
     }
+
+
+def _counts_drop_frame(side: MeasuredSide) -> bool:
+    """As its own timecode does; where it has none, at the rates that know both ways, as the clock on the wall."""
+    return side.start_timecode is None or ";" in side.start_timecode
 
 
 def _rate(rate: Rate | None) -> Report | None:

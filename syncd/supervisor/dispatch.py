@@ -29,7 +29,6 @@ from syncd.protocol import (
     Measured,
     MethodDone,
     Probed,
-    ProbeRequest,
     Progressed,
     Started,
     ToSupervisor,
@@ -46,6 +45,7 @@ from syncd.supervisor.task import (
     known_infos,
     measure_request,
     observation_of,
+    probe_request,
     refused_by_size,
     report_order,
 )
@@ -225,7 +225,7 @@ class Dispatcher:
         if infos := known_infos(job):
             self._measure(task, infos, now_s)
         else:
-            self._send(task, ProbeRequest(task.task_id, (bytes(job.master.path), bytes(job.dub.path))), now_s)
+            self._send(task, probe_request(task), now_s)
 
     def _claim(self, job: ReadyJob, device: str, promised_bytes: int, now_s: float) -> Task | None:
         lease = self._ledger.claim(job.job_id, device=device, predicted_ram_bytes=promised_bytes)

@@ -10,7 +10,17 @@ from typing import TypeVar
 
 from syncd.domain import AnalysisSettings, Failure, MediaFile, MediaInfo, Result
 from syncd.errors import ErrorCode, SyncdError
-from syncd.protocol import Failed, Measured, MeasureRequest, Message, Probed, ProbeRequest, Progressed, file_version
+from syncd.protocol import (
+    Failed,
+    Measured,
+    MeasureRequest,
+    Message,
+    Probed,
+    ProbeRequest,
+    Progressed,
+    file_version,
+    stem_files,
+)
 from syncd.supervisor.liveness import Health, Pulse, examine
 from syncd.supervisor.pool import Pool, Worker, WorkerGone
 
@@ -57,7 +67,9 @@ def analyze_one(
     outcome: Result | Failure
     try:
         ask = _Asking(worker, stall_s, job_s, on_progress)
-        probed = ask(ProbeRequest(1, (bytes(request.master.path), bytes(request.dub.path))), Probed)
+        sides = request.master, request.dub
+        paths = tuple(bytes(file.path) for file in sides)
+        probed = ask(ProbeRequest(1, paths, tuple(stem_files(file) for file in sides)), Probed)
         infos = (probed.media[0], probed.media[1])
         measured = ask(_measure_request(request, pool), Measured)
         outcome = measured.result
@@ -84,6 +96,8 @@ def _measure_request(request: SoloRequest, pool: Pool) -> MeasureRequest:
         dub_path=bytes(request.dub.path),
         master_version=file_version(request.master),
         dub_version=file_version(request.dub),
+        master_stems=stem_files(request.master),
+        dub_stems=stem_files(request.dub),
         master_track=request.master_track,
         dub_track=request.dub_track,
         language=request.language,

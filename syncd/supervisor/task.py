@@ -10,7 +10,7 @@ from pathlib import Path
 
 from syncd.domain import Failure, Lease, MediaInfo, MemoryObservation, ReadyJob, Result
 from syncd.errors import ErrorCode
-from syncd.protocol import Measured, MeasureRequest, Progressed, file_version
+from syncd.protocol import Measured, MeasureRequest, ProbeRequest, Progressed, file_version, stem_files
 from syncd.reports.facts import ProcessingFacts, ReportSubject, new_analysis_id
 from syncd.supervisor.liveness import Pulse
 from syncd.supervisor.pool import Worker
@@ -60,6 +60,12 @@ def refused_by_size(job: ReadyJob, limit_bytes: int | None) -> Failure | None:
     return None
 
 
+def probe_request(task: Task) -> ProbeRequest:
+    """What the worker is asked first."""
+    sides = task.job.master, task.job.dub
+    return ProbeRequest(task.task_id, tuple(bytes(f.path) for f in sides), tuple(stem_files(f) for f in sides))
+
+
 def measure_request(task: Task, scratch_folder: Path, longest_s: float | None) -> MeasureRequest:
     """What the worker is asked."""
     job = task.job
@@ -69,6 +75,8 @@ def measure_request(task: Task, scratch_folder: Path, longest_s: float | None) -
         dub_path=bytes(job.dub.path),
         master_version=file_version(job.master),
         dub_version=file_version(job.dub),
+        master_stems=stem_files(job.master),
+        dub_stems=stem_files(job.dub),
         master_track=job.master_track,
         dub_track=job.dub_track,
         language=job.language,

@@ -11,16 +11,18 @@ import hashlib
 import os
 import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from syncd.domain import Identity, MediaFile
+from syncd.domain import Identity, MediaFile, Stem
 from syncd.errors import ErrorCode, SyncdError
 from syncd.headers import missing_bytes
+from syncd.watch.names import is_media
 from syncd.watch.settle import Look
 from syncd.watch.stamps import PackedStamp, pack_stat, unpack_stamp
+from syncd.watch.stems import StemBook, stem_name
 
 _SAMPLE_BYTES: Final = 65536
 FINGERPRINT_BYTES: Final = 16
@@ -101,10 +103,56 @@ def identify(path: Path) -> MediaFile:
         raise SyncdError(ErrorCode.MEDIA_UNREADABLE, f"{path} cannot be read: {error.strerror}.") from error
 
 
+def identify_side(path: Path) -> MediaFile:
+    """As `identify`; whoever names the left one of several stems means all that lie beside it."""
+    name = stem_name(path.name)
+    if name is None or name.channel != "L":
+        return identify(path)
+    try:
+        beside = [each.name for each in path.parent.iterdir() if is_media(each.name)]
+    except OSError:
+        return identify(path)
+    book = StemBook(quiet_s=0.0)
+    for each in beside:
+        other = stem_name(each)
+        if other is not None and other.group == name.group:
+            book.arriving(each, 0.0)
+            book.settle(each)
+    sides = [book.stems(unit) for _, units in book.pop_ready(0.0) for unit in units]
+    stems = next((side for side in sides if side), ())
+    return (
+        stems_file([(channel, identify(path.with_name(each))) for channel, each in stems]) if stems else identify(path)
+    )
+
+
 def media_file(path: Path, packed: PackedStamp, digest: bytes) -> MediaFile:
     """The value that travels; an empty digest stands for a file that could not be read."""
     stamp = unpack_stamp(packed)
     return MediaFile(path, Identity(stamp.size_bytes, stamp.mtime_ns, digest.hex()), stamp)
+
+
+def stems_file(channels: Sequence[tuple[str, MediaFile]]) -> MediaFile:
+    """One side made of several files, the left channel's first: a new version of any makes a new version of it."""
+    files = [file for _, file in channels]
+    digest = hashlib.blake2b(digest_size=FINGERPRINT_BYTES)
+    for channel, file in channels:
+        digest.update(f"{channel} {file.identity.size_bytes} {file.identity.fingerprint}\n".encode())
+    is_read = all(file.identity.fingerprint for file in files)
+    identity = Identity(
+        sum(file.identity.size_bytes for file in files),
+        max(file.identity.mtime_ns for file in files),
+        digest.hexdigest() if is_read else "",
+    )
+    stems = tuple(Stem(channel, file.path, file.identity, file.stamp) for channel, file in channels)
+    return MediaFile(files[0].path, identity, files[0].stamp, stems)
+
+
+def single_files(file: MediaFile) -> Iterator[tuple[Path, MediaFile]]:
+    """What a watcher may meet of it, by path: the file, or each stem of a side."""
+    if not file.stems:
+        yield file.path, file
+    for stem in file.stems:
+        yield stem.path, MediaFile(stem.path, stem.identity, stem.stamp)
 
 
 def _has_writer(descriptor: int) -> bool:

@@ -6,6 +6,7 @@ end of the program waiting.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable
@@ -17,12 +18,13 @@ from syncd.domain import MediaFile, Orphan, OrphanReason, Pair
 from syncd.errors import ErrorCode
 from syncd.watch.catalogue import Catalogue, Settled
 from syncd.watch.events import OrphanFound, OrphanResolved, PairFound, RescanDone
-from syncd.watch.examine import fingerprint, look_inside, look_of_error, media_file, opened, stamp_of
-from syncd.watch.naming import NameRules
+from syncd.watch.examine import fingerprint, look_inside, look_of_error, media_file, opened, stamp_of, stems_file
+from syncd.watch.naming import STEMS_MARK, NameRules
 from syncd.watch.pairing import Changes, Match, OrphanWatch, PairBook
 from syncd.watch.rescan import Kind, Listing, Tree, Unreadable, look_up, walk
 from syncd.watch.settle import SettleTracker
 from syncd.watch.stamps import PackedStamp, unpack_stamp
+from syncd.watch.stems import StemBook, stem_name
 from syncd.watch.teller import Teller
 from syncd.watch.wording import orphan_message, printable
 
@@ -68,6 +70,9 @@ class Folder:
         self._catalogue = Catalogue()
         self._names = NameRules(patterns=section.patterns, root_title=section.path.name)
         self._book = PairBook(self._names)
+        self._stems = StemBook(quiet_s=section.settle_seconds)
+        self._told_as: dict[str, str] = {}
+        """Sides of stems told of as orphans, and under which path."""
         self._orphans = OrphanWatch(after_s=section.orphan_after_seconds)
         self._walks: deque[_Walk] = deque()
         self._recalled: dict[str, Settled] = {}
@@ -77,7 +82,7 @@ class Folder:
     @property
     def is_settled(self) -> bool:
         """Whether the whole folder has been read and none of its files is still arriving."""
-        return self.is_scanned and not self._tracker
+        return self.is_scanned and not self._tracker and not self._stems
 
     @property
     def is_walking(self) -> bool:
@@ -88,8 +93,8 @@ class Folder:
         """When there is work, if no hint comes before; None: nothing to wait for."""
         if self._walks:
             return monotonic_s()
-        due_s = [due for due in (self._tracker.next_due_s(), self._orphans.next_due_s()) if due is not None]
-        return min(due_s, default=None)
+        due_s = (self._tracker.next_due_s(), self._stems.next_due_s(), self._orphans.next_due_s())
+        return min((due for due in due_s if due is not None), default=None)
 
     def begin_rescan(self, *, counts_missed: bool) -> None:
         """Read the whole folder, unless that is under way. `counts_missed`: events should tell of every new file."""
@@ -117,7 +122,9 @@ class Folder:
             self._step_walk(monotonic_s() + _SLICE_S)
         if not self.is_scanned:
             return  # a pair is not certain before all of its title are known
-        if self._check_due(monotonic_s() + _SLICE_S) and not self._walks:
+        is_done = self._check_due(monotonic_s() + _SLICE_S)
+        self._check_stems()
+        if is_done and not self._walks:
             for path, reason in self._orphans.pop_due(monotonic_s()):
                 self._tell_orphan(path, reason)
 
@@ -199,15 +206,15 @@ class Folder:
             if settled.stamp == stamp:
                 return
             self._catalogue.drop(path)
-            self._apply(self._book.remove(path))
+            self._withdraw(path)
         recalled = self._recall(path)
         if recalled is not None and recalled.stamp == stamp:
             self._recalled[path] = recalled
-            self._book.expect(path)
+            self._expect(path, since_s=-math.inf)
             return
         self._recalled.pop(path, None)
         if self._tracker.observe(path, stamp, monotonic_s()):
-            self._book.expect(path)
+            self._expect(path)
 
     def _gone(self, path: str) -> None:
         """Nothing that counts lies there."""
@@ -215,7 +222,33 @@ class Folder:
         was_here |= self._recalled.pop(path, None) is not None
         was_here |= self._catalogue.drop(path)
         if was_here:
+            self._withdraw(path, is_gone=True)
+
+    def _expect(self, path: str, *, since_s: float | None = None) -> None:
+        """A file of this name is arriving, or was known before."""
+        if stem_name(path) is None:
+            self._book.expect(path)
+            return
+        unit, fallen = self._stems.arriving(path, monotonic_s() if since_s is None else since_s)
+        self._fall(fallen)
+        self._book.expect(unit)
+
+    def _withdraw(self, path: str, *, is_gone: bool = False) -> None:
+        """The file is not what it was when it settled, or is not there at all."""
+        if stem_name(path) is None:
             self._apply(self._book.remove(path))
+            return
+        if not is_gone:
+            self._expect(path)
+            return
+        unit, fallen = self._stems.gone(path, monotonic_s())
+        self._fall(fallen)
+        if unit is not None:
+            self._book.expect(unit)
+
+    def _fall(self, units: tuple[str, ...]) -> None:
+        for unit in units:
+            self._apply(self._book.remove(unit))
 
     def _check_due(self, until_s: float) -> bool:
         """Look at the files whose time has come; True if none is left."""
@@ -253,11 +286,32 @@ class Folder:
 
     def _settle(self, path: str, settled: Settled) -> None:
         self._catalogue.put(path, settled)
-        for other in self._book.masters_beside(path):
-            self._is_unchanged(other)  # or else it leaves the book before it makes this title ambiguous
-        self._apply(self._book.add(path))
+        if stem_name(path) is None:
+            self._add(path)
+        else:
+            self._stems.settle(path)
 
-    def _is_unchanged(self, path: str) -> bool:
+    def _check_stems(self) -> None:
+        """Let those sides stand whose stems are all there."""
+        for expected, standing in self._stems.pop_ready(monotonic_s()):
+            if standing != (expected,):
+                self._apply(self._book.remove(expected))
+            for unit in standing:
+                self._add(unit)
+
+    def _add(self, unit: str) -> None:
+        for other in self._book.masters_beside(unit):
+            self._is_unchanged(other)  # or else it leaves the book before it makes this title ambiguous
+        self._apply(self._book.add(unit))
+
+    def _is_unchanged(self, unit: str) -> bool:
+        """Whether all files of a side are still what they were; those that are not are taken note of."""
+        stems = self._stems.stems(unit)
+        if not stems and STEMS_MARK in unit:
+            return False
+        return all(self._file_is_unchanged(path) for _, path in stems) if stems else self._file_is_unchanged(unit)
+
+    def _file_is_unchanged(self, path: str) -> bool:
         """Whether a settled file is still what it was; if not, that is taken note of."""
         settled = self._catalogue.get(path)
         if settled is None:
@@ -280,7 +334,7 @@ class Folder:
         now_s = monotonic_s()
         for path in changes.resolved:
             if self._orphans.resolve(path):
-                self._teller.say(OrphanResolved(self._teller.index, self._base / path))
+                self._teller.say(OrphanResolved(self._teller.index, self._base / self._told_as.pop(path, path)))
         for path, reason in changes.lonely.items():
             self._orphans.lonely(path, reason, now_s)
         for match in changes.matches:
@@ -293,10 +347,19 @@ class Folder:
 
     def _tell_orphan(self, path: str, reason: OrphanReason) -> None:
         if self._is_unchanged(path):
-            message = orphan_message(path, reason, self._names.parse(path))
+            stems = self._stems.stems(path)
+            if stems:
+                self._told_as[path] = stems[0][1]
+            message = orphan_message(self._told_as.get(path, path), reason, self._names.parse(path))
             self._teller.say(OrphanFound(self._teller.index, Orphan(self._media_file(path), reason, message)))
 
-    def _media_file(self, path: str) -> MediaFile:
+    def _media_file(self, unit: str) -> MediaFile:
+        stems = self._stems.stems(unit)
+        if stems:
+            return stems_file([(channel, self._one_file(path)) for channel, path in stems])
+        return self._one_file(unit)
+
+    def _one_file(self, path: str) -> MediaFile:
         settled = self._catalogue.get(path)
         if settled is None:
             raise LookupError(f"{path!r} has not settled")

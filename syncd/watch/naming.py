@@ -7,6 +7,8 @@ The conventions, tried in this order on the path below the watched folder:
 - ``TITLE/master.EXT`` and ``TITLE/dub_LANG.EXT``: a name that begins with its role takes the folder's name as title;
 - ``master/TITLE.EXT`` and ``dub/LANG/TITLE.EXT`` beside each other.
 
+Before EXT a side that comes as one mono file a channel has that channel: ``TITLE_master.L.wav`` (`stems.StemBook`).
+
 Tokens are separated by ``_ .`` or space, and ``-`` too except inside a language tag. Names are compared without regard
 to case, to which separator was used, and to how Unicode composed its accents (macOS writes them apart).
 """
@@ -21,6 +23,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from syncd.domain import Role
+
+STEMS_MARK: Final = "\0"
+"""After it, in the name of a side of stems, comes what tells it from a file: no path holds this character."""
 
 _ROLE_TOKEN: Final = re.compile(r"(?:^|(?<=[_. -]))(?:(?P<master>master)|dub)(?=$|[_. -])", re.IGNORECASE)
 _SEPARATORS: Final = "_. -"
@@ -63,7 +68,8 @@ class NameRules:
         self._root_title = root_title
 
     def parse(self, path: str) -> ParsedName | None:
-        """None: the name says neither master nor dub."""
+        """None: the name says neither master nor dub. A side of stems is read as its name without the channel."""
+        path = path.partition(STEMS_MARK)[0]
         for pattern in self._patterns:
             if (match := pattern.search(path)) and (parsed := _from_pattern(path, match)):
                 return parsed

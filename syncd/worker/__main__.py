@@ -105,7 +105,7 @@ def probe(request: ProbeRequest) -> Message:
     """Look into the files."""
     from syncd.worker.measuring import probe_files  # noqa: PLC0415 - heavy imports come with the first task
 
-    media = probe_files([Path(os.fsdecode(path)) for path in request.paths])
+    media = probe_files(request)
     return Probed(request.task_id, media, peak_rss_bytes())
 
 

@@ -7,9 +7,9 @@ evidence channel in scratch files; then the analysis reads what it needs. Memory
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Lock
 from typing import Final, Protocol
@@ -22,18 +22,25 @@ from syncd.analysis.features import CHROMA, COARSE_MEL, PITCH_CLASSES, ChromaMak
 from syncd.analysis.measure import ANALYSIS_VERSION, Answer, EndsAnalysis, measure
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.clock import monotonic_s
-from syncd.domain import AudioTrack, MeasuredSide, MediaInfo, Metadata, MethodResult, Result
+from syncd.domain import AudioTrack, MeasuredSide, MediaInfo, Metadata, MethodResult, Result, Role
 from syncd.errors import ErrorCode, SyncdError
+from syncd.media.choosing import choose_track
 from syncd.media.decode import SAMPLE_RATE_HZ, DecodeReport, decode_blocks
 from syncd.media.layouts import evidence_channels
 from syncd.media.names import shown_name
-from syncd.media.priming import suspected_delay_ms
-from syncd.media.probe import choose_track, probe
-from syncd.protocol import FileVersion, MeasureRequest
+from syncd.media.priming import SuspectedDelay, suspected_delay
+from syncd.media.probe import probe
+from syncd.media.stems import MonoFile, decode_stems, probe_stems
+from syncd.protocol import FileVersion, MeasureRequest, ProbeRequest, StemFile
 from syncd.worker.scratch import Scratch, ScratchCurve, ScratchSound
+from syncd.worker.timecodes import timecode_offset_s, timecode_warning
 
 SILENT_ROW_PEAK: Final = 2e-5
 """A row other than `MID` below this (-94 dB) is digital silence: left and right are equal, or nothing but a centre."""
+
+
+_Stamp = tuple[int, int]
+"""Size and time of the last change."""
 
 
 class Canceled(EndsAnalysis):
@@ -58,9 +65,11 @@ class Measurement:
     scratch_bytes: int
 
 
-def probe_files(paths: Sequence[Path]) -> tuple[MediaInfo, ...]:
+def probe_files(request: ProbeRequest) -> tuple[MediaInfo, ...]:
     """What the containers say, one a path; raises `SyncdError` for the first that cannot be read."""
-    return tuple(probe(path) for path in paths)
+    paths = [Path(os.fsdecode(path)) for path in request.paths]
+    stems = request.stems or ((),) * len(paths)
+    return tuple(_info(path, _mono_files(each)) for path, each in zip(paths, stems, strict=True))
 
 
 def measure_pair(request: MeasureRequest, listener: TaskListener) -> Measurement:
@@ -70,10 +79,9 @@ def measure_pair(request: MeasureRequest, listener: TaskListener) -> Measurement
     threads work at any time; scratch files go to the request's folder and are gone afterwards.
     """
     heard = _OneAtATime(listener)
-    master = _Side.of("master", Path(os.fsdecode(request.master_path)), request.master_track, None)
-    dub = _Side.of("dub", Path(os.fsdecode(request.dub_path)), request.dub_track, request.language)
-    master.check_version(request.master_version)
-    dub.check_version(request.dub_version)
+    master, dub = _sides(request)
+    master.check_version(request.master_version, request.master_stems)
+    dub.check_version(request.dub_version, request.dub_stems)
     for side in (master, dub):
         side.check_length(side.info.duration_s, request.max_duration_s)
     with Scratch(Path(os.fsdecode(request.scratch_folder))) as scratch:
@@ -86,28 +94,75 @@ def measure_pair(request: MeasureRequest, listener: TaskListener) -> Measurement
         return Measurement(result, scratch.bytes_written)
 
 
+def _sides(request: MeasureRequest) -> tuple[_Side, _Side]:
+    """Both files; of one that is both, two different tracks, and what was asked for is chosen first."""
+    master_path, dub_path = Path(os.fsdecode(request.master_path)), Path(os.fsdecode(request.dub_path))
+    ours, theirs = _mono_files(request.master_stems), _mono_files(request.dub_stems)
+    is_one_file = master_path == dub_path
+    if is_one_file and request.master_track is not None:
+        master = _Side.of(Role.MASTER, master_path, ours, request.master_track, None, None)
+        return master, _Side.of(Role.DUB, dub_path, theirs, request.dub_track, request.language, master.track.index)
+    dub = _Side.of(Role.DUB, dub_path, theirs, request.dub_track, request.language, None)
+    besides = dub.track.index if is_one_file else None
+    return _Side.of(Role.MASTER, master_path, ours, request.master_track, None, besides), dub
+
+
+def _mono_files(stems: tuple[StemFile, ...]) -> tuple[MonoFile, ...]:
+    return tuple(MonoFile(stem.channel, Path(os.fsdecode(stem.path))) for stem in stems)
+
+
+def _info(path: Path, stems: tuple[MonoFile, ...]) -> MediaInfo:
+    return probe_stems(stems) if stems else probe(path)
+
+
 @dataclass(frozen=True)
 class _Side:
-    """One file as its container describes it."""
+    """One file, or several that are one, as the containers describe it."""
 
     role: str
     path: Path
     info: MediaInfo
+    stems: tuple[MonoFile, ...]
     track: AudioTrack
-    stamp: tuple[int, int]
-    warning: str | None
+    stamps: tuple[_Stamp, ...]
+    doubt: str | None
+    """Why it may be the wrong track."""
 
     @classmethod
-    def of(cls, role: str, path: Path, wanted: int | None, language: str | None) -> _Side:
-        info = probe(path)
-        index, warning = choose_track(info, path, wanted=wanted, language=language)
-        return cls(role, path, info, info.tracks[index], _stamp(path), warning)
+    def of(
+        cls,
+        role: Role,
+        path: Path,
+        stems: tuple[MonoFile, ...],
+        wanted: int | None,
+        language: str | None,
+        besides: int | None,
+    ) -> _Side:
+        info = _info(path, stems)
+        is_master = role is Role.MASTER
+        choice = choose_track(info, path, wanted=wanted, language=language, default_decides=is_master, besides=besides)
+        stamps = tuple(_stamp(each) for each in _paths(path, stems))
+        return cls(role, path, info, stems, info.tracks[choice.index], stamps, choice.doubt)
 
-    def check_version(self, meant: FileVersion | None) -> None:
-        """Raise `SyncdError` FILE_CHANGED where the file is not the one that was recorded."""
-        if meant is not None and self.stamp != (meant.size_bytes, meant.mtime_ns):
-            message = f"{shown_name(self.path)} was replaced after it had been recorded."
-            raise SyncdError(ErrorCode.FILE_CHANGED, message)
+    def blocks(self, report: DecodeReport) -> Iterator[NDArray[np.float32]]:
+        """The sound, as `evidence_channels` names its rows."""
+        if self.stems:
+            return decode_stems(self.stems, report)
+        return decode_blocks(self.path, self.track.index, report)
+
+    def check_version(self, meant: FileVersion | None, stems: tuple[StemFile, ...]) -> None:
+        """Raise `SyncdError` FILE_CHANGED where a file is not the one that was recorded."""
+        versions = [stem.version for stem in stems] if stems else [meant]
+        for path, stamp, version in zip(_paths(self.path, self.stems), self.stamps, versions, strict=True):
+            if version is not None and stamp != (version.size_bytes, version.mtime_ns):
+                message = f"{shown_name(path)} was replaced after it had been recorded."
+                raise SyncdError(ErrorCode.FILE_CHANGED, message)
+
+    def check_unchanged(self) -> None:
+        """Raise `SyncdError` FILE_CHANGED where somebody wrote to a file since it was opened."""
+        for path, stamp in zip(_paths(self.path, self.stems), self.stamps, strict=True):
+            if _stamp(path) != stamp:
+                raise SyncdError(ErrorCode.FILE_CHANGED, f"{shown_name(path)} was written to while it was read.")
 
     def check_length(self, duration_s: float | None, longest_s: float | None) -> None:
         if duration_s is None:
@@ -127,6 +182,7 @@ class _ReadSide:
 
     side: _Side
     evidence: SideEvidence
+    delay: SuspectedDelay | None
     warnings: tuple[str, ...]
 
     def measured(self) -> MeasuredSide:
@@ -140,7 +196,8 @@ class _ReadSide:
             track=track.index,
             start_timecode=info.start_timecode,
             frame_rate=info.frame_rate,
-            codec_delay_ms=suspected_delay_ms(track.codec, info.container, track.sample_rate_hz),
+            codec_delay_ms=None if self.delay is None else self.delay.ms,
+            start_of_day_s=info.start_of_day_s,
         )
 
 
@@ -186,7 +243,7 @@ def _read(side: _Side, scratch: Scratch, heard: _OneAtATime, longest_s: float | 
     total_s = side.info.duration_s or 0.0
     stage = f"decode_{side.role}"
     channels = _Channels(scratch, evidence_channels(side.track.channels, side.track.layout), chroma=chroma)
-    for block in decode_blocks(side.path, side.track.index, report):
+    for block in side.blocks(report):
         done_s = report.samples / SAMPLE_RATE_HZ
         if longest_s is not None and done_s > longest_s:
             side.check_length(done_s, longest_s)
@@ -194,14 +251,16 @@ def _read(side: _Side, scratch: Scratch, heard: _OneAtATime, longest_s: float | 
         expected_s = max(total_s, done_s)
         told = f"Reading the {side.role}: {_clock(done_s)} of {_clock(expected_s)}"
         heard.progress(stage, int(done_s), max(1, round(expected_s)), told)
-    if _stamp(side.path) != side.stamp:
-        raise SyncdError(ErrorCode.FILE_CHANGED, f"{shown_name(side.path)} was written to while it was read.")
+    side.check_unchanged()
     duration_s = report.samples / SAMPLE_RATE_HZ
     side.check_length(duration_s, longest_s)
     warnings = report.warnings(side.path)
-    if side.warning is not None:
-        warnings = (side.warning, *warnings)
-    return _ReadSide(side, SideEvidence(duration_s, channels.finish()), warnings)
+    if side.doubt is not None:
+        warnings = (side.doubt, *warnings)
+    track = replace(side.track, codec=report.codec or side.track.codec)
+    side = replace(side, track=track)
+    delay = suspected_delay(track.codec, side.info.container, track.sample_rate_hz, is_signalled=report.signals_priming)
+    return _ReadSide(side, SideEvidence(duration_s, channels.finish()), delay, warnings)
 
 
 class _Channels:
@@ -262,11 +321,13 @@ class _KeptChroma:
 def _result(master: _ReadSide, dub: _ReadSide, answer: Answer, request: MeasureRequest, decode_s: float) -> Result:
     decision = answer.decision
     measured_master, measured_dub = master.measured(), dub.measured()
+    timecodes_s = timecode_offset_s(measured_master, measured_dub)
+    told = timecode_warning(timecodes_s, decision.consensus)
     return Result(
         master=measured_master,
         dub=measured_dub,
         verdict=decision.verdict,
-        review=decision.review,
+        review=decision.review or master.side.doubt is not None or dub.side.doubt is not None,
         consensus=decision.consensus,
         rate=decision.rate,
         timeline=decision.timeline,
@@ -280,21 +341,23 @@ def _result(master: _ReadSide, dub: _ReadSide, answer: Answer, request: MeasureR
         warnings=(
             *master.warnings,
             *dub.warnings,
-            *_delay_warnings((("master", measured_master), ("dub", measured_dub))),
+            *_delay_warnings(master, dub),
             *decision.warnings,
+            *(() if told is None else (told,)),
         ),
         settings=_settings(request),
         stage_seconds={"decode": decode_s, **answer.stage_seconds},
         analysis_version=ANALYSIS_VERSION,
+        timecode_offset_s=timecodes_s,
     )
 
 
-def _delay_warnings(sides: tuple[tuple[str, MeasuredSide], ...]) -> tuple[str, ...]:
+def _delay_warnings(*sides: _ReadSide) -> tuple[str, ...]:
     return tuple(
-        f"About {side.codec_delay_ms:.1f} ms of the offset may be delay that the {name}'s encoder ({side.codec}) added "
-        "and its container cannot signal."
-        for name, side in sides
-        if side.codec_delay_ms is not None
+        f"About {read.delay.ms:.1f} ms of the offset may be delay that the {read.side.role}'s encoder added: "
+        f"{read.delay.reason}."
+        for read in sides
+        if read.delay is not None
     )
 
 
@@ -314,7 +377,11 @@ def _settings(request: MeasureRequest) -> Metadata:
     }
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def _paths(path: Path, stems: tuple[MonoFile, ...]) -> tuple[Path, ...]:
+    return tuple(stem.path for stem in stems) or (path,)
+
+
+def _stamp(path: Path) -> _Stamp:
     try:
         status = path.stat()
     except FileNotFoundError as error:

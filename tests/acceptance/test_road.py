@@ -7,11 +7,12 @@ import signal
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from syncd.domain import JobState, Verdict
 from tests.acceptance.service import Service, copy_slowly, valid_report, wait_for
-from tests.material import PairTruth, make_pair, make_unrelated_pair
+from tests.material import PairTruth, Programme, make_pair, make_unrelated_pair, write_wav
 
 CONTAINERS = {"wav": "wav", "flac": "flac", "mp4": "mp4", "mkv": "mkv-flac"}
 
@@ -212,3 +213,31 @@ def test_a_reload_that_would_need_a_restart_is_refused(service: Service) -> None
     service.process.send_signal(signal.SIGHUP)
     wait_for(lambda: "reload_refused" in service.log(), what="the refusal")
     assert "ledger.path" in service.log()
+
+
+def test_stems_of_a_surround_dub_are_one_job_with_one_report(service: Service) -> None:
+    """Six mono files against a stereo master; a stem that is replaced makes a new version of the whole."""
+    programme = Programme(46, 12.0, 48_000)
+    n = programme.n_samples
+    bed = programme.bed(0, n) * 0.2
+    english, french = (programme.dialogue(language, 0, n).mean(axis=0) * 0.5 for language in (1, 2))
+    late = np.zeros(24_000, dtype=np.float32)
+    left, right = bed
+    channels = {"L": left, "R": right, "C": french, "LFE": 0.3 * left, "Ls": 0.5 * left, "Rs": 0.5 * right}
+    write_wav(service.drop / "show_master.wav", np.stack([channel + 0.7 * english for channel in bed]), 48_000)
+    for name, sound in channels.items():
+        write_wav(service.drop / f"show_dub_fr.{name}.wav", np.concatenate((late, sound))[None], 48_000)
+    service.start()
+    (job,) = service.wait_for_jobs(1)
+    report = valid_report(service.drop / "show_dub_fr.L.wav.sync.json")
+    assert (job.title, job.language, job.verdict) == ("show", "fr", Verdict.OFFSET)
+    assert report["consensus_offset"]["offset_seconds"] == pytest.approx(-0.5, abs=1e-4)
+    assert (report["dub"]["channels"], report["correction"]) == (6, None)
+    assert {stem["channel"] for stem in report["dub"]["stems"]} == set(channels)
+
+    write_wav(service.drop / "show_dub_fr.C.wav", np.concatenate((late, english))[None], 48_000)
+    again = service.wait_for_jobs(2)[1]
+    assert again.state is JobState.COMPLETED
+    newer = valid_report(service.drop / "show_dub_fr.L.wav.sync.json")
+    assert newer["job_id"] == again.job_id
+    assert newer["dub"]["fingerprint"] != report["dub"]["fingerprint"]

@@ -10,14 +10,16 @@ import sys
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 
 from syncd.domain import JobState
 from syncd.errors import ErrorCode
 from syncd.ledger.records import RequestKind
 from syncd.ledger.requests import RequestBox
-from tests.acceptance.service import SCHEMA, Service, wait_for
-from tests.material import PairTruth, make_pair
+from tests.acceptance.service import SCHEMA, Service, valid_report, wait_for
+from tests.material import PairTruth, Programme, make_pair
+from tests.material.tracks import SoundTrack, write_tracks
 
 
 @pytest.fixture
@@ -261,3 +263,38 @@ def test_a_pair_replaced_between_recording_and_measuring_is_not_reported_under_t
     (job,) = running.wait_for_jobs(1)
     assert job.failure is not None
     assert job.failure.code is ErrorCode.FILE_CHANGED
+
+
+def test_master_and_dub_may_be_two_tracks_of_one_file(running: Service, tmp_path: Path) -> None:
+    """The same container twice: enqueued, measured, reported beside it; another track of it is another job."""
+    programme = Programme(44, 12.0, 48_000)
+    n = programme.n_samples
+    bed = programme.bed(0, n) * 0.2
+    english, french, german = (bed + programme.dialogue(language, 0, n) * 0.5 for language in (1, 2, 3))
+    late = np.concatenate((np.zeros((2, 36_000)), french), axis=1)
+    tracks = [
+        SoundTrack(english, language="eng"),
+        SoundTrack(late, language="fra"),
+        SoundTrack(german, language="deu"),
+    ]
+    film = str(write_tracks(tmp_path / "film.mkv", tracks))
+
+    running.syncctl("submit", film, film, "--master-track", "0", "--dub-track", "1", "--language", "fr")
+    running.syncctl("submit", film, film, "--master-track", "0", "--dub-track", "2", "--language", "de")
+    french_job, german_job = running.wait_for_jobs(2)
+    assert (french_job.state, german_job.state) == (JobState.COMPLETED, JobState.COMPLETED)
+    assert (french_job.offset_s, german_job.offset_s) == (pytest.approx(-0.75, abs=1e-4), pytest.approx(0.0, abs=1e-4))
+    assert "already" in running.syncctl(
+        "submit", film, film, "--master-track", "0", "--dub-track", "1", "--language", "fr"
+    )
+    reports = [valid_report(path) for path in sorted(tmp_path.glob("film.mkv*.sync.json"))]
+    assert sorted((report["master"]["track"], report["dub"]["track"]) for report in reports) == [(0, 1), (0, 2)]
+
+    same = running.syncctl_json("submit", film, film, "--master-track", "1", "--dub-track", "1")
+    running.wait_for_jobs(3)
+    refused = running.job(same["requests"][0]["outcome"]["job_id"])
+    assert refused.failure is not None
+    assert refused.failure.code is ErrorCode.TRACK_NOT_FOUND
+
+    answer = json.loads(running.syncctl("analyze", film, film, "--master-track", "0", "--dub-track", "1", "--json"))
+    assert answer["consensus_offset"]["offset_seconds"] == pytest.approx(-0.75, abs=1e-4)

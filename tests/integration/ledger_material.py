@@ -24,6 +24,7 @@ from syncd.domain import (
     OrphanReason,
     Pair,
     Priority,
+    Stem,
 )
 from syncd.errors import ErrorCode
 from syncd.ledger.ledger import Ledger
@@ -54,6 +55,14 @@ def a_pair(title: str = "Heist", language: str = "fr", *, master_version: int = 
         a_file(f"/drop/{title}_dub_{language}.wav", dub_version),
         language,
     )
+
+
+def stems_of(side: str, version: int = 1) -> MediaFile:
+    """A side that came as three mono files."""
+    files = [(channel, a_file(f"/drop/{side}.{channel}.wav", version)) for channel in ("L", "R", "C")]
+    stems = tuple(Stem(channel, file.path, file.identity, file.stamp) for channel, file in files)
+    left = files[0][1]
+    return replace(left, identity=replace(left.identity, size_bytes=3003, fingerprint="5" * 32), stems=stems)
 
 
 def renamed(pair: Pair, folder: Path) -> Pair:

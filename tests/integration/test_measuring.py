@@ -24,7 +24,7 @@ from syncd.domain import (
     Verdict,
 )
 from syncd.errors import ErrorCode, SyncdError
-from syncd.protocol import MeasureRequest
+from syncd.protocol import MeasureRequest, ProbeRequest
 from syncd.worker.measuring import Canceled, Measurement, measure_pair, probe_files
 from tests.material import PairTruth, Programme, make_pair, make_unrelated_pair, write_silence, write_tone
 
@@ -363,7 +363,7 @@ def test_every_threshold_is_in_the_settings(tmp_path: Path, small: PairTruth) ->
 
 def test_probing_names_the_first_file_that_is_at_fault(tmp_path: Path) -> None:
     good = write_silence(tmp_path / "good.wav", 2.0)
-    assert probe_files([good, good])[1].duration_s == pytest.approx(2.0)
+    assert probe_files(ProbeRequest(1, (os.fsencode(good), os.fsencode(good))))[1].duration_s == pytest.approx(2.0)
     with pytest.raises(SyncdError) as caught:
-        probe_files([good, tmp_path / "gone.wav"])
+        probe_files(ProbeRequest(1, (os.fsencode(good), os.fsencode(tmp_path / "gone.wav"))))
     assert "gone.wav" in caught.value.message

@@ -20,7 +20,7 @@ from syncd.config import WatchSection
 from syncd.domain import MediaFile, OrphanReason
 from syncd.errors import ErrorCode, SyncdError
 from syncd.watch.events import FilesSettled, FilesUnsettled, OrphanResolved, PairFound, RescanDone, WatchEvent
-from syncd.watch.examine import fingerprint, identify
+from syncd.watch.examine import fingerprint, identify, identify_side
 from syncd.watch.folder import Folder
 from syncd.watch.inbox import Inbox
 from syncd.watch.rescan import Tree
@@ -489,3 +489,70 @@ def test_identify_refuses_what_is_no_file(drop: Path, name: str, code: ErrorCode
     with pytest.raises(SyncdError) as caught:
         identify(drop / name)
     assert caught.value.code is code
+
+
+# --- stems -----------------------------------------------------------------------------------------------------------
+
+
+def test_stems_are_one_side_of_a_pair(drop: Path) -> None:
+    with Watching(drop) as watching:
+        watching.wait_until_settled()
+        put(drop, "Film_master.wav", *(f"Film_dub_fr.{name}.wav" for name in ("L", "R", "C")))
+        (pair,) = watching.wait_for_pairs(1)
+        watching.wait_until_settled()
+    assert len(watching.pairs) == 1
+    assert (pair.title, pair.language, pair.master.stems) == ("Film", "fr", ())
+    assert pair.dub.path == drop / "Film_dub_fr.L.wav"
+    assert [(stem.channel, stem.path.name) for stem in pair.dub.stems] == [
+        (name, f"Film_dub_fr.{name}.wav") for name in ("L", "R", "C")
+    ]
+    assert pair.dub.identity.size_bytes == sum(stem.identity.size_bytes for stem in pair.dub.stems)
+
+
+def test_a_changed_stem_or_a_new_one_is_a_new_version_of_the_side(drop: Path) -> None:
+    with Watching(drop) as watching:
+        put(drop, "Film_dub_fr.wav", "Film_master_L.wav", "Film_master_R.wav")
+        (first,) = watching.wait_for_pairs(1)
+        (drop / "Film_master_R.wav").write_bytes(wav_bytes(0.1, value=2))
+        second = watching.wait_for_pairs(2)[1]
+        put(drop, "Film_master_C.wav")
+        third = watching.wait_for_pairs(3)[2]
+    assert len({pair.master.identity.fingerprint for pair in (first, second, third)}) == 3
+    assert [stem.channel for stem in third.master.stems] == ["L", "R", "C"]
+
+
+def test_a_lonely_side_of_stems_is_told_of_once_and_taken_back(drop: Path) -> None:
+    with Watching(drop, orphan_after_seconds=0.0) as watching:
+        put(drop, "Film_dub_fr.L.wav", "Film_dub_fr.R.wav")
+        orphan = watching.wait_for_orphan("Film_dub_fr.L.wav")
+        assert orphan.reason is OrphanReason.NO_MASTER
+        put(drop, "Film_master.wav")
+        watching.wait_for_pairs(1)
+        watching.wait_for(lambda: watching.of(OrphanResolved), "the orphan's end")
+    assert [event.path.name for event in watching.of(OrphanResolved)] == ["Film_dub_fr.L.wav"]
+
+
+def test_stems_and_a_whole_mix_of_one_title_are_ambiguous(drop: Path) -> None:
+    with Watching(drop) as watching:
+        put(drop, "Film_dub_fr.wav", "Film_master.wav", "Film_master.L.wav", "Film_master.R.wav")
+        assert watching.wait_for_orphan("Film_master.L.wav").reason is OrphanReason.AMBIGUOUS_PAIR
+    assert watching.pairs == []
+
+
+def test_known_stems_pair_without_being_waited_for(drop: Path) -> None:
+    put(drop, "Film_master.wav", "Film_dub_fr.L.wav", "Film_dub_fr.R.wav")
+    known = {path: known_as(path, "00" * 16) for path in drop.iterdir()}
+    with Watching(drop, known=known, settle_seconds=3600.0) as watching:
+        (pair,) = watching.wait_for_pairs(1)
+        watching.wait_until_settled()
+    assert [stem.identity.fingerprint for stem in pair.dub.stems] == ["00" * 16] * 2
+
+
+def test_whoever_names_the_left_stem_means_the_side(drop: Path) -> None:
+    put(drop, *(f"Film.{name}.wav" for name in ("L", "R", "C")), "Other.L.wav", "Film.wav")
+    side = identify_side(drop / "Film.L.wav")
+    assert [stem.channel for stem in side.stems] == ["L", "R", "C"]
+    assert identify_side(drop / "Film.R.wav") == identify(drop / "Film.R.wav")
+    assert identify_side(drop / "Other.L.wav") == identify(drop / "Other.L.wav")
+    with pytest.raises(SyncdError):
+        identify_side(drop / "nowhere" / "Film.L.wav")

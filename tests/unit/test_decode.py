@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -15,13 +14,11 @@ import pytest
 from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
-from syncd.domain import AudioTrack, MediaInfo
 from syncd.errors import ErrorCode, SyncdError
 from syncd.media import decode as decoding
 from syncd.media.decode import SAMPLE_RATE_HZ, DecodeReport, decode_blocks
-from syncd.media.names import shown_name, spoken_language
-from syncd.media.priming import suspected_delay_ms
-from syncd.media.probe import choose_track, probe
+from syncd.media.names import shown_name
+from syncd.media.probe import probe
 from tests.material import write_audio, write_empty_file, write_silence, write_text_as, write_truncated_copy
 
 Floats = NDArray[Any]
@@ -110,14 +107,6 @@ def test_every_sample_rate_lands_on_the_same_instant(tmp_path: Path, rate_hz: in
 def test_signalled_priming_is_cut_away(tmp_path: Path, name: str, codec: str) -> None:
     sound, _ = decoded(write(tmp_path / name, stereo(48_000), 48_000, codec))
     assert abs(lag_ms(sound[0], chord(16_000))) < 0.01
-
-
-def test_priming_that_adts_cannot_signal_stays_and_is_suspected(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.aac", stereo(48_000), 48_000, "aac", container="adts")
-    sound, _ = decoded(path)
-    suspected_ms = suspected_delay_ms("aac", probe(path).container, 48_000)
-    assert suspected_ms == pytest.approx(lag_ms(sound[0], chord(16_000)), abs=0.01)
-    assert suspected_delay_ms("aac", "mov,mp4,m4a", 48_000) is None
 
 
 @pytest.mark.parametrize("start_s", [0.5, 0.50001, 12.3])
@@ -274,48 +263,6 @@ def test_a_picture_without_sound_has_no_audio(tmp_path: Path) -> None:
             output.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
         output.mux(stream.encode(None))
     assert code_of(path) is ErrorCode.NO_AUDIO
-
-
-def test_the_time_reference_of_a_broadcast_wav_is_its_timecode(tmp_path: Path) -> None:
-    path = write_silence(tmp_path / "b.wav", 1.5)
-    data = path.read_bytes()
-    bext = bytearray(602)
-    struct.pack_into("<II", bext, 338, 48_000 * 3_600 & 0xFFFFFFFF, 0)
-    chunk = b"bext" + struct.pack("<I", len(bext)) + bytes(bext)
-    body = data[12:]
-    path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(chunk) + len(body)) + b"WAVE" + chunk + body)
-    assert probe(path).start_timecode == "01:00:00.000"
-
-
-def tracks(*languages: str | None) -> MediaInfo:
-    return MediaInfo(
-        "matroska,webm",
-        10.0,
-        tuple(AudioTrack(i, "aac", 48_000, 2, "stereo", language) for i, language in enumerate(languages)),
-    )
-
-
-def test_the_track_is_the_one_asked_for_else_the_language_else_the_first() -> None:
-    path = Path("film.mkv")
-    three = tracks("eng", "fre", "ger")
-    assert choose_track(three, path, wanted=2, language="fr") == (2, None)
-    assert choose_track(three, path, wanted=None, language="fr-CA") == (1, None)
-    index, warning = choose_track(three, path, wanted=None, language="ja")
-    assert index == 0
-    assert warning is not None
-    assert choose_track(tracks(None), path, wanted=None, language="fr") == (0, None)
-    with pytest.raises(SyncdError) as caught:
-        choose_track(three, path, wanted=3, language=None)
-    assert caught.value.code is ErrorCode.TRACK_NOT_FOUND
-    listed = caught.value.details["tracks"]
-    assert isinstance(listed, list)
-    assert len(listed) == 3
-
-
-def test_languages_are_the_same_in_two_letters_and_three() -> None:
-    assert spoken_language("fra") == spoken_language("fre") == spoken_language("fr_FR") == "fr"
-    assert spoken_language("tlh") == "tlh"
-    assert spoken_language(None) is None
 
 
 def test_a_second_track_is_read_by_its_index(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from syncd.domain import (
     Result,
     Segment,
     SegmentKind,
+    Stem,
     Verdict,
 )
 from syncd.errors import ErrorCode, SyncdError, error_advice
@@ -213,6 +214,42 @@ def test_samples_are_counted_at_the_dubs_own_rate() -> None:
 def test_the_timecode_counts_at_the_masters_whole_frame_rate() -> None:
     report = built(result(-1.5, master=replace(SIDE, frame_rate="24/1")))
     assert report["consensus_offset"]["offset_timecode"] == "-00:00:01:12 @24"
+
+
+@pytest.mark.parametrize(
+    ("frame_rate", "start", "timecode"),
+    [
+        ("23.976", "01:00:00:00", "-00:01:00:00 @23.976"),
+        ("29.97", "01:00:00;00", "-00:01:00;02 @29.97"),
+        ("29.97", "01:00:00:00", "-00:01:00:00 @29.97"),
+        ("29.97", None, "-00:01:00;02 @29.97"),
+        ("30000/1001", None, "-00:01:00;02 @29.97"),
+    ],
+)
+def test_the_timecode_counts_at_fractional_rates_as_the_master_does(
+    frame_rate: str, start: str | None, timecode: str
+) -> None:
+    """Sixty times the second's nominal count of frames, minus none."""
+    master = replace(SIDE, frame_rate=frame_rate, start_timecode=start)
+    report = check(built(result(-60.06, master=master)))
+    assert report["consensus_offset"]["offset_timecode"] == timecode
+
+
+def test_what_the_timecodes_alone_say_stands_beside_the_offset() -> None:
+    report = check(built(replace(result(-2.456), timecode_offset_s=-2.44)))
+    assert report["consensus_offset"]["timecode_offset_seconds"] == -2.44
+    assert "timecode_offset_seconds" not in built(result(-2.456))["consensus_offset"]
+
+
+def test_a_side_of_stems_names_them_all_and_gets_no_command_for_one_of_them() -> None:
+    plain = subject()
+    left = plain.dub
+    stems = tuple(Stem(name, left.path.with_name(f"d.{name}.wav"), left.identity, left.stamp) for name in ("L", "R"))
+    asked = replace(plain, dub=replace(left, stems=stems))
+    report = check(build_report(asked, result(-2.456), PROCESSING, syncd_version="0.1.0"))
+    assert [stem["channel"] for stem in report["dub"]["stems"]] == ["L", "R"]
+    assert report["correction"] is None
+    assert "stems" not in report["master"]
 
 
 def test_no_match_gives_no_offset_even_if_a_method_had_one() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from tests.integration.ledger_material import (
     enqueue,
     fail,
     start,
+    stems_of,
 )
 
 KEPT = Path(__file__).parent
@@ -52,6 +54,7 @@ def fill(path: Path) -> None:
     ledger.record_media_info(probed.master.path, probed.master.identity, INFO)
     ledger.record_progress(running, Progress("decode", 1, 2, "decoding master"), eta_s=3.0)
     ledger.record_method(running, METHOD)
+    complete(ledger, start(ledger, replace(a_pair("Stems"), dub=stems_of("Stems_dub_fr"))))
     ledger.record_orphan(an_orphan())
     ledger.set_paused(True)
     box = RequestBox.open(path)

@@ -6,6 +6,7 @@ import re
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from syncd.ledger.ledger import Ledger
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import JobFilter, RequestKind
 from syncd.ledger.schema import REVISION, bring_up_to_date, migrations_folder, read_revision
-from tests.integration.ledger_material import CRASH, INFO, a_pair, claim, complete, enqueue
+from tests.integration.ledger_material import CRASH, INFO, a_pair, claim, complete, enqueue, stems_of
 from tests.integration.test_ledger_schema import schema_of_file
 from tests.upgrade.make_ledger import KEPT, kept_path
 
@@ -46,6 +47,7 @@ def test_its_schema_is_that_of_a_fresh_ledger(upgraded: Path, tmp_path: Path) ->
     with closing(sqlite3.connect(upgraded)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute("SELECT count(*) FROM job_summary WHERE master IS NOT NULL").fetchone()[0] >= 7
 
 
 def test_it_works_on(upgraded: Path) -> None:
@@ -59,7 +61,9 @@ def test_it_works_on(upgraded: Path) -> None:
     assert (by_title["Running"].state, by_title["Running"].interruptions) == (JobState.QUEUED, 1)
     assert [orphan.path.name for orphan in reader.orphans(9)] == ["Alone_dub_de.wav"]
     assert [request.kind for request in ledger.pending_requests()] == [RequestKind.CANCEL]
-    assert len(ledger.observations()) == 1
+    assert len(ledger.observations()) == by_title["Completed"].attempts + ("Stems" in by_title)
+    left = stems_of("Stems_dub_fr")
+    assert (left in ledger.known_files()) == ("Stems" in by_title)
 
     assert not enqueue(ledger, a_pair("Completed")).created
     assert enqueue(ledger, a_pair("Completed", dub_version=2)).created
@@ -69,5 +73,8 @@ def test_it_works_on(upgraded: Path) -> None:
     for job in waiting:
         complete(ledger, claim(ledger, job.job_id))
     assert ledger.queued_count() == 0
+    assert enqueue(ledger, replace(a_pair("New"), master=stems_of("New_master"))).created
+    (new,) = ledger.ready(9)
+    assert [stem.channel for stem in new.master.stems] == ["L", "R", "C"]
     reader.close()
     ledger.close()
