@@ -7,6 +7,7 @@ at one lag), divided by what chance gives: about a standard normal variable wher
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from syncd.analysis.evidence import ChannelPair
 from syncd.analysis.features import periodic_hann
 from syncd.analysis.stretch import SR_HZ, Stretched
+from syncd.analysis.threads import THREADS
 
 Floats = NDArray[np.float32]
 
@@ -56,17 +58,21 @@ def agreement(
     *,
     hop_samples: int = HOP_SAMPLES,
 ) -> Agreement:
-    """Of all channels together, from `start_s` to `end_s`."""
+    """Of all channels together, from `start_s` to `end_s`. Two threads."""
     count = max(0, int((end_s - start_s) * SR_HZ) // hop_samples)
     start = round(start_s * SR_HZ)
     total = np.zeros(count)
     channels = np.zeros(count)
-    for pair in pairs:
-        for first in range(0, count, FRAMES_AT_ONCE):
-            frames = min(FRAMES_AT_ONCE, count - first)
+
+    def fill(first: int) -> None:
+        frames = min(FRAMES_AT_ONCE, count - first)
+        for pair in pairs:
             values, sounding = _frames(pair, rate, lag_s, start + first * hop_samples, frames, hop_samples)
             total[first : first + frames] += values
             channels[first : first + frames] += sounding
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        list(threads.map(fill, range(0, count, FRAMES_AT_ONCE)))
     return Agreement(start / SR_HZ, hop_samples / SR_HZ, total / np.sqrt(np.maximum(channels, 1.0)), channels > 0)
 
 

@@ -20,12 +20,15 @@ class Consensus:
     """Methods that vouch for another offset."""
 
 
-def find_consensus(results: tuple[MethodResult, ...]) -> Consensus:
-    """Group what lies together, take the group with the most trust, in it the narrowest interval."""
+def find_consensus(results: tuple[MethodResult, ...], pieces_s: tuple[float, ...] = ()) -> Consensus:
+    """Group what lies together, take the group with the most trust, in it the narrowest interval.
+
+    `pieces_s`: the offsets of the pieces that were placed; methods that name any of them say the same.
+    """
     voices = [(r, r.outcome) for r in results if r.status is MethodStatus.OK and isinstance(r.outcome, Estimate)]
     if not voices:
         return Consensus(None, None)
-    groups = [[other for other in voices if _together(estimate, other[1])] for _, estimate in voices]
+    groups = [[other for other in voices if _together(estimate, other[1], pieces_s)] for _, estimate in voices]
     group = max(groups, key=lambda members: (1.0 - _doubt(members), len(members)))
     narrowest = min((estimate for _, estimate in group), key=lambda estimate: estimate.uncertainty_ms)
     inside = {id(result) for result, _ in group}
@@ -35,9 +38,17 @@ def find_consensus(results: tuple[MethodResult, ...]) -> Consensus:
     return Consensus(estimate, len(group) / len(voices) if len(voices) > 1 else None, outside)
 
 
-def _together(one: Estimate, other: Estimate) -> bool:
+def _together(one: Estimate, other: Estimate, pieces_s: tuple[float, ...]) -> bool:
     reach_ms = max(THRESHOLDS.agreement_ms, one.uncertainty_ms + other.uncertainty_ms)
-    return abs(one.offset_s - other.offset_s) * 1000.0 <= reach_ms
+    return abs(one.offset_s - other.offset_s) * 1000.0 <= reach_ms or (
+        _names(one, pieces_s) and _names(other, pieces_s)
+    )
+
+
+def _names(estimate: Estimate, pieces_s: tuple[float, ...]) -> bool:
+    """Whether it is the offset of a piece."""
+    reach_ms = max(THRESHOLDS.agreement_ms, estimate.uncertainty_ms)
+    return any(abs(estimate.offset_s - piece_s) * 1000.0 <= reach_ms for piece_s in pieces_s)
 
 
 def _doubt(members: list[tuple[MethodResult, Estimate]]) -> float:

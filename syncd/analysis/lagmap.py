@@ -29,7 +29,14 @@ LEAST_INSIDE_SHARE: Final = 0.5
 FAINT_SHARE: Final = 0.1
 """Where a stretch is all but silent its own energy says nothing; this share of the usual one stands in."""
 
-BLOCKS_AT_ONCE: Final = 16
+FLOOR_EVERY: Final = 5
+"""Neighbouring lags are alike: every fifth says what the floor is."""
+
+STEPS: Final = 256
+"""A deviation is stored in so many steps, up to 127 of them."""
+MOST_STORED: Final = 32_767
+
+BLOCKS_AT_ONCE: Final = 32
 """Of the dub: bounds the memory that the matrix product needs."""
 
 
@@ -48,35 +55,61 @@ class LagMap:
     blocks: Blocks
     first_place: int
     """Of column 0; negative: the block begins before the master."""
-    deviations: NDArray[np.float16]
-    """Shape (blocks, places)."""
+    stored: NDArray[np.int16]
+    """Deviations times `STEPS`, shape (blocks, places)."""
 
     @property
     def places(self) -> int:
         """How many there are to choose from: what chance has to try."""
-        return int(self.deviations.shape[1])
+        return int(self.stored.shape[1])
 
     def at(self, lag: float, reach: int) -> Floats:
-        """The highest value of each block within `reach` frames of a lag; 0 beyond the map. Shape (blocks,)."""
+        """The highest deviation of each block within `reach` frames of a lag; 0 beyond the map. Shape (blocks,)."""
         columns = np.asarray(self.blocks.starts)[:, None] + round(lag) + np.arange(-reach, reach + 1) - self.first_place
         inside = (columns >= 0) & (columns < self.places)
         rows = np.arange(len(self.blocks.starts))[:, None]
-        found = np.where(inside, self.deviations[rows, np.clip(columns, 0, self.places - 1)], np.float16(0.0))
-        return np.asarray(found.max(axis=1), dtype=np.float32)
+        found = np.where(inside, self.stored[rows, np.clip(columns, 0, self.places - 1)], np.int16(0))
+        return np.asarray(found.max(axis=1) / np.float32(STEPS), dtype=np.float32)
 
     def summed(self, rows: slice) -> LagCurve:
         """Neighbouring rows added up lag by lag, in deviations of the sum."""
         starts = np.asarray(self.blocks.starts[rows])
         first_lag = int(self.first_place - starts.max())
-        total = np.zeros(int(self.first_place + self.places - starts.min()) - first_lag, dtype=np.float32)
-        count = np.zeros_like(total)
-        for start, row in zip(starts, self.deviations[rows], strict=True):
+        total = np.zeros(int(self.first_place + self.places - starts.min()) - first_lag, dtype=np.int32)
+        edges = np.zeros(total.size + 1, dtype=np.int32)
+        for start, row in zip(starts, self.stored[rows], strict=True):
             column = int(self.first_place - start) - first_lag
             total[column : column + self.places] += row
-            count[column : column + self.places] += 1.0
-        total /= np.sqrt(np.maximum(count, 1.0))
-        floor = trimmed_rms(total)
-        return LagCurve(first_lag, total / np.float32(floor) if floor > 0.0 else total)
+            edges[column] += 1
+            edges[column + self.places] -= 1
+        count = np.cumsum(edges[:-1], dtype=np.int32)
+        curve = total.astype(np.float32)
+        curve /= np.sqrt(np.maximum(count, 1)).astype(np.float32)
+        floor = trimmed_rms(curve[::FLOOR_EVERY])
+        return LagCurve(first_lag, curve / np.float32(floor) if floor > 0.0 else curve)
+
+    def peaks(self, most: int, apart: int) -> list[BlockPeak]:
+        """The highest places of each block, best first, at least `apart` frames from each other."""
+        cells = -(-self.places // apart)
+        padded = np.pad(self.stored, ((0, 0), (0, cells * apart - self.places)), constant_values=-STEPS)
+        highest = padded.reshape(self.stored.shape[0], cells, apart)
+        # A peak at a cell's edge may show in two cells: twice as many are looked at as are wanted.
+        kept = min(cells, 2 * most)
+        best = np.argpartition(highest.max(axis=2), cells - kept, axis=1)[:, cells - kept :]
+        peaks: list[BlockPeak] = []
+        for block, (start, row) in enumerate(zip(self.blocks.starts, self.stored, strict=True)):
+            tops = sorted(
+                (int(cell) * apart + int(highest[block, cell].argmax()) for cell in best[block]),
+                key=lambda t: -int(padded[block, t]),
+            )
+            taken: list[int] = []
+            for top in tops:
+                if len(taken) == most or padded[block, top] <= 0:
+                    break
+                if all(abs(top - other) >= apart for other in taken):
+                    taken.append(top)
+                    peaks.append(BlockPeak(block, self.first_place + _refined(row, top) - start, row[top] / STEPS))
+        return peaks
 
 
 @dataclass(frozen=True)
@@ -133,19 +166,19 @@ class MasterSegments:
 
     def compare(self, dub: Floats, blocks: Blocks) -> LagMap:
         """The map of the dub's blocks (`dub`: prepared curves, shape (bands, frames)). Two threads."""
-        deviations = np.zeros((len(blocks.starts), max(self.places, 0)), dtype=np.float16)
+        stored = np.zeros((len(blocks.starts), max(self.places, 0)), dtype=np.int16)
         if self.places > 0:
             groups = range(0, len(blocks.starts), BLOCKS_AT_ONCE)
 
             def fill(first: int) -> None:
                 rows = slice(first, first + BLOCKS_AT_ONCE)
-                deviations[rows] = self._rows(dub, blocks.starts[rows])
+                stored[rows] = self._rows(dub, blocks.starts[rows])
 
             with ThreadPoolExecutor(THREADS) as threads:
                 list(threads.map(fill, groups))
-        return LagMap(blocks, self.first_place, deviations)
+        return LagMap(blocks, self.first_place, stored)
 
-    def _rows(self, dub: Floats, starts: Sequence[int]) -> NDArray[np.float16]:
+    def _rows(self, dub: Floats, starts: Sequence[int]) -> NDArray[np.int16]:
         cut = np.stack([dub[:, start : start + self.block_frames] for start in starts])
         agreement = self._correlated(cut, self._spectra)
         energy = np.square(cut).sum(axis=1, keepdims=True)
@@ -153,9 +186,10 @@ class MasterSegments:
         usual = energy.sum(axis=(1, 2)) * self._usual_energy
         np.maximum(chance, (FAINT_SHARE * usual)[:, None], out=chance)
         agreement /= np.sqrt(np.maximum(chance, 1e-12))
-        floors = np.array([trimmed_rms(row) for row in agreement], dtype=np.float32)
-        agreement *= np.where(floors > 1e-6, 1.0 / np.maximum(floors, 1e-6), 0.0)[:, None]
-        return agreement.astype(np.float16)
+        floors = np.array([trimmed_rms(row[::FLOOR_EVERY]) for row in agreement], dtype=np.float32)
+        agreement *= np.where(floors > 1e-6, STEPS / np.maximum(floors, 1e-6), 0.0)[:, None]
+        np.clip(agreement, -MOST_STORED, MOST_STORED, out=agreement)
+        return agreement.astype(np.int16)
 
     def _correlated(self, cut: Floats, spectra: NDArray[np.complex64]) -> Floats:
         """`cut`: shape (blocks, bands, block frames). A value a block and place."""
@@ -165,13 +199,10 @@ class MasterSegments:
         return np.ascontiguousarray(circular.reshape(cut.shape[0], -1)[:, : self.places])
 
 
-def block_peaks(found: LagMap, most: int, apart: int) -> list[BlockPeak]:
-    """The highest places of each block, at least `apart` frames from each other."""
-    return [
-        BlockPeak(block, found.first_place + at - start, height)
-        for block, (start, row) in enumerate(zip(found.blocks.starts, found.deviations, strict=True))
-        for at, height in _tops(row.astype(np.float32), most, apart)
-    ]
+def _refined(row: NDArray[np.int16], top: int) -> float:
+    if not 0 < top < row.size - 1:
+        return float(top)
+    return top + parabola_top(*(float(v) for v in row[top - 1 : top + 2]))
 
 
 def _tops(curve: Floats, most: int, apart: int) -> list[tuple[float, float]]:

@@ -85,10 +85,11 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
             best = answer.alignment
             evidence = _known_better(evidence, best)
     results.sort(key=lambda result: settings.methods.index(result.method))
-    consensus = find_consensus(tuple(results))
     heard = crossed if best is not None and best.channel in {pair.name for pair in crossed} else pairs
     solution = stages.timed("timeline", lambda: _solved(surveyor, heard, best, (master, dub), watcher))
-    rivals = stages.timed("rivals", lambda: _rivals(surveyor, evidence, solution, watcher))
+    pieces_s = () if solution is None else tuple(stretch.lag_s for stretch in solution.stretches)
+    consensus = find_consensus(tuple(results), pieces_s)
+    rivals = stages.timed("rivals", lambda: _rivals(evidence, solution, watcher))
     findings = Findings(
         consensus=consensus,
         placed=_placed(solution, consensus, heard, master.duration_s, dub.duration_s),
@@ -270,16 +271,13 @@ def _candidates(surveys: tuple[Survey, ...]) -> tuple[Candidate, ...]:
     return tuple(Candidate(lag_s, h) for lag_s, h in front if h >= THRESHOLDS.candidate_deviations)
 
 
-def _rivals(
-    surveyor: Surveyor, evidence: Evidence, solution: Solution | None, watcher: Watcher
-) -> tuple[Candidate, ...]:
+def _rivals(evidence: Evidence, solution: Solution | None, watcher: Watcher) -> tuple[Candidate, ...]:
     """Other lags at which the longest stretch fits about as well, the best one first."""
     if solution is None or not solution.stretches:
         return ()
     alignment = solution.alignment
     primary = longest(solution.stretches)
-    piece = replace(primary.aligned.piece, start_s=primary.start_s, end_s=primary.end_s)
-    lags_s = surveyor.rivals(alignment.channel, alignment.rate, piece)
+    lags_s = primary.aligned.piece.rivals_s
     if not lags_s:
         return ()
     own = primary.aligned.waves if alignment.by_waves else None
@@ -288,7 +286,7 @@ def _rivals(
     beat = _beat(watcher, "rivals", "Comparing places that repeat")
     rivals = []
     for lag_s in lags_s:
-        span_s = (piece.start_s, piece.end_s)
+        span_s = (primary.start_s, primary.end_s)
         found = fine_search(evidence.pair(alignment.channel), lag_s, beat, rate=alignment.rate, span_s=span_s)
         if found is None or abs(found.lag_s - primary.lag_s) * 1000.0 <= THRESHOLDS.agreement_ms:
             continue

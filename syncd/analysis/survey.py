@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from syncd.analysis.correlate import prepare_bands
 from syncd.analysis.evidence import BandSource, Beat, ChannelPair
 from syncd.analysis.features import COARSE_MEL, flux_of
-from syncd.analysis.lagmap import Blocks, LagMap, MasterSegments, block_peaks
+from syncd.analysis.lagmap import BlockPeak, Blocks, LagMap, MasterSegments
 from syncd.analysis.path import best_path
 from syncd.analysis.rate import (
     NO_LINE,
@@ -69,6 +69,8 @@ class Piece:
     lag_s: float
     score: float
     """Log-likelihood ratio against chance."""
+    rivals_s: tuple[float, ...] = ()
+    """Other lags at which it stands nearly as high."""
 
 
 @dataclass(frozen=True)
@@ -118,16 +120,16 @@ class Surveyor:
         if not self._sides:
             return ()
         rate = _speed(self._sides, beat)
-        found = [side.survey(rate) for side in self._sides]
+        lines = [(side.line(rate).score, side) for side in self._sides]
+        found: list[Survey] = []
+        for _, side in sorted(lines, key=lambda one: -one[0]):
+            # The pieces of one channel suffice.
+            found.append(side.survey(rate, with_pieces=not any(one.pieces for one in found)))
         return tuple(sorted(found, key=lambda result: (-result.score, -result.best_deviations)))
 
     def within(self, channel: str, rate: float, gap: Gap) -> tuple[Piece, ...]:
         """Pieces, by short blocks, where dub and master both still have something that lies nowhere."""
         return self._side(channel).within(rate, gap)
-
-    def rivals(self, channel: str, rate: float, piece: Piece) -> tuple[float, ...]:
-        """Other lags that the same blocks of the dub fit nearly as well."""
-        return self._side(channel).rivals(rate, piece)
 
     def repeating(self) -> tuple[str, ...]:
         """The sides that fit themselves elsewhere."""
@@ -166,7 +168,8 @@ class _Channel:
         longest = longest or round(BLOCK_S * frames_per_s)
         self._length = max(2, min(longest, dub.shape[1], master.shape[1]))
         self._segments = MasterSegments(master, self._length)
-        self._plain: LagMap | None = None
+        self._kept: tuple[LagMap, list[BlockPeak]] | None = None
+        self._kept_rate = 1.0
 
     @classmethod
     def of(cls, pair: ChannelPair) -> _Channel | None:
@@ -190,43 +193,44 @@ class _Channel:
         return Blocks(tuple(int(s) for s in starts), length)
 
     def line(self, rate: float) -> Line:
-        """The best line near a speed."""
+        """The best line near a speed: by a share of the blocks, where it is not the speed that was asked for last."""
+        if rate in {1.0, self._kept_rate}:
+            return self._line(*self._map(rate))
         dub = _stretched(self._dub, rate)
         if dub.shape[1] < self._length:
             return NO_LINE
-        if rate == 1.0:
-            return self._line(self._map(dub, rate))
-        return self._line(self._segments.compare(dub, self._blocks(dub.shape[1], self._length, ANCHORS_SHARE)))
+        found = self._segments.compare(dub, self._blocks(dub.shape[1], self._length, ANCHORS_SHARE))
+        return self._line(found, found.peaks(PEAKS_A_BLOCK, round(APART_S * self._fps)))
 
-    def _map(self, dub: Floats, rate: float) -> LagMap:
-        """Of all blocks; the one without a change of speed is kept, since it is asked for twice."""
-        if rate == 1.0 and self._plain is not None:
-            return self._plain
-        length = min(self._length, dub.shape[1])
-        segments = self._segments if length == self._length else MasterSegments(self._master, length)
-        found = segments.compare(dub, self._blocks(dub.shape[1], length))
-        if rate == 1.0:
-            self._plain = found
-        return found
+    def _map(self, rate: float) -> tuple[LagMap, list[BlockPeak]]:
+        """Of all blocks; the last one is kept, since it is asked for again."""
+        if self._kept is None or self._kept_rate != rate:
+            dub = _stretched(self._dub, rate)
+            length = min(self._length, dub.shape[1])
+            segments = self._segments if length == self._length else MasterSegments(self._master, length)
+            found = segments.compare(dub, self._blocks(dub.shape[1], length))
+            self._kept_rate = rate
+            self._kept = found, found.peaks(PEAKS_A_BLOCK, round(APART_S * self._fps))
+        return self._kept
 
-    def _line(self, found: LagMap) -> Line:
-        peaks = block_peaks(found, PEAKS_A_BLOCK, round(APART_S * self._fps))
+    def _line(self, found: LagMap, peaks: list[BlockPeak]) -> Line:
         return find_line(peaks, _centres(found.blocks), places=found.places, weight=_weight(found.blocks))
 
-    def survey(self, rate: float) -> Survey:
-        """Pieces at a speed."""
-        dub = _stretched(self._dub, rate)
-        found = self._map(dub, rate)
-        self._plain = None
-        line = self._line(found)
+    def survey(self, rate: float, *, with_pieces: bool) -> Survey:
+        """Lags of the whole, and pieces, at a speed."""
+        found, peaks = self._map(rate)
+        self._kept = None
+        line = self._line(found, peaks)
         whole = found.summed(slice(None))
-        peaks = whole.peaks(8, round(APART_S * self._fps))
-        pieces, score = self._pieces(found)
-        candidates = tuple((lag / self._fps, height) for lag, height in peaks)
+        tops = whole.peaks(8, round(APART_S * self._fps))
+        pieces, score = self._pieces(found, peaks, tops) if with_pieces else ((), 0.0)
+        candidates = tuple((lag / self._fps, height) for lag, height in tops)
         return Survey(self.name, rate, pieces, score, line, candidates, whole.deviations.size)
 
-    def _pieces(self, found: LagMap) -> tuple[tuple[Piece, ...], float]:
-        lags = self._candidate_lags(found)
+    def _pieces(
+        self, found: LagMap, peaks: list[BlockPeak], tops: list[tuple[float, float]]
+    ) -> tuple[tuple[Piece, ...], float]:
+        lags = self._candidate_lags(found, peaks, tops)
         if not lags:
             return (), 0.0
         deviations = np.stack([found.at(lag, 1) for lag in lags], axis=1)
@@ -240,22 +244,26 @@ class _Channel:
                 (starts[run.last] + length) / self._fps,
                 lags[run.candidate] / self._fps,
                 run.score,
+                self._rivals(found, run.first, run.last, lags[run.candidate]),
             )
             for run in path.runs
         )
         return pieces, path.score
 
-    def _candidate_lags(self, found: LagMap) -> list[float]:
+    def _candidate_lags(self, found: LagMap, peaks: list[BlockPeak], tops: list[tuple[float, float]]) -> list[float]:
         apart = round(APART_S * self._fps)
         rows = len(found.blocks.starts)
-        peaks = [(p.lag, p.deviations) for p in block_peaks(found, 3, apart)]
-        sections = [slice(None)]
+        known = [*tops, *((p.lag, p.deviations) for p in peaks)]
         if rows > SECTION_BLOCKS:
-            firsts = range(0, rows - SECTION_BLOCKS // 2, SECTION_BLOCKS // 2)
-            sections += [slice(first, min(rows, first + SECTION_BLOCKS)) for first in firsts]
-        for section in sections:
-            peaks += found.summed(section).peaks(4, apart)
-        return _clustered([p for p in peaks if p[1] >= CANDIDATE_DEVIATIONS])
+            for first in range(0, rows - SECTION_BLOCKS // 2, SECTION_BLOCKS // 2):
+                known += found.summed(slice(first, min(rows, first + SECTION_BLOCKS))).peaks(4, apart)
+        return _clustered([p for p in known if p[1] >= CANDIDATE_DEVIATIONS])
+
+    def _rivals(self, found: LagMap, first: int, last: int, lag: float) -> tuple[float, ...]:
+        """Other lags at which the same blocks stand nearly as high."""
+        tops = found.summed(slice(first, last + 1)).peaks(4, round(APART_S * self._fps))
+        least = THRESHOLDS.ambiguous_ratio * max((height for _, height in tops), default=0.0)
+        return tuple(at / self._fps for at, height in tops if height >= least and abs(at - lag) > 2 * NEAR_FRAMES)
 
     def within(self, rate: float, gap: Gap) -> tuple[Piece, ...]:
         """Pieces of a stretch of the dub within a stretch of the master."""
@@ -267,26 +275,12 @@ class _Channel:
             return ()
         inner = _Channel(self.name, self._master[:, m0:m1], dub[:, d0:d1], self._fps, length)
         found = inner._segments.compare(inner._dub, inner._blocks(d1 - d0, inner._length))
-        pieces, _ = inner._pieces(found)
+        apart = round(APART_S * self._fps)
+        pieces, _ = inner._pieces(found, found.peaks(PEAKS_A_BLOCK, apart), found.summed(slice(None)).peaks(8, apart))
         start_s, shift_s = d0 / self._fps, (m0 - d0) / self._fps
         return tuple(
             replace(p, start_s=p.start_s + start_s, end_s=p.end_s + start_s, lag_s=p.lag_s + shift_s) for p in pieces
         )
-
-    def rivals(self, rate: float, piece: Piece) -> tuple[float, ...]:
-        """Lags (s) other than the piece's at which its blocks stand nearly as high."""
-        dub = _stretched(self._dub, rate)
-        d0, d1 = (min(dub.shape[1], max(0, round(v * self._fps))) for v in (piece.start_s, piece.end_s))
-        length = min(self._length, d1 - d0)
-        if length < 2:
-            return ()
-        segments = self._segments if length == self._length else MasterSegments(self._master, length)
-        found = segments.compare(dub[:, d0:d1], self._blocks(d1 - d0, length))
-        peaks = found.summed(slice(None)).peaks(4, round(APART_S * self._fps))
-        moved = [(lag - d0, height) for lag, height in peaks]
-        least = THRESHOLDS.ambiguous_ratio * max((height for _, height in moved), default=0.0)
-        own = piece.lag_s * self._fps
-        return tuple(lag / self._fps for lag, height in moved if height >= least and abs(lag - own) > 2 * NEAR_FRAMES)
 
     def repeating(self) -> tuple[str, ...]:
         """Which of master and dub fit themselves elsewhere nearly as well as in place."""
