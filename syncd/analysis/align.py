@@ -53,7 +53,7 @@ class Aligned:
         return self.matches or (
             self.onsets is not None
             and self.onsets.found.deviations >= THRESHOLDS.onset_piece_deviations
-            and support_of(self.onsets.found).share >= THRESHOLDS.least_supporting_share
+            and support_of(self.onsets.found).share >= THRESHOLDS.least_onset_share
         )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from typing import Final
 
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.domain import Estimate, MethodResult, MethodStatus
+
+WAVES: Final = "correlation"
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,33 @@ def find_consensus(results: tuple[MethodResult, ...], pieces_s: tuple[float, ...
         return Consensus(None, None)
     groups = [[other for other in voices if _together(estimate, other[1], pieces_s)] for _, estimate in voices]
     group = max(groups, key=lambda members: (1.0 - _doubt(members), len(members)))
-    narrowest = min((estimate for _, estimate in group), key=lambda estimate: estimate.uncertainty_ms)
+    narrowest = _most_precise(group)
     inside = {id(result) for result, _ in group}
     outside = tuple(result for result, _ in voices if id(result) not in inside)
     confidence = min(0.999, (1.0 - _doubt(group)) * (0.6 if outside else 1.0))
     estimate = Estimate(narrowest.offset_s, confidence, narrowest.uncertainty_ms)
     return Consensus(estimate, len(group) / len(voices) if len(voices) > 1 else None, outside)
+
+
+def _most_precise(group: list[tuple[MethodResult, Estimate]]) -> Estimate:
+    """The narrowest interval that the others do not contradict.
+
+    Waveforms that stand high are never outvoted; where they barely stand out (a bed that was stretched or moved in
+    pitch), two other methods that exclude them and agree with each other weigh more.
+    """
+
+    def contradicted(result: MethodResult, estimate: Estimate) -> bool:
+        if result.quality_score >= THRESHOLDS.waves_sure_deviations or result.method != WAVES:
+            return False
+        against = [other for found, other in group if found is not result and not _overlap(estimate, other)]
+        return any(_overlap(one, other) for one, other in itertools.combinations(against, 2))
+
+    trusted = [estimate for result, estimate in group if not contradicted(result, estimate)]
+    return min(trusted or [estimate for _, estimate in group], key=lambda estimate: estimate.uncertainty_ms)
+
+
+def _overlap(one: Estimate, other: Estimate) -> bool:
+    return abs(one.offset_s - other.offset_s) * 1000.0 <= one.uncertainty_ms + other.uncertainty_ms
 
 
 def _together(one: Estimate, other: Estimate, pieces_s: tuple[float, ...]) -> bool:

@@ -16,7 +16,9 @@ than half of it for a moment, hardly ever three quarters of it for seconds."""
 RESIDUE_SHARE: Final = 0.1
 """A foreign stretch bears no more than this share of the usual agreement…"""
 RESIDUE_DEVIATIONS: Final = 5.0
-"""…nor more than chance gives, as a whole."""
+"""…nor more than chance gives, as a whole; either sign: a scene may be upside down."""
+MEAN_S: Final = 2.0
+USUAL_QUANTILE: Final = 0.8
 STRONG: Final = 8.0
 """Usual agreement (deviations a frame) from which short foreign stretches can be told from dialogue."""
 SHORTEST_STRONG_S: Final = 3.0
@@ -24,6 +26,12 @@ SHORTEST_WEAK_S: Final = 20.0
 BESIDE_CUT: Final = 0.1
 WEAKEST: Final = 1.0
 """Below it agreement is too faint to say that anything is foreign."""
+SHARED_SUPPORT: Final = 0.75
+"""How often a window of a shared stretch agrees with the lag…"""
+CHANCE_SUPPORT: Final = 0.12
+"""…and one of a foreign stretch."""
+FOREIGN_END_LOG: Final = 8.0
+"""Log-likelihood ratio that an end must show to be called foreign: seven windows without agreement."""
 NOISE_FACTOR: Final = 6.0
 
 
@@ -57,7 +65,7 @@ def foreign_stretches(
     """
     if not sounding.any():
         return ()
-    usual = float(np.median(values[sounding]))
+    usual = usual_agreement(values[sounding], step_s)
     if usual < WEAKEST:
         return ()
     shortest_s = SHORTEST_STRONG_S if usual >= STRONG else SHORTEST_WEAK_S
@@ -71,12 +79,43 @@ def foreign_stretches(
         if count * step_s < shortest_s * (BESIDE_CUT if beside_cut else 1.0):
             continue
         inside = values[begin:end][heard]
-        residue = float(inside.mean())
+        residue = abs(float(inside.mean()))
         noise = float(np.sqrt(overlap / count))
         gain = float(lacking[begin:end].sum())
-        if gain >= NOISE_FACTOR * noise * count and residue <= max(RESIDUE_SHARE * usual, RESIDUE_DEVIATIONS * noise):
+        if gain >= NOISE_FACTOR * noise * count and residue <= min(RESIDUE_SHARE * usual, RESIDUE_DEVIATIONS * noise):
             found.append((begin, end))
     return tuple(sorted(found))
+
+
+def supported_span(supports: NDArray[np.bool_]) -> tuple[int, int]:
+    """The windows (first, end exclusive) between which a lag holds; what lies outside shares nothing with it.
+
+    `supports`: whether each window agrees with the lag, shape (windows,). An end is cut off only where it is much
+    likelier to be foreign than to be shared.
+    """
+    worth = np.where(
+        supports, np.log(SHARED_SUPPORT / CHANCE_SUPPORT), np.log((1 - SHARED_SUPPORT) / (1 - CHANCE_SUPPORT))
+    )
+    first, end = 0, int(supports.size)
+    sums = np.concatenate(([0.0], np.cumsum(worth)))
+    lowest = np.minimum.accumulate(sums)
+    gains = sums - lowest
+    end_at = int(np.argmax(gains))
+    first_at = int(np.argmin(sums[: end_at + 1])) if end_at else 0
+    if -float(sums[first_at]) >= FOREIGN_END_LOG:
+        first = first_at
+    if float(sums[end_at] - sums[-1]) >= FOREIGN_END_LOG:
+        end = end_at
+    return (first, end) if first < end else (0, int(supports.size))
+
+
+def usual_agreement(values: NDArray[np.float64], step_s: float) -> float:
+    """What the shared stretches bear: a high quantile of means of two seconds, since much may be foreign."""
+    width = max(1, round(MEAN_S / step_s))
+    if values.size < 2 * width:
+        return float(values.mean()) if values.size else 0.0
+    means = values[: values.size // width * width].reshape(-1, width).mean(axis=1)
+    return float(np.quantile(means, USUAL_QUANTILE))
 
 
 def _heaviest(values: NDArray[np.float64]) -> list[tuple[int, int]]:

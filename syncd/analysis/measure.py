@@ -262,7 +262,13 @@ def _placed(
     )
     rate = Rate(alignment.rate, error_ppm, name_of_rate(alignment.rate, error_ppm or 0.0), semitones)
     found = primary.aligned.waves if alignment.by_waves else primary.aligned.onsets and primary.aligned.onsets.found
-    primary_estimate = Estimate(primary.lag_s, estimate.confidence, uncertainty_ms(primary.aligned))
+    own = Estimate(primary.lag_s, estimate.confidence, uncertainty_ms(primary.aligned))
+    # The methods' offset, where it is more precise, or where it excludes that of the piece.
+    apart_ms = abs(own.offset_s - estimate.offset_s) * 1000.0
+    better = apart_ms <= reach_ms and (
+        estimate.uncertainty_ms < own.uncertainty_ms or apart_ms > own.uncertainty_ms + estimate.uncertainty_ms
+    )
+    primary_estimate = estimate if better else own
     return Placed(primary_estimate, timeline, rate, alignment.by_waves, support_of(found).share if found else 0.0)
 
 

@@ -40,7 +40,7 @@ def solve(
     """
     master_s, dub_s = sides_s
     alignment = start
-    stretches = find_stretches(alignment, pairs, master_s, dub_s * alignment.rate)
+    stretches = find_stretches(alignment, pairs, surveyor.fits, master_s, dub_s * alignment.rate)
     seen: set[tuple[int, ...]] = set()
     for _ in range(MOST_ROUNDS):
         gaps = [gap for gap in gaps_between(stretches, master_s, dub_s * alignment.rate) if _is_worth(gap)]
@@ -56,12 +56,12 @@ def solve(
         if not pieces:
             break
         found = align(replace(alignment, pieces=tuple(_unaligned(piece) for piece in pieces)))
-        borne = tuple(one for one in found.pieces if one.is_borne_out)
+        borne = tuple(one for one in found.pieces if (one.matches if alignment.by_waves else one.is_borne_out))
         if not borne:
             break
         together = sorted((*alignment.pieces, *borne), key=lambda one: one.piece.start_s + one.piece.end_s)
         alignment = replace(alignment, pieces=tuple(together))
-        stretches = find_stretches(alignment, pairs, master_s, dub_s * alignment.rate)
+        stretches = find_stretches(alignment, pairs, surveyor.fits, master_s, dub_s * alignment.rate)
     return Solution(alignment, stretches)
 
 

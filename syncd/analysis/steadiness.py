@@ -14,6 +14,9 @@ from syncd.analysis.tracks import FineResult, WindowTrack
 FLOOR_MS = 0.01
 """No interval is narrower: decoders and resamplers agree to about that."""
 
+WEAK_MS = 3.0
+"""What a peak that barely stands out may be off by: it can be a neighbour of the right one."""
+
 MAX_FIT_WINDOWS = 300
 """A line through more windows is fitted to their running medians: the cost grows with the square."""
 
@@ -79,6 +82,11 @@ def is_match(found: FineResult, support: Support) -> bool:
 
 def spread_ms(found: FineResult) -> float:
     """Half the 95 % interval of the common lag, from the scatter of the windows that agree with it."""
+    weak_ms = WEAK_MS * max(0.0, 1.0 - found.deviations / THRESHOLDS.waves_sure_deviations)
+    return max(weak_ms, _scatter_ms(found))
+
+
+def _scatter_ms(found: FineResult) -> float:
     track = found.track
     used = track.heard & (np.abs(track.lag_s - found.lag_s) <= THRESHOLDS.window_agrees_ms / 1000.0)
     lags_ms = 1000.0 * track.lag_s[used]

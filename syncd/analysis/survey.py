@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
-from syncd.analysis.correlate import prepare_bands
+from syncd.analysis.correlate import prepare_bands, trimmed_rms
 from syncd.analysis.evidence import BandSource, Beat, ChannelPair
 from syncd.analysis.features import COARSE_MEL, flux_of
 from syncd.analysis.lagmap import BlockPeak, Blocks, LagMap, MasterSegments
@@ -55,6 +56,9 @@ SPEED_MARGIN: Final = 8.0
 """Another speed must beat «no change» by both."""
 
 
+FITS_REACH_S: Final = 6.0
+FITS_DEVIATIONS: Final = 3.5
+"""Of three lags about the one that is asked for; chance seldom gets there."""
 LEAST_MOVE_FRAMES: Final = 1.0
 """A line that moves the lag by less from end to end may be flat: the fine stages see whether it is."""
 
@@ -130,6 +134,12 @@ class Surveyor:
     def within(self, channel: str, rate: float, gap: Gap) -> tuple[Piece, ...]:
         """Pieces, by short blocks, where dub and master both still have something that lies nowhere."""
         return self._side(channel).within(rate, gap)
+
+    def fits(self, channel: str, rate: float, lag_s: float, start_s: float, end_s: float) -> bool:
+        """Whether a stretch of the dub stands out at a lag, by any channel's onsets, among its neighbours."""
+        first = self._side(channel)
+        others = [side for side in self._sides if side is not first]
+        return any(side.fits(rate, lag_s, start_s, end_s) for side in (first, *others))
 
     def repeating(self) -> tuple[str, ...]:
         """The sides that fit themselves elsewhere."""
@@ -282,6 +292,25 @@ class _Channel:
             replace(p, start_s=p.start_s + start_s, end_s=p.end_s + start_s, lag_s=p.lag_s + shift_s) for p in pieces
         )
 
+    def fits(self, rate: float, lag_s: float, start_s: float, end_s: float) -> bool:
+        """Whether the stretch agrees with the master at the lag more than at those within some seconds of it."""
+        d0, d1 = (min(int(self._dub.shape[1] * rate), max(0, round(v * self._fps))) for v in (start_s, end_s))
+        reach = round(FITS_REACH_S * self._fps)
+        if d1 - d0 < 2:
+            return False
+        dub = _stretched_part(self._dub, rate, d0, d1)
+        first = d0 + round(lag_s * self._fps) - reach
+        master = np.zeros((dub.shape[0], d1 - d0 + 2 * reach), dtype=np.float32)
+        a, b = max(0, first), min(self._master.shape[1], first + master.shape[1])
+        if a >= b:
+            return False
+        master[:, a - first : b - first] = self._master[:, a:b]
+        n_fft = scipy.fft.next_fast_len(master.shape[1], real=True)
+        cross = scipy.fft.rfft(master, n_fft) * np.conj(scipy.fft.rfft(dub, n_fft))
+        curve = scipy.fft.irfft(cross.sum(axis=0), n_fft)[: 2 * reach + 1].astype(np.float32)
+        floor = trimmed_rms(curve)
+        return bool(floor > 0.0 and curve[reach - 1 : reach + 2].max() >= FITS_DEVIATIONS * floor)
+
     def repeating(self) -> tuple[str, ...]:
         """Which of master and dub fit themselves elsewhere nearly as well as in place."""
         names = []
@@ -306,13 +335,15 @@ def _curves(source: BandSource, step: int) -> Floats:
 
 def _stretched(curves: Floats, rate: float) -> Floats:
     """To the master's time, by linear interpolation."""
-    if rate == 1.0:
-        return curves
-    frames = int(curves.shape[1] * rate)
-    times = np.arange(frames) / rate
+    return curves if rate == 1.0 else _stretched_part(curves, rate, 0, int(curves.shape[1] * rate))
+
+
+def _stretched_part(curves: Floats, rate: float, first: int, last: int) -> Floats:
+    """The stretched frames from `first` to before `last`."""
+    times = np.arange(first, last) / rate
     left = np.minimum(times.astype(np.int64), curves.shape[1] - 2)
     part = (times - left).astype(np.float32)
-    stretched = np.empty((curves.shape[0], frames), dtype=np.float32)
+    stretched = np.empty((curves.shape[0], last - first), dtype=np.float32)
     for row, curve in zip(stretched, curves, strict=True):
         row[:] = curve[left] * (1.0 - part) + curve[left + 1] * part
     return stretched

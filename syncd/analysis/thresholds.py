@@ -50,6 +50,8 @@ class Thresholds:
     """Waveforms of a chunk's windows, near the lag of its flux; chance: 4.8 in 390 unrelated chunks."""
     least_bearing_windows: float = 2.5
     """A sum that rests on fewer windows than this may be a shared jingle; of few windows, half of them."""
+    waves_sure_deviations: float = 30.0
+    """Waveforms that stand so high are not outvoted; below it a stretched or re-pitched bed may lead them astray."""
     window_heard_deviations: float = 6.5
     """A window that speaks for itself."""
     window_support_deviations: float = 3.5
@@ -70,6 +72,8 @@ class Thresholds:
     least_supporting_windows: int = 2
     least_supporting_share: float = 0.2
     """Below it the common lag may be a shared jingle, not a shared programme."""
+    least_onset_share: float = 0.34
+    """The same for onsets, which agree in nearly all windows where a bed is shared."""
     thin_certain_deviations: float = 24.0
     """Waveforms that agree this well in a few windows and nowhere else share those windows and nothing else."""
     doubtful_supporting_share: float = 0.6

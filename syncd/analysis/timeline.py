@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -11,15 +11,16 @@ import numpy as np
 
 from syncd.analysis.agreement import FRAME_SAMPLES, HOP_SAMPLES, Agreement, agreement
 from syncd.analysis.align import Aligned, Alignment
-from syncd.analysis.cuts import foreign_stretches, place_cut
+from syncd.analysis.cuts import WEAKEST, foreign_stretches, place_cut, supported_span, usual_agreement
 from syncd.analysis.evidence import ChannelPair
-from syncd.analysis.steadiness import spread_ms
+from syncd.analysis.steadiness import agreeing, spread_ms
 from syncd.analysis.stretch import SR_HZ
 from syncd.analysis.survey import Gap
 from syncd.domain import Coverage, Segment, SegmentKind
 
 REACH_S: Final = 26.0
 """A piece's end is known to a block of the survey; the cut is looked for this much farther."""
+FAR_S: Final = 30.0
 NEAR_S: Final = 0.5
 """About the place that frames side by side gave, closer ones are looked at."""
 WHOLE_HOP_SAMPLES: Final = 1_024
@@ -43,8 +44,12 @@ class Stretch:
         return self.aligned.piece.lag_s
 
 
+Fits = Callable[[str, float, float, float, float], bool]
+"""Whether onsets say that a stretch lies at a lag: channel, rate, lag (s), from and to (s, stretched clock)."""
+
+
 def find_stretches(
-    alignment: Alignment, pairs: Sequence[ChannelPair], master_s: float, dub_s: float
+    alignment: Alignment, pairs: Sequence[ChannelPair], fits: Fits, master_s: float, dub_s: float
 ) -> tuple[Stretch, ...]:
     """The matching stretches in order of time; lengths of the sides in seconds, the dub's on the stretched clock."""
     pieces = _merged(alignment.pieces)
@@ -59,7 +64,7 @@ def find_stretches(
         start_s, end_s = ends[2 * i], ends[2 * i + 1]
         if end_s > start_s:
             cut = i > 0, i < len(pieces) - 1
-            stretches += _without_foreign(alignment, pairs, Stretch(start_s, end_s, piece), cut)
+            stretches += _without_foreign(alignment, pairs, fits, Stretch(start_s, end_s, piece), cut)
     return tuple(stretches)
 
 
@@ -100,10 +105,12 @@ def _cut(
 
 
 def _without_foreign(
-    alignment: Alignment, pairs: Sequence[ChannelPair], whole: Stretch, cut: tuple[bool, bool]
+    alignment: Alignment, pairs: Sequence[ChannelPair], fits: Fits, whole: Stretch, cut: tuple[bool, bool]
 ) -> list[Stretch]:
     """The parts of a stretch between those that share nothing with the master."""
     found = agreement(pairs, alignment.rate, whole.lag_s, whole.start_s, whole.end_s, hop_samples=WHOLE_HOP_SAMPLES)
+    if usual_agreement(found.values[found.sounding], found.step_s) < WEAKEST:
+        return [_supported(whole)]
     kept: list[Stretch] = []
     start_s = whole.start_s
     foreign = foreign_stretches(
@@ -111,12 +118,39 @@ def _without_foreign(
     )
     for begin, end in foreign:
         from_s, to_s = _edges(found, begin, end, whole)
+        if fits(alignment.channel, alignment.rate, whole.lag_s, from_s, to_s):
+            continue
         if from_s - start_s > LEAST_GAP_S:
             kept.append(replace(whole, start_s=start_s, end_s=from_s))
         start_s = to_s
     if whole.end_s - start_s > LEAST_GAP_S:
         kept.append(replace(whole, start_s=start_s))
     return kept
+
+
+def _supported(whole: Stretch) -> Stretch:
+    """Without the ends whose windows do not agree with the lag."""
+    one = whole.aligned
+    found = one.waves if one.matches else one.onsets and one.onsets.found
+    if not found:
+        return whole
+    track = found.track
+    inside = track.sounding & (track.dub_centre_s >= whole.start_s) & (track.dub_centre_s <= whole.end_s)
+    if not inside.any():
+        return whole
+    # Beyond its own blocks the survey found nothing: no farther than a block's uncertainty.
+    piece = one.piece
+    whole = replace(
+        whole,
+        start_s=whole.start_s if piece.start_s - whole.start_s < FAR_S else piece.start_s,
+        end_s=whole.end_s if whole.end_s - piece.end_s < FAR_S else piece.end_s,
+    )
+    centres_s = track.dub_centre_s[inside]
+    first, end = supported_span(agreeing(track, found.lag_s)[inside])
+    half_s = track.window_s / 2
+    start_s = whole.start_s if first == 0 else max(whole.start_s, float(centres_s[first]) - half_s)
+    end_s = whole.end_s if end == centres_s.size else min(whole.end_s, float(centres_s[end - 1]) + half_s)
+    return replace(whole, start_s=start_s, end_s=end_s)
 
 
 def _edges(found: Agreement, begin: int, end: int, whole: Stretch) -> tuple[float, float]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Final
+
 from syncd.analysis.align import Alignment, align_waves
-from syncd.analysis.evidence import Beat
+from syncd.analysis.evidence import Beat, ChannelPair
 from syncd.analysis.methods import Evidence, MethodAnswer
+from syncd.analysis.pitch import pitch_shift_semitones, semitones_of_rate
 from syncd.analysis.steadiness import Support, spread_ms, support_of
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.analysis.tracks import FineResult
 from syncd.domain import Estimate, Inconclusive, Metadata
+
+LEAST_SEMITONES: Final = 0.12
+"""A shift in pitch that is told beyond doubt."""
 
 
 class Correlation:
@@ -21,13 +28,32 @@ class Correlation:
         """The lag at which the windows' waveforms agree: of the longest piece where there are several."""
         best: MethodAnswer | None = None
         for start in evidence.starts:
-            answer = _answer(align_waves(evidence.pair(start.channel), start, beat))
+            pair = evidence.pair(start.channel)
+            answer = _unless_repitched(_answer(align_waves(pair, start, beat)), pair)
             if best is None or _rank(answer) > _rank(best):
                 best = answer
             if isinstance(answer.outcome, Estimate) and start.is_sure:
                 break
         reason = "no lag of the whole files stands out enough to compare waveforms there"
         return best or MethodAnswer(Inconclusive((reason,)), 0.0)
+
+
+def _unless_repitched(answer: MethodAnswer, pair: ChannelPair) -> MethodAnswer:
+    """A faint agreement of waveforms whose pitch differs otherwise than by the speed is an accident."""
+    alignment = answer.alignment
+    faint = isinstance(answer.outcome, Estimate) and answer.quality_score < THRESHOLDS.waves_sure_deviations
+    if alignment is None or not faint:
+        return answer
+    matches = [(a.piece.start_s, a.piece.end_s, a.piece.lag_s) for a in alignment.pieces]
+    shift = pitch_shift_semitones(pair, alignment.rate, matches)
+    due = semitones_of_rate(alignment.rate)
+    if shift is None or abs(shift - due) <= LEAST_SEMITONES:
+        return answer
+    reason = (
+        f"the dub's pitch lies {shift - due:+.2f} semitones from where its speed puts it: its waveforms were made anew "
+        "and cannot agree"
+    )
+    return replace(answer, outcome=Inconclusive((reason,)), alignment=None)
 
 
 def _rank(answer: MethodAnswer) -> tuple[bool, float]:

@@ -55,7 +55,7 @@ def _answer(alignment: Alignment, height: float, lags: int) -> MethodAnswer:
     }
     uncertainty_ms = onsets.uncertainty_ms
     outcome: Estimate | Inconclusive
-    if support.share < THRESHOLDS.least_supporting_share:
+    if support.share < THRESHOLDS.least_onset_share:
         reason = f"only {support.agreeing} of {support.with_sound} windows agree with the best lag"
         outcome = Inconclusive((reason,))
     elif uncertainty_ms > THRESHOLDS.onset_uncertainty_ms:
