@@ -22,6 +22,8 @@ from syncd.analysis.correlate import parabola_top, trimmed_rms
 from syncd.analysis.threads import THREADS
 
 Floats = NDArray[np.float32]
+Curves = NDArray[np.int8]
+"""Prepared flux in whole steps: an eighth of the memory of numbers, and finer than what it says."""
 
 LEAST_INSIDE_SHARE: Final = 0.5
 """Of a block that must lie within the master for a place to count."""
@@ -36,7 +38,7 @@ STEPS: Final = 256
 """A deviation is stored in so many steps, up to 127 of them."""
 MOST_STORED: Final = 32_767
 
-BLOCKS_AT_ONCE: Final = 32
+BLOCKS_AT_ONCE: Final = 16
 """Of the dub: bounds the memory that the matrix product needs."""
 
 
@@ -90,26 +92,11 @@ class LagMap:
 
     def peaks(self, most: int, apart: int) -> list[BlockPeak]:
         """The highest places of each block, best first, at least `apart` frames from each other."""
-        cells = -(-self.places // apart)
-        padded = np.pad(self.stored, ((0, 0), (0, cells * apart - self.places)), constant_values=-STEPS)
-        highest = padded.reshape(self.stored.shape[0], cells, apart)
-        # A peak at a cell's edge may show in two cells: twice as many are looked at as are wanted.
-        kept = min(cells, 2 * most)
-        best = np.argpartition(highest.max(axis=2), cells - kept, axis=1)[:, cells - kept :]
-        peaks: list[BlockPeak] = []
-        for block, (start, row) in enumerate(zip(self.blocks.starts, self.stored, strict=True)):
-            tops = sorted(
-                (int(cell) * apart + int(highest[block, cell].argmax()) for cell in best[block]),
-                key=lambda t: -int(padded[block, t]),
-            )
-            taken: list[int] = []
-            for top in tops:
-                if len(taken) == most or padded[block, top] <= 0:
-                    break
-                if all(abs(top - other) >= apart for other in taken):
-                    taken.append(top)
-                    peaks.append(BlockPeak(block, self.first_place + _refined(row, top) - start, row[top] / STEPS))
-        return peaks
+        return [
+            BlockPeak(block, self.first_place + _refined(row, top) - start, row[top] / STEPS)
+            for block, (start, row) in enumerate(zip(self.blocks.starts, self.stored, strict=True))
+            for top in _highest(row, most, apart)
+        ]
 
 
 @dataclass(frozen=True)
@@ -136,35 +123,38 @@ class BlockPeak:
 class MasterSegments:
     """The master's side of the map: made once, met by the dub at one speed after another.
 
-    `curves` has shape (bands, frames), prepared (`correlate.prepare_bands`).
+    `curves` has shape (bands, frames), prepared (`correlate.prepare_bands`), in whole steps of any size: what the map
+    says is relative.
     """
 
-    def __init__(self, curves: Floats, block_frames: int) -> None:
+    def __init__(self, curves: Curves, block_frames: int) -> None:
         self.frames = int(curves.shape[1])
         self.block_frames = block_frames
         self._n_fft = scipy.fft.next_fast_len(max(4 * block_frames, 256), real=True)
         self._step = self._n_fft - block_frames + 1
         self.first_place = -int(block_frames * (1.0 - LEAST_INSIDE_SHARE))
         self.places = self.frames - self.first_place - int(block_frames * LEAST_INSIDE_SHARE)
-        energy = np.square(curves).sum(axis=0)
+        energy = np.zeros(self.frames, dtype=np.float32)
+        for curve in curves:
+            energy += np.square(curve, dtype=np.float32)
         self._usual_energy = float(energy.mean(dtype=np.float64))
         self._spectra = self._transformed(curves)
         self._energy_spectra = self._transformed(energy[None, :])
 
-    def _transformed(self, curves: Floats) -> NDArray[np.complex64]:
+    def _transformed(self, curves: Curves | Floats) -> NDArray[np.complex64]:
         """Shape (bins, bands, segments); segment s holds the places from ``first_place + s * step`` on."""
         count = -(-max(self.places, 1) // self._step)
         before = -self.first_place
-        padded = np.zeros((curves.shape[0], (count - 1) * self._step + self._n_fft), dtype=np.float32)
-        kept = min(self.frames, padded.shape[1] - before)
-        padded[:, before : before + kept] = curves[:, :kept]
-        segments = np.lib.stride_tricks.sliding_window_view(padded, self._n_fft, axis=1)[:, :: self._step]
+        padded = np.zeros((count - 1) * self._step + self._n_fft, dtype=np.float32)
+        kept = min(self.frames, padded.size - before)
+        segments = np.lib.stride_tricks.sliding_window_view(padded, self._n_fft)[:: self._step]
         spectra = np.empty((self._n_fft // 2 + 1, curves.shape[0], count), dtype=np.complex64)
-        for band in range(curves.shape[0]):
-            spectra[:, band, :] = scipy.fft.rfft(segments[band], axis=1).T
+        for band, curve in enumerate(curves):
+            padded[before : before + kept] = curve[:kept]
+            spectra[:, band, :] = scipy.fft.rfft(segments, axis=1).T
         return spectra
 
-    def compare(self, dub: Floats, blocks: Blocks) -> LagMap:
+    def compare(self, dub: Curves, blocks: Blocks) -> LagMap:
         """The map of the dub's blocks (`dub`: prepared curves, shape (bands, frames)). Two threads."""
         stored = np.zeros((len(blocks.starts), max(self.places, 0)), dtype=np.int16)
         if self.places > 0:
@@ -178,8 +168,8 @@ class MasterSegments:
                 list(threads.map(fill, groups))
         return LagMap(blocks, self.first_place, stored)
 
-    def _rows(self, dub: Floats, starts: Sequence[int]) -> NDArray[np.int16]:
-        cut = np.stack([dub[:, start : start + self.block_frames] for start in starts])
+    def _rows(self, dub: Curves, starts: Sequence[int]) -> NDArray[np.int16]:
+        cut = np.stack([dub[:, start : start + self.block_frames] for start in starts]).astype(np.float32)
         agreement = self._correlated(cut, self._spectra)
         energy = np.square(cut).sum(axis=1, keepdims=True)
         chance = self._correlated(energy, self._energy_spectra)
@@ -197,6 +187,22 @@ class MasterSegments:
         products = np.matmul(np.ascontiguousarray(blocks), spectra)
         circular = scipy.fft.irfft(products.transpose(1, 2, 0), self._n_fft, axis=2)[:, :, : self._step]
         return np.ascontiguousarray(circular.reshape(cut.shape[0], -1)[:, : self.places])
+
+
+def _highest(row: NDArray[np.int16], most: int, apart: int) -> list[int]:
+    cells = -(-row.size // apart)
+    highest = np.pad(row, (0, cells * apart - row.size), constant_values=-STEPS).reshape(cells, apart)
+    # A peak at a cell's edge may show in two cells: twice as many are looked at as are wanted.
+    kept = min(cells, 2 * most)
+    best = np.argpartition(highest.max(axis=1), cells - kept)[cells - kept :]
+    tops = best * apart + highest[best].argmax(axis=1)
+    taken: list[int] = []
+    for top in tops[np.argsort(-row[np.minimum(tops, row.size - 1)], kind="stable")].tolist():
+        if len(taken) == most or row[top] <= 0:
+            break
+        if all(abs(top - other) >= apart for other in taken):
+            taken.append(top)
+    return taken
 
 
 def _refined(row: NDArray[np.int16], top: int) -> float:

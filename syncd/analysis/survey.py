@@ -15,10 +15,10 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from syncd.analysis.correlate import prepare_bands, trimmed_rms
+from syncd.analysis.correlate import CLIP_DEVIATIONS, prepare_bands, trimmed_rms
 from syncd.analysis.evidence import BandSource, Beat, ChannelPair
-from syncd.analysis.features import COARSE_MEL, flux_of
-from syncd.analysis.lagmap import BlockPeak, Blocks, LagMap, MasterSegments
+from syncd.analysis.features import COARSE_MEL, MelLayout, flux_of
+from syncd.analysis.lagmap import BlockPeak, Blocks, Curves, LagMap, MasterSegments
 from syncd.analysis.path import best_path
 from syncd.analysis.rate import (
     NO_LINE,
@@ -29,10 +29,9 @@ from syncd.analysis.rate import (
 )
 from syncd.analysis.thresholds import THRESHOLDS
 
-Floats = NDArray[np.float32]
-
 BLOCK_S: Final = 24.0
-MOST_COMPARED: Final = 20_000_000
+STEPS_A_DEVIATION: Final = 127.0 / CLIP_DEVIATIONS
+MOST_COMPARED: Final = 16_000_000
 """Blocks times places: bounds time and memory, however long the sides are."""
 MOST_BLOCKS: Final = 2_000
 ANCHORS_SHARE: Final = 0.15
@@ -123,12 +122,14 @@ class Surveyor:
         """Every channel, the one with the most evidence first; all at the speed that the best of them finds."""
         if not self._sides:
             return ()
-        rate = _speed(self._sides, beat)
-        lines = [(side.line(rate).score, side) for side in self._sides]
+        hypothesis, rate = _speed(self._sides, beat)
         found: list[Survey] = []
-        for _, side in sorted(lines, key=lambda one: -one[0]):
-            # The pieces of one channel suffice.
-            found.append(side.survey(rate, with_pieces=not any(one.pieces for one in found)))
+        for side in sorted(self._sides, key=lambda side: -side.lines[hypothesis].score):
+            if found and found[0].deviations >= THRESHOLDS.coarse_match_deviations and found[0].pieces:
+                # One channel's pieces suffice.
+                found.append(Survey(side.name, rate, (), 0.0, side.lines[hypothesis], (), 0))
+            else:
+                found.append(side.survey(rate))
         return tuple(sorted(found, key=lambda result: (-result.score, -result.best_deviations)))
 
     def within(self, channel: str, rate: float, gap: Gap) -> tuple[Piece, ...]:
@@ -150,9 +151,19 @@ class Surveyor:
         return next((side for side in self._sides if side.name == channel), self._sides[0])
 
 
-def _speed(sides: list[_Channel], beat: Beat) -> float:
+def _speed(sides: list[_Channel], beat: Beat) -> tuple[float, float]:
+    """The hypothesis that gathers the most, and the speed that its line says."""
     total = len(WELL_KNOWN_HYPOTHESES) + len(scan_hypotheses())
-    best_rate, best = 1.0, max((side.line(1.0) for side in sides), key=lambda line: line.score)
+    best_rate, best = 1.0, NO_LINE
+    for side in sides:
+        line = side.line(1.0)
+        if line.score > best.score:
+            best = line
+            for other in sides:
+                if other is not side:
+                    other.forget()
+        else:
+            side.forget()
     if best.score < SURE_SCORE:
         plain = max(best.score, 0.0)
         for hypotheses in (WELL_KNOWN_HYPOTHESES[1:], scan_hypotheses()):
@@ -164,14 +175,14 @@ def _speed(sides: list[_Channel], beat: Beat) -> float:
             if best.score >= SURE_SCORE:
                 break
     if best_rate == 1.0 and abs(best.slope) * best.span < LEAST_MOVE_FRAMES:
-        return 1.0
-    return best_rate * (1.0 + best.slope)
+        return best_rate, 1.0
+    return best_rate, best_rate * (1.0 + best.slope)
 
 
 class _Channel:
     """One channel pair's curves, and the master's side of the map made once."""
 
-    def __init__(self, name: str, master: Floats, dub: Floats, frames_per_s: float, longest: int | None = None) -> None:
+    def __init__(self, name: str, master: Curves, dub: Curves, frames_per_s: float, longest: int | None = None) -> None:
         self.name = name
         self._master, self._dub = master, dub
         self._fps = frames_per_s
@@ -180,13 +191,14 @@ class _Channel:
         self._segments = MasterSegments(master, self._length)
         self._kept: tuple[LagMap, list[BlockPeak]] | None = None
         self._kept_rate = 1.0
+        self.lines: dict[float, Line] = {}
 
     @classmethod
     def of(cls, pair: ChannelPair) -> _Channel | None:
         frames = max(pair.master.levels.frames, pair.dub.levels.frames)
         step = 1 + frames // MOST_FRAMES
         layout = replace(COARSE_MEL, hop_samples=COARSE_MEL.hop_samples * step)
-        curves = [prepare_bands(_curves(side.levels, step), layout) for side in (pair.master, pair.dub)]
+        curves = [_curves(side.levels, step, layout) for side in (pair.master, pair.dub)]
         if min(curve.shape[1] for curve in curves) < 16:
             return None
         return cls(pair.name, curves[0], curves[1], layout.frames_per_s)
@@ -203,8 +215,12 @@ class _Channel:
         return Blocks(tuple(int(s) for s in starts), length)
 
     def line(self, rate: float) -> Line:
-        """The best line near a speed: by a share of the blocks, where it is not the speed that was asked for last."""
-        if rate in {1.0, self._kept_rate}:
+        """The best line near a speed: by all blocks where nothing changes, else by a share of them."""
+        self.lines[rate] = self._line_at(rate)
+        return self.lines[rate]
+
+    def _line_at(self, rate: float) -> Line:
+        if rate == 1.0:
             return self._line(*self._map(rate))
         dub = _stretched(self._dub, rate)
         if dub.shape[1] < self._length:
@@ -223,17 +239,21 @@ class _Channel:
             self._kept = found, found.peaks(PEAKS_A_BLOCK, round(APART_S * self._fps))
         return self._kept
 
+    def forget(self) -> None:
+        """Give the kept map's memory back."""
+        self._kept = None
+
     def _line(self, found: LagMap, peaks: list[BlockPeak]) -> Line:
         return find_line(peaks, _centres(found.blocks), places=found.places, weight=_weight(found.blocks))
 
-    def survey(self, rate: float, *, with_pieces: bool) -> Survey:
+    def survey(self, rate: float) -> Survey:
         """Lags of the whole, and pieces, at a speed."""
         found, peaks = self._map(rate)
-        self._kept = None
+        self.forget()
         line = self._line(found, peaks)
         whole = found.summed(slice(None))
         tops = whole.peaks(8, round(APART_S * self._fps))
-        pieces, score = self._pieces(found, peaks, tops) if with_pieces else ((), 0.0)
+        pieces, score = self._pieces(found, peaks, tops)
         candidates = tuple((lag / self._fps, height) for lag, height in tops)
         return Survey(self.name, rate, pieces, score, line, candidates, whole.deviations.size)
 
@@ -306,7 +326,7 @@ class _Channel:
             return False
         master[:, a - first : b - first] = self._master[:, a:b]
         n_fft = scipy.fft.next_fast_len(master.shape[1], real=True)
-        cross = scipy.fft.rfft(master, n_fft) * np.conj(scipy.fft.rfft(dub, n_fft))
+        cross = scipy.fft.rfft(master, n_fft) * np.conj(scipy.fft.rfft(dub.astype(np.float32), n_fft))
         curve = scipy.fft.irfft(cross.sum(axis=0), n_fft)[: 2 * reach + 1].astype(np.float32)
         floor = trimmed_rms(curve)
         return bool(floor > 0.0 and curve[reach - 1 : reach + 2].max() >= FITS_DEVIATIONS * floor)
@@ -323,29 +343,30 @@ class _Channel:
         return tuple(names)
 
 
-def _curves(source: BandSource, step: int) -> Floats:
-    rows = []
-    for band in range(COARSE_MEL.n_mels):
-        curve = flux_of(source.read_band(band))
+def _curves(source: BandSource, step: int, layout: MelLayout) -> Curves:
+    """Prepared flux in whole steps, shape (bands, frames); `step` frames of the source become one."""
+    curves = np.zeros((layout.n_mels, source.frames // step), dtype=np.int8)
+    for row, band in zip(curves, range(layout.n_mels), strict=True):
+        flux = flux_of(source.read_band(band))
         if step > 1:
-            curve = curve[: curve.size // step * step].reshape(-1, step).sum(axis=1)
-        rows.append(curve)
-    return np.stack(rows).astype(np.float32, copy=False)
+            flux = flux[: row.size * step].reshape(-1, step).sum(axis=1)
+        row[:] = np.rint(prepare_bands(flux, layout) * STEPS_A_DEVIATION)
+    return curves
 
 
-def _stretched(curves: Floats, rate: float) -> Floats:
+def _stretched(curves: Curves, rate: float) -> Curves:
     """To the master's time, by linear interpolation."""
     return curves if rate == 1.0 else _stretched_part(curves, rate, 0, int(curves.shape[1] * rate))
 
 
-def _stretched_part(curves: Floats, rate: float, first: int, last: int) -> Floats:
+def _stretched_part(curves: Curves, rate: float, first: int, last: int) -> Curves:
     """The stretched frames from `first` to before `last`."""
     times = np.arange(first, last) / rate
     left = np.minimum(times.astype(np.int64), curves.shape[1] - 2)
     part = (times - left).astype(np.float32)
-    stretched = np.empty((curves.shape[0], last - first), dtype=np.float32)
+    stretched = np.empty((curves.shape[0], last - first), dtype=np.int8)
     for row, curve in zip(stretched, curves, strict=True):
-        row[:] = curve[left] * (1.0 - part) + curve[left + 1] * part
+        row[:] = np.rint(curve[left] * (1.0 - part) + curve[left + 1] * part)
     return stretched
 
 
