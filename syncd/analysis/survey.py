@@ -50,6 +50,8 @@ NEAR_FRAMES: Final = 2
 
 SURE_SCORE: Final = 40.0
 """A line this far beyond chance ends the search for another speed."""
+LEAST_SPEED_SCORE: Final = 12.0
+"""A line that says less says nothing about the speed."""
 SPEED_GAIN: Final = 1.3
 SPEED_MARGIN: Final = 8.0
 """Another speed must beat «no change» by both."""
@@ -174,6 +176,8 @@ def _speed(sides: list[_Channel], beat: Beat) -> tuple[float, float]:
                     best_rate, best = rate, line
             if best.score >= SURE_SCORE:
                 break
+    if best.score < LEAST_SPEED_SCORE:
+        return 1.0, 1.0
     if best_rate == 1.0 and abs(best.slope) * best.span < LEAST_MOVE_FRAMES:
         return best_rate, 1.0
     return best_rate, best_rate * (1.0 + best.slope)

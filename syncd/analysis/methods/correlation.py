@@ -32,7 +32,8 @@ class Correlation:
             answer = _unless_repitched(_answer(align_waves(pair, start, beat)), pair)
             if best is None or _rank(answer) > _rank(best):
                 best = answer
-            if isinstance(answer.outcome, Estimate) and start.is_sure:
+            sure = answer.quality_score >= THRESHOLDS.waves_sure_deviations
+            if isinstance(answer.outcome, Estimate) and start.is_sure and sure:
                 break
         reason = "no lag of the whole files stands out enough to compare waveforms there"
         return best or MethodAnswer(Inconclusive((reason,)), 0.0)
