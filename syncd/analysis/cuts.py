@@ -21,7 +21,9 @@ MEAN_S: Final = 2.0
 USUAL_QUANTILE: Final = 0.8
 STRONG: Final = 8.0
 """Usual agreement (deviations a frame) from which short foreign stretches can be told from dialogue."""
-SHORTEST_STRONG_S: Final = 3.0
+STRONG_SECONDS: Final = 24.0
+"""Agreement times duration that a foreign stretch must lack where agreement is strong: 3 s at 8 deviations."""
+SHORTEST_S: Final = 1.0
 SHORTEST_WEAK_S: Final = 20.0
 BESIDE_CUT: Final = 0.1
 WEAKEST: Final = 1.0
@@ -68,7 +70,7 @@ def foreign_stretches(
     usual = usual_agreement(values[sounding], step_s)
     if usual < WEAKEST:
         return ()
-    shortest_s = SHORTEST_STRONG_S if usual >= STRONG else SHORTEST_WEAK_S
+    shortest_s = max(SHORTEST_S, STRONG_SECONDS / usual) if usual >= STRONG else SHORTEST_WEAK_S
     overlap = max(1.0, frame_s / step_s)
     lacking = np.where(sounding, FOREIGN_SHARE * usual - values, 0.0)
     found = []
