@@ -16,6 +16,7 @@ Rows = list[tuple[str, str, str]]
 SUITES: dict[str, str] = {
     "analysis": "tests.benchmarks.bench_analysis",
     "corpus": "tests.benchmarks.bench_corpus",
+    "unrelated": "tests.benchmarks.bench_unrelated",
     "service": "tests.benchmarks.bench_service",
 }
 
