@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.analysis.tracks import FineResult, WindowTrack
 
-FLOOR_MS = 0.01
-"""No interval is narrower: decoders and resamplers agree to about that."""
+FLOOR_MS = 0.0625
+"""No interval is narrower than a sample of what is compared: lossy codecs, twice over, shift by nearly as much."""
 
 WEAK_MS = 3.0
 """What a peak that barely stands out may be off by: it can be a neighbour of the right one."""
@@ -92,10 +92,24 @@ def _scatter_ms(found: FineResult) -> float:
     lags_ms = 1000.0 * track.lag_s[used]
     if lags_ms.size < 3:
         return max(0.1, found.blur_ms)
-    deviation_ms = 1.4826 * float(np.median(np.abs(lags_ms - np.median(lags_ms))))
+    rest_ms = lags_ms - np.median(lags_ms)
+    deviation_ms = 1.4826 * float(np.median(np.abs(rest_ms)))
     # The spread of the ends covers a slow movement that stays within the tolerated one.
     ends_ms = abs(float(np.median(lags_ms[: lags_ms.size // 3 + 1]) - np.median(lags_ms[-(lags_ms.size // 3 + 1) :])))
-    return max(FLOOR_MS, 1.96 * deviation_ms / float(np.sqrt(lags_ms.size)), 0.75 * ends_ms, found.blur_ms)
+    independent = lags_ms.size * _independence(rest_ms)
+    return max(FLOOR_MS, 1.96 * deviation_ms / float(np.sqrt(independent)), 0.75 * ends_ms, found.blur_ms)
+
+
+def _independence(rest_ms: NDArray[np.float64]) -> float:
+    """Share of the windows that speak for themselves: neighbours that wander together count as fewer.
+
+    ``(1 - r) / (1 + r)`` with the lag-one correlation r (Bayley and Hammersley, 1946), at least so that one remains.
+    """
+    power = float(np.dot(rest_ms, rest_ms))
+    if power <= 0.0:
+        return 1.0
+    r = float(np.clip(np.dot(rest_ms[:-1], rest_ms[1:]) / power, 0.0, 0.99))
+    return max(1.0 / rest_ms.size, (1.0 - r) / (1.0 + r))
 
 
 def judge_track(track: WindowTrack, lag_s: float) -> TrackJudgement:

@@ -32,9 +32,9 @@ LEAST_WINDOWS: Final = 4
 """Windows shrink with the overlap until there are so many of them."""
 SHORTEST_WINDOW_S: Final = 1.0
 SUPPORT_REACH_S: Final = 0.01
-LOPSIDED_WEIGHT: Final = 3.0
+LOPSIDED_WEIGHT: Final = 4.0
 """A reverberant side moved the peak by 18 ms where its upper half was lopsided by 6."""
-SMEARED_SHARE: Final = 0.25
+SMEARED_SHARE: Final = 0.35
 """Of the peak's width beyond a sharp one's: beds through a phase vocoder had 80 ms more and were off by up to 19 ms."""
 RIVAL_SHARE: Final = 0.8
 """Another top of the sum this high might be the right one: the interval then reaches to it."""

@@ -33,7 +33,7 @@ FLUX_MS: Final = 20.0
 a phase vocoder moves what begins by up to 20 ms."""
 KEEPS_MS: Final = 2.5
 """Chunks may wander by so much and still stand behind one offset."""
-WAVE_FLOOR_MS: Final = 0.1
+WAVE_FLOOR_MS: Final = 2.0
 FLUX_FLOOR_MS: Final = 20.0
 _STUDENT: Final = (12.7, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 """Of 1 to 10 degrees of freedom, 95 %, both sides; 2 serves beyond."""
