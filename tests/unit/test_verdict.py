@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.analysis.consensus import Consensus, find_consensus
-from syncd.analysis.correlate import CoarsePeak, CoarseResult
-from syncd.analysis.doubts import Doubt, DoubtKind, find_doubts
 from syncd.analysis.features import Activity
-from syncd.analysis.speeds import SpeedHint
-from syncd.analysis.steadiness import Steadiness, judge_track, spread_ms, support_of
+from syncd.analysis.steadiness import spread_ms, support_of
 from syncd.analysis.thresholds import THRESHOLDS
+from syncd.analysis.timeline import coverage_of
 from syncd.analysis.tracks import FineResult, WindowTrack
-from syncd.analysis.verdict import Decision, Heard, coverage_of, decide, timeline_of
+from syncd.analysis.verdict import Decision, Findings, Heard, Placed, decide, timeline_of
 from syncd.domain import (
     TOLERANCES,
     AnalysisSettings,
@@ -24,13 +24,14 @@ from syncd.domain import (
     Inconclusive,
     MethodResult,
     MethodStatus,
+    Rate,
+    Segment,
     SegmentKind,
     Verdict,
 )
 
 SETTINGS = AnalysisSettings(("correlation", "spectral"), TOLERANCES["ebu-r37"])
 LIVELY = Activity(level_db=-30.0, modulation_db=5.0)
-CHANCE = (CoarseResult("mid", (CoarsePeak(3.0, 4.4),), 10_000),)
 
 
 def result(method: str, offset_s: float, *, confidence: float = 0.99, uncertainty_ms: float = 0.1) -> MethodResult:
@@ -39,15 +40,26 @@ def result(method: str, offset_s: float, *, confidence: float = 0.99, uncertaint
 
 def decision(
     consensus: Consensus,
-    *doubts: Doubt,
-    coarse: tuple[CoarseResult, ...] = CHANCE,
+    *,
     master: Activity = LIVELY,
     dub: Activity = LIVELY,
-    speed: SpeedHint | None = None,
     seconds: float = 60.0,
+    best_deviations: float = 4.4,
+    **found: Any,
 ) -> Decision:
     sides = Heard("master", seconds, master), Heard("dub", seconds, dub)
-    return decide(*sides, coarse, consensus, doubts, speed, SETTINGS)
+    findings = Findings(consensus=consensus, best_deviations=best_deviations, lags=10_000, **found)
+    return decide(*sides, findings, SETTINGS)
+
+
+def match(start_s: float, end_s: float, offset_s: float) -> Segment:
+    return Segment(SegmentKind.MATCH, start_s + offset_s, end_s + offset_s, start_s, end_s, offset_s, 0.0, 0.0, 0.9)
+
+
+def placed(*timeline: Segment, rate: Rate | None = None, support: float = 1.0) -> Placed:
+    longest = max((s for s in timeline if s.kind is SegmentKind.MATCH), key=lambda s: s.dub_end_s - s.dub_start_s)  # type: ignore[operator]
+    estimate = Estimate(longest.offset_s or 0.0, 0.99, 0.1)
+    return Placed(estimate, timeline, rate or Rate(), by_waves=True, support=support)
 
 
 NOTHING = Consensus(None, None)
@@ -115,34 +127,59 @@ def test_a_few_seconds_prove_nothing() -> None:
 
 
 def test_a_peak_between_chance_and_match_is_left_open() -> None:
-    coarse = (CoarseResult("mid", (CoarsePeak(-2.0, 7.0),), 10_000),)
-    answer = decision(NOTHING, coarse=coarse)
+    answer = decision(NOTHING, best_deviations=7.0, candidates=(Candidate(-2.0, 7.0),))
     assert answer.verdict is Verdict.INCONCLUSIVE
     assert answer.candidates == (Candidate(-2.0, 7.0),)
 
 
-def test_a_speed_that_fits_is_named_instead_of_no_match() -> None:
-    answer = decision(NOTHING, speed=SpeedHint("25/24", 25 / 24, 20.0))
-    assert answer.verdict is Verdict.INCONCLUSIVE
-    assert "25/24" in answer.reasons[0]
-    assert "faster" in answer.reasons[0]
+def test_a_speed_that_moves_the_sound_is_drift_and_one_within_its_uncertainty_is_not() -> None:
+    line = match(0.0, 60.0, -0.01)
+    assert decision(agreed(-0.01), placed=placed(line, rate=Rate(1.0002, 1.0))).verdict is Verdict.DRIFT
+    assert decision(agreed(-0.01), placed=placed(line, rate=Rate(1.0002, 300.0))).verdict is Verdict.IN_SYNC
+    assert decision(agreed(-0.01), placed=placed(line, rate=Rate(1.00002, 1.0))).verdict is Verdict.IN_SYNC
 
 
-@pytest.mark.parametrize("kind", [DoubtKind.DRIFTS, DoubtKind.JUMPS, DoubtKind.AMBIGUOUS, DoubtKind.THIN])
-def test_a_grave_doubt_takes_the_offset_back(kind: DoubtKind) -> None:
-    candidates = (Candidate(-1.0, 50.0), Candidate(4.0, 40.0))
-    answer = decision(agreed(-1.0), Doubt(kind, "Because.", candidates))
+def test_pieces_that_differ_in_offset_are_edited_even_at_another_speed() -> None:
+    missing = Segment(SegmentKind.MISSING, 30.0, 40.0, None, None)
+    answer = decision(
+        agreed(0.0), placed=placed(match(0.0, 30.0, 0.0), missing, match(30.0, 55.0, 10.0), rate=Rate(1.04, 1.0))
+    )
+    assert answer.verdict is Verdict.EDITED
+    assert answer.consensus is not None
+    assert answer.consensus.offset_s == 0.0
+    assert answer.rate == Rate(1.04, 1.0)
+
+
+def test_several_offsets_that_fit_alike_take_the_offset_back() -> None:
+    rivals = (Candidate(-1.0, 50.0), Candidate(4.0, 40.0))
+    answer = decision(agreed(-1.0), rivals=rivals)
     assert answer.verdict is Verdict.INCONCLUSIVE
     assert answer.consensus is None
-    assert answer.reasons == ("Because.",)
-    assert answer.candidates == candidates
+    assert "repeats itself" in answer.reasons[0]
+    assert answer.candidates == rivals
 
 
-def test_a_stretch_that_bears_nothing_asks_for_a_look_and_keeps_the_offset() -> None:
-    answer = decision(agreed(-1.0), Doubt(DoubtKind.PART_BEARS_NOTHING, "Look there."))
+def test_a_shared_title_is_not_a_shared_programme() -> None:
+    answer = decision(agreed(-1.0), placed=placed(match(10.0, 18.0, -1.0)))
+    assert answer.verdict is Verdict.INCONCLUSIVE
+    assert "title sequence" in answer.reasons[0]
+
+
+def test_an_end_where_both_sides_differ_asks_for_a_look_and_keeps_the_offset() -> None:
+    foreign = (
+        Segment(SegmentKind.UNMATCHED, 39.0, 60.0, None, None),
+        Segment(SegmentKind.UNMATCHED, None, None, 40.0, 60.0),
+    )
+    answer = decision(agreed(-1.0), placed=placed(match(1.0, 40.0, -1.0), *foreign))
     assert answer.verdict is Verdict.OFFSET
     assert answer.review
-    assert "Look there." in answer.warnings
+    assert any("nothing agrees" in warning for warning in answer.warnings)
+
+
+def test_an_offset_that_few_windows_bear_asks_for_a_look() -> None:
+    answer = decision(agreed(-1.0), placed=placed(match(1.0, 60.0, -1.0), support=0.3))
+    assert answer.verdict is Verdict.OFFSET
+    assert answer.review
 
 
 def test_methods_that_agree_are_surer_than_one_and_the_narrowest_speaks() -> None:
@@ -162,6 +199,24 @@ def test_methods_that_disagree_cost_confidence_and_are_named() -> None:
     assert answer.review
     assert any("spectral" in warning for warning in answer.warnings)
     assert answer.confidence < 0.8
+
+
+def test_methods_that_name_different_pieces_of_one_timeline_agree() -> None:
+    both = find_consensus((result("correlation", -1.0), result("onset", 7.0)), (-1.0, 7.0))
+    assert both.agreement == 1.0
+    assert both.dissenters == ()
+
+
+def test_faint_waveforms_give_way_to_two_methods_that_exclude_them() -> None:
+    faint = MethodResult("correlation", MethodStatus.OK, Estimate(0.0, 0.9, 0.5), 12.0, 0.1)
+    others = (result("mfcc", 0.010, uncertainty_ms=2.0), result("onset", 0.0105, uncertainty_ms=3.0))
+    torn = find_consensus((faint, *others))
+    assert torn.estimate is not None
+    assert torn.estimate.offset_s == 0.010
+    sure = MethodResult("correlation", MethodStatus.OK, Estimate(0.0, 0.9, 0.5), 90.0, 0.1)
+    kept = find_consensus((sure, *others))
+    assert kept.estimate is not None
+    assert kept.estimate.offset_s == 0.0
 
 
 def test_methods_that_vouch_for_nothing_make_no_consensus() -> None:
@@ -185,34 +240,6 @@ def test_the_timeline_accounts_for_every_second_of_both_sides(master_s: float, d
     coverage = coverage_of(timeline, master_s, dub_s)
     assert 0.0 <= coverage.master <= 1.0
     assert 0.0 <= coverage.dub <= 1.0
-
-
-def test_lags_along_a_line_are_a_drift_with_its_ppm() -> None:
-    judged = judge_track(track([50e-6 * 8.0 * i for i in range(40)]), 0.008)
-    assert judged.steadiness is Steadiness.DRIFTS
-    assert judged.ppm == pytest.approx(50.0, rel=0.02)
-
-
-def test_lags_that_step_are_a_jump_to_the_other_lag() -> None:
-    judged = judge_track(track([0.0] * 20 + [0.04] * 6), 0.0)
-    assert judged.steadiness is Steadiness.JUMPS
-    assert judged.other_lag_s == pytest.approx(0.04)
-    assert judged.other_from_s == pytest.approx(160.0)
-
-
-def test_a_stray_window_here_and_there_is_noise() -> None:
-    lags = [0.0] * 40
-    lags[7], lags[20], lags[33] = 0.1, -0.05, 0.2
-    assert judge_track(track(lags), 0.0).steadiness is Steadiness.STEADY
-
-
-def test_a_steady_match_raises_no_doubt_and_a_second_equal_one_does() -> None:
-    coarse = (CoarseResult("mid", (CoarsePeak(0.0, 40.0), CoarsePeak(4.0, 39.0)), 10_000),)
-    steady, rival = found([0.0] * 30), found([4.0] * 30, deviations=95.0)
-    assert find_doubts((steady,), coarse) == ()
-    (doubt,) = find_doubts((steady, rival), coarse)
-    assert doubt.kind is DoubtKind.AMBIGUOUS
-    assert [c.offset_s for c in doubt.candidates] == [0.0, 4.0]
 
 
 def test_scatter_widens_the_interval() -> None:
