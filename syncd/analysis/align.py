@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from syncd.analysis.evidence import Beat, ChannelPair
 from syncd.analysis.fit import Samples, fit_lags
@@ -19,7 +20,7 @@ from syncd.analysis.phat import fine_search
 from syncd.analysis.steadiness import is_match, support_of
 from syncd.analysis.survey import Piece
 from syncd.analysis.thresholds import THRESHOLDS
-from syncd.analysis.tracks import FineResult
+from syncd.analysis.tracks import FineResult, WindowTrack
 from syncd.analysis.windows import MAX_WINDOWS
 
 LEAST_MOVE_ONSETS_S: Final = 5e-4
@@ -30,6 +31,10 @@ SMEARS_ONSETS_PPM: Final = 300.0
 SMEARS_PPM: Final = 4.0
 """A slope above it blurs the waveforms' peak within a window: they are compared again at the better speed."""
 MOST_ROUNDS: Final = 3
+ONSETS_STEP_S: Final = 0.012
+WAVES_STEP_S: Final = 0.002
+"""Windows that follow each other by more do not lie on one line."""
+LEAST_RUN: Final = 3
 MOST_SLOPE: Final = 2e-3
 """A steeper line through the windows of pieces that the survey placed is not a speed but scatter."""
 
@@ -86,7 +91,8 @@ def align_onsets(pair: ChannelPair, start: Alignment, beat: Beat, *, hold_rate: 
             told = _part(beat, 2 * i + turn, 2 * len(kept))
             span_s = (p.start_s, p.end_s)
             found.append(onset_search(pair, p.lag_s, told, rate=rate, span_s=span_s, most_windows=share))
-        fit = None if hold_rate else _fit([None if f is None else f.found for f in found], LEAST_MOVE_ONSETS_S)
+        tracks = [None if f is None else f.found for f in found]
+        fit = None if hold_rate else _fit(tracks, LEAST_MOVE_ONSETS_S, ONSETS_STEP_S)
         if fit is None:
             break
         error_ppm = error_ppm if fit.error_ppm is None else fit.error_ppm
@@ -104,31 +110,89 @@ def align_onsets(pair: ChannelPair, start: Alignment, beat: Beat, *, hold_rate: 
 
 def align_waves(pair: ChannelPair, start: Alignment, beat: Beat, *, hold_rate: bool = False) -> Alignment:
     """Every piece by its waveforms, from where the onsets put it; pieces that do not match keep what they had."""
-    rate, kept = start.rate, [a.piece for a in start.pieces]
+    rate, aligned = start.rate, list(start.pieces)
     error_ppm = start.rate_error_ppm
     found: list[FineResult | None] = []
     for turn in range(MOST_ROUNDS):
-        found = [
-            fine_search(pair, p.lag_s, _part(beat, i, len(kept)), rate=rate, span_s=(p.start_s, p.end_s))
-            for i, p in enumerate(kept)
-        ]
-        fit = None if hold_rate else _fit(found, LEAST_MOVE_WAVES_S)
+        kept = [a.piece for a in aligned]
+        found = _waves(pair, rate, kept, beat)
+        if turn == 0:
+            aligned, stepped = _split(aligned, found)
+            if stepped:
+                kept = [a.piece for a in aligned]
+                found = _waves(pair, rate, kept, beat)
+        fit = None if hold_rate else _fit(found, LEAST_MOVE_WAVES_S, WAVES_STEP_S)
         if fit is None:
             break
         error_ppm = error_ppm if fit.error_ppm is None else fit.error_ppm
         if not fit.is_slope:
             break
         rate, kept = _restretched(rate, kept, fit.slope)
+        aligned = [replace(one, piece=piece) for one, piece in zip(aligned, kept, strict=True)]
         found = [None if f is None else _tilted(f, fit.slope) for f in found]
         if abs(fit.slope) * 1e6 < SMEARS_PPM or turn == MOST_ROUNDS - 1:
             break
-    aligned = []
-    for one, piece, f in zip(start.pieces, kept, found, strict=True):
+    measured = []
+    for one, f in zip(aligned, found, strict=True):
         matches = f is not None and is_match(f, support_of(f))
-        placed = replace(piece, lag_s=_precise_lag_s(f)) if f is not None and matches else piece
-        aligned.append(replace(one, piece=placed, waves=f))
-    by_waves = any(a.matches for a in aligned)
-    return replace(start, rate=rate, rate_error_ppm=error_ppm, pieces=tuple(aligned), by_waves=by_waves)
+        placed = replace(one.piece, lag_s=_precise_lag_s(f)) if f is not None and matches else one.piece
+        measured.append(replace(one, piece=placed, waves=f))
+    by_waves = any(a.matches for a in measured)
+    return replace(start, rate=rate, rate_error_ppm=error_ppm, pieces=tuple(measured), by_waves=by_waves)
+
+
+def _waves(pair: ChannelPair, rate: float, pieces: Sequence[Piece], beat: Beat) -> list[FineResult | None]:
+    return [
+        fine_search(pair, p.lag_s, _part(beat, i, len(pieces)), rate=rate, span_s=(p.start_s, p.end_s))
+        for i, p in enumerate(pieces)
+    ]
+
+
+def _split(aligned: Sequence[Aligned], found: Sequence[FineResult | None]) -> tuple[list[Aligned], bool]:
+    """Pieces whose windows step from one lag to another: cuts that the survey's frames are too coarse for."""
+    split: list[Aligned] = []
+    for one, f in zip(aligned, found, strict=True):
+        runs = [] if f is None else _steps(f)
+        if len(runs) < 2:
+            split.append(one)
+            continue
+        split += [replace(one, piece=replace(one.piece, start_s=a, end_s=b, lag_s=lag_s)) for a, b, lag_s in runs]
+    return split, len(split) > len(aligned)
+
+
+def _steps(found: FineResult) -> list[tuple[float, float, float]]:
+    """(start, end, lag) of runs of windows that keep a lag of their own, neighbours at one lag joined; s."""
+    track = found.track
+    half_s = track.window_s / 2
+    joined: list[tuple[float, float, float, int]] = []
+    for run in _runs(track, track.heard, WAVES_STEP_S):
+        if run.size < _windows_for_a_step(track, run):
+            continue
+        lag_s = float(np.median(track.lag_s[run]))
+        start_s, end_s = float(track.dub_centre_s[run[0]]) - half_s, float(track.dub_centre_s[run[-1]]) + half_s
+        ends_at_s = float(track.lag_s[run[0]])
+        if joined and abs(ends_at_s - joined[-1][2]) <= WAVES_STEP_S:
+            first_s, _, _, windows = joined[-1]
+            joined[-1] = (first_s, end_s, float(track.lag_s[run[-1]]), windows + run.size)
+        else:
+            joined.append((start_s, end_s, lag_s, int(run.size)))
+    return [(start_s, end_s, lag_s) for start_s, end_s, lag_s, _ in joined]
+
+
+def _windows_for_a_step(track: WindowTrack, run: NDArray[np.intp]) -> int:
+    """Fewer where each is far beyond chance; more where they overlap by half and so repeat each other."""
+    strong = bool(track.deviations[run].min() >= THRESHOLDS.jump_strong_deviations)
+    apart = THRESHOLDS.jump_strong_windows if strong else THRESHOLDS.jump_windows
+    step_s = float(np.median(np.diff(track.dub_centre_s))) if track.dub_centre_s.size > 1 else track.window_s
+    return apart if step_s > 0.75 * track.window_s else 2 * apart - 1
+
+
+def _runs(track: WindowTrack, used: NDArray[np.bool_], step_s: float) -> list[NDArray[np.intp]]:
+    """Windows in a row whose lags follow each other by less than a step, however far they wander in all."""
+    at = np.flatnonzero(used)
+    if at.size == 0:
+        return []
+    return np.split(at, np.flatnonzero(np.abs(np.diff(track.lag_s[at])) > step_s) + 1)
 
 
 @dataclass(frozen=True)
@@ -153,14 +217,30 @@ class _Slope:
         return beyond_chance and self.moves_s > self.least_move_s and abs(self.slope) < MOST_SLOPE
 
 
-def _fit(found: Sequence[FineResult | None], least_move_s: float) -> _Slope | None:
-    """Through the windows that speak for themselves and lie near their piece's lag."""
-    samples = [s for s in (_samples(f) for f in found if f is not None) if s.times_s.size]
+def _fit(found: Sequence[FineResult | None], least_move_s: float, step_s: float) -> _Slope | None:
+    """Through the windows that speak for themselves and lie near their piece's lag.
+
+    A step within a piece is no slope: each run of windows that follow each other has an intercept of its own.
+    """
+    samples = [s for f in found if f is not None for s in _runs_of(f, step_s)]
     fit = fit_lags(samples)
     if fit is None:
         return None
     span_s = max(float(s.times_s.max()) for s in samples) - min(float(s.times_s.min()) for s in samples)
     return _Slope(fit.slope, fit.slope_error, abs(fit.slope) * span_s, least_move_s)
+
+
+def _runs_of(found: FineResult, step_s: float) -> list[Samples]:
+    track = found.track
+    used = track.heard & (np.abs(track.lag_s - found.lag_s) <= THRESHOLDS.fit_reach_ms / 1000.0)
+    weights = np.square(np.minimum(track.deviations, THRESHOLDS.fit_most_deviations))
+    runs = _runs(track, used, step_s)
+    longest = max((run.size for run in runs), default=0)
+    return [
+        Samples(track.dub_centre_s[run], track.lag_s[run], weights[run])
+        for run in runs
+        if run.size >= min(longest, LEAST_RUN)
+    ]
 
 
 def _samples(found: FineResult) -> Samples:

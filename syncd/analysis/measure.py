@@ -143,14 +143,12 @@ def _starts(
     """The best survey's pieces, on its channel and then on the others; without pieces, each lag that stands out."""
     sounds = {pair.name: pair for pair in pairs}
     starts = []
-    front = next((s for s in surveys if s.pieces), None)
-    if front is not None:
+    for front in (s for s in surveys if s.pieces):
         sure = front.deviations >= THRESHOLDS.coarse_match_deviations
         pieces = tuple(Aligned(piece, None, None) for piece in front.pieces)
-        others = [s.channel for s in surveys if s is not front]
-        channels = [front.channel, *others, *(pair.name for pair in crossed)]
-        starts += [Alignment(channel, front.rate, None, pieces, is_sure=sure) for channel in channels]
-    if front is None or not starts[0].is_sure:
+        others = [pair.name for pair in (*pairs, *crossed) if pair.name != front.channel]
+        starts += [Alignment(channel, front.rate, None, pieces, is_sure=sure) for channel in (front.channel, *others)]
+    if not starts or not starts[0].is_sure:
         for s in surveys:
             pair = sounds[s.channel]
             master_s, dub_s = (side.sound.samples / 16_000 for side in (pair.master, pair.dub))
@@ -169,13 +167,16 @@ def _with_onsets(evidence: Evidence, beat: Beat) -> Evidence:
     first, *others = evidence.starts
     measured = align_onsets(evidence.pair(first.channel), first, beat)
     others = [
-        replace(o, rate=measured.rate, pieces=measured.pieces, by_onsets=True) if o.is_sure else o for o in others
+        replace(o, rate=measured.rate, pieces=measured.pieces, by_onsets=True)
+        if o.rate == first.rate and o.is_sure
+        else o
+        for o in others
     ]
     return replace(evidence, starts=(measured, *others), rate=measured.rate, segments=_hints(measured))
 
 
 def _known_better(evidence: Evidence, best: Alignment) -> Evidence:
-    return replace(evidence, rate=best.rate, segments=_hints(best))
+    return replace(evidence, starts=(best,), rate=best.rate, segments=_hints(best))
 
 
 def _hints(alignment: Alignment) -> tuple[SegmentHint, ...]:

@@ -11,7 +11,7 @@ from syncd.analysis.evidence import ChannelPair
 from syncd.analysis.survey import Gap, Piece, Surveyor
 from syncd.analysis.timeline import Stretch, find_stretches, gaps_between
 
-LEAST_GAP_S: Final = 3.0
+LEAST_GAP_S: Final = 1.0
 """A gap shorter than this on either side holds no piece that could be told from chance."""
 MOST_ROUNDS: Final = 3
 SAME_LAG_S: Final = 0.03

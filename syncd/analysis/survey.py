@@ -37,7 +37,7 @@ MOST_BLOCKS: Final = 2_000
 ANCHORS_SHARE: Final = 0.15
 """Of the blocks that are compared where every speed is tried."""
 LEAST_ANCHORS: Final = 24
-SHORTEST_BLOCK_S: Final = 3.0
+SHORTEST_BLOCK_S: Final = 1.0
 MOST_FRAMES: Final = 270_000
 """Of the longer side: an hour and a half. Longer ones are surveyed at fewer frames a second."""
 
@@ -50,6 +50,7 @@ NEAR_FRAMES: Final = 2
 
 SURE_SCORE: Final = 40.0
 """A line this far beyond chance ends the search for another speed."""
+MOST_AMBIGUOUS_S: Final = 0.4
 LEAST_SPEED_SCORE: Final = 12.0
 """A line that says less says nothing about the speed."""
 SPEED_GAIN: Final = 1.3
@@ -102,6 +103,11 @@ class Survey:
     """How many were compared."""
 
     @property
+    def span_s(self) -> float:
+        """From the start of the first piece to the end of the last."""
+        return self.pieces[-1].end_s - self.pieces[0].start_s if self.pieces else 0.0
+
+    @property
     def deviations(self) -> float:
         """Of the best lag of the whole programme or the best piece, whichever stands higher."""
         best_piece = max((piece.score for piece in self.pieces), default=0.0)
@@ -132,6 +138,11 @@ class Surveyor:
                 found.append(Survey(side.name, rate, (), 0.0, side.lines[hypothesis], (), 0))
             else:
                 found.append(side.survey(rate))
+        front = found[0]
+        if rate != hypothesis and abs(rate / hypothesis - 1.0) * front.span_s < MOST_AMBIGUOUS_S:
+            # So small a slope may be a step: the other reading is looked at as well.
+            channel = self._side(front.channel)
+            found.append(channel.survey(hypothesis))
         return tuple(sorted(found, key=lambda result: (-result.score, -result.best_deviations)))
 
     def within(self, channel: str, rate: float, gap: Gap) -> tuple[Piece, ...]:

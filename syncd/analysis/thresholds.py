@@ -80,7 +80,7 @@ class Thresholds:
     """Below it a person is asked to look."""
     least_coverage: float = 0.2
     """Less than this of either side in common is a shared title sequence, not a shared programme."""
-    least_foreign_end_s: float = 3.0
+    least_foreign_end_s: float = 1.0
     ambiguous_ratio: float = 0.75
     """Another lag whose coarse peak and windows reach this share of the best one's fits as well."""
     drift_ms: float = 5.0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from syncd.domain import TOLERANCES, AnalysisSettings, MethodResult, Result, Verdict
+from syncd.domain import TOLERANCES, AnalysisSettings, MethodResult, Result, SegmentKind, Verdict
 from syncd.protocol import MeasureRequest
 from syncd.worker.measuring import measure_pair
 from tests.material import Programme, write_wav
@@ -53,11 +53,17 @@ def test_a_programme_is_in_sync_with_itself(tmp_path: Path, master: Sound) -> No
 
 
 @pytest.mark.parametrize(("at_s", "length_s"), [(50.0, 1.0), (54.0, 0.08), (57.0, 1.0), (3.0, 0.5), (30.0, 0.08)])
-def test_a_cut_anywhere_asks_for_a_look(tmp_path: Path, master: Sound, at_s: float, length_s: float) -> None:
+def test_a_cut_anywhere_is_found_or_asks_for_a_look(
+    tmp_path: Path, master: Sound, at_s: float, length_s: float
+) -> None:
     result = measured(tmp_path, master, without(master, at_s, length_s))
-    assert result.review
-    assert result.overall_confidence < SETTINGS.confidence_threshold
-    assert result.warnings or result.reasons
+    if result.verdict is Verdict.EDITED:
+        missing = [s for s in result.timeline if s.kind is SegmentKind.MISSING]
+        assert [s.master_start_s for s in missing] == [pytest.approx(at_s, abs=0.1)]
+        assert [s.master_end_s for s in missing] == [pytest.approx(at_s + length_s, abs=0.1)]
+    else:
+        assert result.review
+        assert result.warnings or result.reasons
 
 
 @pytest.mark.parametrize("shared_s", [6.0, 12.0])

@@ -16,7 +16,6 @@ from syncd.domain import (
     TOLERANCES,
     AnalysisSettings,
     Estimate,
-    Inconclusive,
     MethodResult,
     MethodStatus,
     Result,
@@ -210,22 +209,23 @@ def test_nothing_to_hear_is_inconclusive_with_its_reason(tmp_path: Path, master:
 
 
 @pytest.mark.parametrize(
-    ("rate", "words"), [(1.0 + 200e-6, "ppm"), (1.001, "23.976"), (25 / 24, "25/24"), (24 / 25, "24/25")]
+    ("rate", "name"), [(1.0 + 200e-6, None), (1.001, "24/23.976"), (25 / 24, "25/24"), (24 / 25, "24/25")]
 )
-def test_another_speed_gets_no_offset_and_is_named(
-    tmp_path: Path, master: Floats, dub: Floats, rate: float, words: str
+def test_another_speed_is_measured_and_named(
+    tmp_path: Path, master: Floats, dub: Floats, rate: float, name: str | None
 ) -> None:
     one, other = write_wav(tmp_path / "1.wav", master), write_wav(tmp_path / "2.wav", late(faster(dub, rate), 1.0))
     result = answer(tmp_path, one, other)
-    assert result.verdict is Verdict.INCONCLUSIVE
-    assert result.consensus is None
-    assert result.review
-    assert "do not keep one offset" in result.reasons[0]
-    assert words in result.reasons[0]
+    assert result.verdict is Verdict.DRIFT
+    assert result.rate is not None
+    assert result.rate.name == name
+    assert result.rate.ratio == pytest.approx(rate, rel=3e-6)
+    assert result.consensus is not None
+    assert result.consensus.offset_s == pytest.approx(-rate * 1.0, abs=0.001)
 
 
 @pytest.mark.parametrize(("at", "seconds"), [(0.5, 5.0), (0.3, -4.0), (0.5, 0.04), (0.75, 0.08)])
-def test_a_cut_or_an_insert_gets_no_single_offset(
+def test_a_cut_or_an_insert_is_found_with_both_offsets_and_its_place(
     tmp_path: Path, master: Floats, dub: Floats, at: float, seconds: float
 ) -> None:
     cut = round(at * dub.shape[1])
@@ -236,10 +236,13 @@ def test_a_cut_or_an_insert_gets_no_single_offset(
         else np.concatenate((dub[:, :cut], dub[:, cut + gap :]), axis=1)
     )
     result = answer(tmp_path, write_wav(tmp_path / "1.wav", master), write_wav(tmp_path / "2.wav", edited))
-    assert result.verdict is Verdict.INCONCLUSIVE
-    assert "do not keep one offset" in result.reasons[0]
-    found = sorted(c.offset_s for c in result.candidates)
-    assert found == pytest.approx(sorted((0.0, -seconds)), abs=1e-3)
+    assert result.verdict is Verdict.EDITED
+    before, after = (s for s in result.timeline if s.kind is SegmentKind.MATCH)
+    assert before.offset_s == pytest.approx(0.0, abs=1e-4)
+    assert after.offset_s == pytest.approx(-seconds, abs=1e-4)
+    assert before.dub_end_s == pytest.approx(cut / RATE_HZ, abs=0.1)
+    between = SegmentKind.INSERTED if seconds > 0 else SegmentKind.MISSING
+    assert [s.kind for s in result.timeline if s.kind not in {SegmentKind.MATCH, SegmentKind.UNMATCHED}] == [between]
 
 
 def test_a_loop_is_ambiguous_and_its_offsets_are_listed(tmp_path: Path, show: tuple[Floats, Floats, Floats]) -> None:
@@ -297,17 +300,16 @@ def test_one_method_alone_measures_and_is_called_off(tmp_path: Path, small: Pair
         measurement(tmp_path, small.master_path, small.dub_path, methods=(method,), listener=listener)
 
 
-def test_methods_of_later_versions_are_skipped_with_a_reason(tmp_path: Path, small: PairTruth) -> None:
+def test_each_method_tells_as_soon_as_it_ends_and_the_report_keeps_the_profiles_order(
+    tmp_path: Path, small: PairTruth
+) -> None:
     listener = Listener()
     result = measurement(
-        tmp_path, small.master_path, small.dub_path, methods=("speech", "correlation"), listener=listener
+        tmp_path, small.master_path, small.dub_path, methods=("spectral", "correlation"), listener=listener
     ).result
-    skipped, correlation = result.method_results
-    assert skipped.status is MethodStatus.SKIPPED
-    assert skipped.outcome == Inconclusive(("not in this version",))
-    assert isinstance(correlation.outcome, Estimate)
-    assert listener.methods == ["speech", "correlation"]
-    assert result.method_agreement is None
+    assert [one.method for one in result.method_results] == ["spectral", "correlation"]
+    assert listener.methods == ["correlation", "spectral"]
+    assert all(isinstance(one.outcome, Estimate) for one in result.method_results)
 
 
 def test_progress_names_the_stages_and_tells_people_where_it_is(tmp_path: Path, small: PairTruth) -> None:
@@ -315,12 +317,12 @@ def test_progress_names_the_stages_and_tells_people_where_it_is(tmp_path: Path, 
     measurement(tmp_path, small.master_path, small.dub_path, listener=listener)
     stages = list(dict.fromkeys(step[0] for step in listener.steps))
     assert set(stages[:2]) == {"decode_master", "decode_dub"}
-    assert stages[2:] == ["coarse", "correlation", "spectral"]
+    assert stages[2:] == ["onsets", "correlation"]
     assert all(0 <= done <= total for _, done, total, _ in listener.steps)
     assert "Reading the master: 0:12 of 0:12" in {text for _, _, _, text in listener.steps}
 
 
-@pytest.mark.parametrize("stage", ["decode_master", "decode_dub", "coarse", "correlation", "spectral"])
+@pytest.mark.parametrize("stage", ["decode_master", "decode_dub", "onsets", "correlation"])
 def test_a_task_is_called_off_from_every_stage(tmp_path: Path, small: PairTruth, stage: str) -> None:
     with pytest.raises(Canceled):
         measurement(tmp_path, small.master_path, small.dub_path, listener=Listener(cancel_at=stage))
@@ -358,7 +360,7 @@ def test_every_threshold_is_in_the_settings(tmp_path: Path, small: PairTruth) ->
     settings = measured.result.settings
     assert settings["threshold_fine_match_deviations"] == 8.0
     assert settings["tolerance"] == "ebu-r37"
-    assert set(measured.result.stage_seconds) >= {"decode", "coarse", "correlation", "spectral"}
+    assert set(measured.result.stage_seconds) >= {"decode", "survey", "correlation", "spectral"}
 
 
 def test_probing_names_the_first_file_that_is_at_fault(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from syncd.analysis.align import Alignment, align_waves
+from syncd.analysis.align import Alignment, align_onsets, align_waves
 from syncd.analysis.evidence import Beat, ChannelPair
 from syncd.analysis.methods import Evidence, MethodAnswer
 from syncd.analysis.pitch import pitch_shift_semitones, semitones_of_rate
@@ -29,7 +29,8 @@ class Correlation:
         best: MethodAnswer | None = None
         for start in evidence.starts:
             pair = evidence.pair(start.channel)
-            answer = _unless_repitched(_answer(align_waves(pair, start, beat)), pair)
+            known = start if start.by_onsets or not start.is_sure else align_onsets(pair, start, beat)
+            answer = _unless_repitched(_answer(align_waves(pair, known, beat)), pair)
             if best is None or _rank(answer) > _rank(best):
                 best = answer
             sure = answer.quality_score >= THRESHOLDS.waves_sure_deviations
