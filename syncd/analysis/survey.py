@@ -139,12 +139,15 @@ class Surveyor:
 
 def _speed(sides: list[_Channel], beat: Beat) -> float:
     total = len(WELL_KNOWN_HYPOTHESES) + len(scan_hypotheses())
+    tried = 0
+    beat(tried, total)
     best_rate, best = 1.0, max((side.line(1.0) for side in sides), key=lambda line: line.score)
     if best.score < SURE_SCORE:
         plain = max(best.score, 0.0)
         for hypotheses in (WELL_KNOWN_HYPOTHESES[1:], scan_hypotheses()):
             for rate in hypotheses:
-                beat(1, total)
+                tried += 1
+                beat(tried, total)
                 line = max((side.line(rate) for side in sides), key=lambda line: line.score)
                 if line.score > max(best.score, SPEED_GAIN * plain + SPEED_MARGIN):
                     best_rate, best = rate, line
