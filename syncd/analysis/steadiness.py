@@ -1,9 +1,8 @@
-"""Whether one lag holds over the whole overlap: what the windows say, judged purely."""
+"""What the windows say to their common lag: how many stand behind it, whether it is a match, how far they scatter."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +12,6 @@ from syncd.analysis.tracks import FineResult, WindowTrack
 
 FLOOR_MS = 0.01
 """No interval is narrower: decoders and resamplers agree to about that."""
-
-MAX_FIT_WINDOWS = 300
-"""A line through more windows is fitted to their running medians: the cost grows with the square."""
 
 
 @dataclass(frozen=True)
@@ -29,29 +25,6 @@ class Support:
     def share(self) -> float:
         """Of the windows with sound; 0 where there are none."""
         return self.agreeing / self.with_sound if self.with_sound else 0.0
-
-
-class Steadiness(StrEnum):
-    """What the windows' lags do over time."""
-
-    STEADY = "steady"
-    DRIFTS = "drifts"
-    """They move along a line: a speed difference."""
-    JUMPS = "jumps"
-    """Stretches keep lags of their own: material was cut or put in."""
-
-
-@dataclass(frozen=True)
-class TrackJudgement:
-    """What the lags do, and how far."""
-
-    steadiness: Steadiness
-    ppm: float = 0.0
-    """Slope of the line, where they drift."""
-    other_lag_s: float | None = None
-    """Of the longest stretch that keeps another lag, where they jump."""
-    other_from_s: float | None = None
-    """Where in the dub that stretch starts."""
 
 
 def agreeing(track: WindowTrack, lag_s: float) -> NDArray[np.bool_]:
@@ -88,73 +61,3 @@ def spread_ms(found: FineResult) -> float:
     # The spread of the ends covers a slow movement that stays within the tolerated one.
     ends_ms = abs(float(np.median(lags_ms[: lags_ms.size // 3 + 1]) - np.median(lags_ms[-(lags_ms.size // 3 + 1) :])))
     return max(FLOOR_MS, 1.96 * deviation_ms / float(np.sqrt(lags_ms.size)), 0.75 * ends_ms, found.blur_ms)
-
-
-def judge_track(track: WindowTrack, lag_s: float) -> TrackJudgement:
-    """Steady, drifting or jumping."""
-    heard = track.heard
-    if np.count_nonzero(heard) < 3:
-        return TrackJudgement(Steadiness.STEADY)
-    line = _line(track.dub_centre_s[heard], track.lag_s[heard])
-    if line is not None:
-        return TrackJudgement(Steadiness.DRIFTS, ppm=line * 1e6)
-    return _jump(track, lag_s) or TrackJudgement(Steadiness.STEADY)
-
-
-def _line(times_s: NDArray[np.float64], lags_s: NDArray[np.float64]) -> float | None:
-    """Slope of a line that the lags keep much better than a constant, if it moves them by more than the tolerated."""
-    times_s, lags_s = _thinned(times_s), _thinned(lags_s)
-    if times_s.size < 4:
-        return None
-    first, second = np.triu_indices(times_s.size, k=1)
-    apart = times_s[second] - times_s[first]
-    far = apart >= 0.2 * (times_s[-1] - times_s[0])
-    if not far.any():
-        return None
-    slope = float(np.median((lags_s[second] - lags_s[first])[far] / apart[far]))
-    move_s = abs(slope) * float(times_s[-1] - times_s[0])
-    if move_s * 1000.0 <= THRESHOLDS.drift_ms:
-        return None
-    rest = lags_s - slope * times_s
-    from_line = float(np.median(np.abs(rest - np.median(rest))))
-    from_constant = float(np.median(np.abs(lags_s - np.median(lags_s))))
-    near_line = float(np.mean(np.abs(rest - np.median(rest)) <= max(0.002, 0.1 * move_s)))
-    return slope if from_line < 0.4 * from_constant and near_line >= 0.6 else None
-
-
-def _thinned(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    if values.size <= MAX_FIT_WINDOWS:
-        return values
-    return np.array([np.median(part) for part in np.array_split(values, MAX_FIT_WINDOWS)])
-
-
-def _jump(track: WindowTrack, lag_s: float) -> TrackJudgement | None:
-    """The longest run of windows that agree with each other and not with the common lag, if it is long enough."""
-    strays = track.heard & ~agreeing(track, lag_s)
-    best: tuple[int, int] = (0, 0)
-    start = 0
-    for i in range(1, strays.size + 1):
-        together = i < strays.size and strays[i] and strays[start] and _same(track.lag_s[start], track.lag_s[i])
-        if not together:
-            if strays[start] and i - start > best[1] - best[0]:
-                best = (start, i)
-            start = i
-    if best[1] - best[0] < _windows_for_a_cut(track, slice(*best)):
-        return None
-    return TrackJudgement(
-        Steadiness.JUMPS,
-        other_lag_s=float(np.median(track.lag_s[best[0] : best[1]])),
-        other_from_s=float(track.dub_centre_s[best[0]] - track.window_s / 2),
-    )
-
-
-def _windows_for_a_cut(track: WindowTrack, run: slice) -> int:
-    """Fewer where each is far beyond chance; more where they overlap by half and so repeat each other."""
-    strong = run.stop > run.start and bool(track.deviations[run].min() >= THRESHOLDS.jump_strong_deviations)
-    apart = THRESHOLDS.jump_strong_windows if strong else THRESHOLDS.jump_windows
-    step_s = float(np.median(np.diff(track.dub_centre_s))) if track.dub_centre_s.size > 1 else track.window_s
-    return apart if step_s > 0.75 * track.window_s else 2 * apart - 1
-
-
-def _same(lag_s: float, other_lag_s: float) -> bool:
-    return abs(lag_s - other_lag_s) <= THRESHOLDS.jump_ms / 1000.0
