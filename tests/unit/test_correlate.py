@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,6 @@ from syncd.analysis.correlate import MOST_FRAMES, coarse_search, parabola_top, t
 from syncd.analysis.evidence import MID
 from syncd.analysis.features import COARSE_MEL
 from syncd.analysis.phat import fine_search, plan_windows
-from syncd.analysis.speeds import find_speed, name_speed
-from tests.material import Programme
 from tests.unit.in_memory import SR_HZ, Curve, moved, pair_of, quietly
 
 Floats = NDArray[Any]
@@ -92,22 +89,6 @@ def test_silence_has_no_candidates() -> None:
 
 def test_curves_of_a_few_frames_have_no_candidates() -> None:
     assert coarse_search(MID, rising(random_flux(5, 1)), rising(random_flux(900, 1)), COARSE_MEL, quietly).peaks == ()
-
-
-def test_a_known_speed_is_named_and_no_speed_is_not() -> None:
-    show = Programme(8, 40.0, SR_HZ)
-    master = show.bed(0, show.n_samples)[0]
-    fast = np.interp(np.arange(int(master.size * 24 / 25)) * 25 / 24, np.arange(master.size), master)
-    hint = find_speed(pair_of(master, fast), 4.0, quietly)
-    assert hint is not None
-    assert hint.name == "25/24"
-    assert find_speed(pair_of(master, bursts(40.0, 2)), 4.0, quietly) is None
-
-
-def test_speeds_are_named_from_their_ppm() -> None:
-    assert name_speed(1_000.0) == "24/23.976"
-    assert name_speed((float(Fraction(24, 25)) - 1.0) * 1e6) == "24/25"
-    assert name_speed(12.0) is None
 
 
 @given(

@@ -116,7 +116,7 @@ def dialogue(seed: int, duration_s: float = 240.0, *, step_s: float | None = Non
 def listen(master: Floats, dub: Floats, *, rate: float = 1.0, beat: Beat = unheard) -> MethodAnswer:
     """What the method says of two sounds."""
     sides = [ChannelEvidence(Sound(sound), NoCurve(), LIVELY) for sound in (master, dub)]
-    return Speech().run(Evidence((ChannelPair(MID, *sides),), (), rate), beat)
+    return Speech().run(Evidence((ChannelPair(MID, *sides),), rate=rate), beat)
 
 
 def estimate(answer: MethodAnswer) -> Estimate:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from syncd.analysis.align import Aligned
 from syncd.analysis.consensus import Consensus, find_consensus
-from syncd.analysis.correlate import CoarsePeak, CoarseResult
-from syncd.analysis.doubts import Doubt, DoubtKind, find_doubts
 from syncd.analysis.features import Activity
-from syncd.analysis.speeds import SpeedHint
-from syncd.analysis.steadiness import Steadiness, judge_track, spread_ms, support_of
+from syncd.analysis.steadiness import is_match, spread_ms, support_of
+from syncd.analysis.survey import Piece
 from syncd.analysis.thresholds import THRESHOLDS
+from syncd.analysis.timeline import Stretch, coverage_of, segments_of
 from syncd.analysis.tracks import FineResult, WindowTrack
-from syncd.analysis.verdict import Decision, Heard, coverage_of, decide, timeline_of
+from syncd.analysis.verdict import Decision, Findings, Heard, Placed, decide, timeline_of
 from syncd.domain import (
     TOLERANCES,
     AnalysisSettings,
@@ -24,13 +26,15 @@ from syncd.domain import (
     Inconclusive,
     MethodResult,
     MethodStatus,
+    Rate,
+    Segment,
     SegmentKind,
     Verdict,
 )
 
 SETTINGS = AnalysisSettings(("correlation", "spectral"), TOLERANCES["ebu-r37"])
 LIVELY = Activity(level_db=-30.0, modulation_db=5.0)
-CHANCE = (CoarseResult("mid", (CoarsePeak(3.0, 4.4),), 10_000),)
+SECONDS = 60.0
 
 
 def result(method: str, offset_s: float, *, confidence: float = 0.99, uncertainty_ms: float = 0.1) -> MethodResult:
@@ -38,23 +42,36 @@ def result(method: str, offset_s: float, *, confidence: float = 0.99, uncertaint
 
 
 def decision(
-    consensus: Consensus,
-    *doubts: Doubt,
-    coarse: tuple[CoarseResult, ...] = CHANCE,
-    master: Activity = LIVELY,
-    dub: Activity = LIVELY,
-    speed: SpeedHint | None = None,
-    seconds: float = 60.0,
+    findings: Findings, *, master: Activity = LIVELY, dub: Activity = LIVELY, seconds: float = SECONDS
 ) -> Decision:
-    sides = Heard("master", seconds, master), Heard("dub", seconds, dub)
-    return decide(*sides, coarse, consensus, doubts, speed, SETTINGS)
+    return decide(Heard("master", seconds, master), Heard("dub", seconds, dub), findings, SETTINGS)
 
 
-NOTHING = Consensus(None, None)
+NOTHING = Findings(Consensus(None, None), best_deviations=4.4, lags=10_000)
 
 
 def agreed(offset_s: float) -> Consensus:
     return find_consensus((result("correlation", offset_s), result("spectral", offset_s + 0.001, uncertainty_ms=2.0)))
+
+
+def stretch(start_s: float, end_s: float, lag_s: float) -> Stretch:
+    return Stretch(start_s, end_s, Aligned(Piece(start_s, end_s, lag_s, 100.0), None, None))
+
+
+def placed(
+    *stretches: Stretch, rate: Rate | None = None, support: float = 1.0, uncertainty_ms: float = 0.1
+) -> Findings:
+    """Stretches of a dub of a minute (times on the master's clock), the longest of which the methods vouch for."""
+    speed = rate or Rate(1.0, 1.0)
+    offset_s = max(stretches, key=lambda one: one.end_s - one.start_s).lag_s
+    timeline = segments_of(stretches, speed.ratio, SECONDS, SECONDS, 0.99)
+    where = Placed(Estimate(offset_s, 0.99, uncertainty_ms), timeline, speed, by_waves=True, support=support)
+    return Findings(agreed(offset_s), where, best_deviations=60.0, lags=10_000)
+
+
+WHOLE = stretch(0.0, 60.0, 0.0)
+CUT = stretch(0.0, 30.0, 0.0), stretch(30.0, 55.0, 5.0)
+FAST = Rate(1.001, 3.0, "24/23.976")
 
 
 def track(lags_s: list[float], *, height: float = 40.0, window_s: float = 8.0) -> WindowTrack:
@@ -80,19 +97,126 @@ def found(lags_s: list[float], *, deviations: float = 100.0) -> FineResult:
     [(0.0, Verdict.IN_SYNC), (-0.0599, Verdict.IN_SYNC), (-0.061, Verdict.OFFSET), (0.041, Verdict.OFFSET)],
 )
 def test_late_and_early_have_limits_of_their_own(offset_s: float, verdict: Verdict) -> None:
-    assert decision(agreed(offset_s)).verdict is verdict
+    assert decision(Findings(agreed(offset_s))).verdict is verdict
+    assert decision(placed(stretch(0.0, 60.0, offset_s))).verdict is verdict
 
 
 def test_an_interval_across_a_limit_asks_for_a_look() -> None:
-    wide = find_consensus((result("spectral", -0.0595, uncertainty_ms=2.0),))
-    assert decision(wide).review
-    assert not decision(agreed(-0.030)).review
+    wide = decision(Findings(find_consensus((result("spectral", -0.0595, uncertainty_ms=2.0),))))
+    assert wide.review
+    assert any("crosses a limit" in warning for warning in wide.warnings)
+    assert decision(placed(stretch(0.1, 60.0, -0.0595), uncertainty_ms=2.0)).review
+    assert not decision(placed(stretch(0.1, 60.0, -0.030), uncertainty_ms=2.0)).review
+
+
+class TestOrder:
+    """The first that holds, from «nothing to decide on» to «in sync»."""
+
+    def test_what_lies_in_one_piece_at_one_speed_is_in_sync(self) -> None:
+        answer = decision(placed(WHOLE))
+        assert answer.verdict is Verdict.IN_SYNC
+        assert not answer.review
+        assert answer.coverage.master == answer.coverage.dub == 1.0
+        assert answer.rate == Rate(1.0, 1.0)
+
+    def test_a_speed_goes_before_an_offset(self) -> None:
+        answer = decision(placed(stretch(1.0, 60.0, -1.0), rate=FAST))
+        assert answer.verdict is Verdict.DRIFT
+        assert answer.rate == FAST
+        assert answer.consensus is not None
+        assert answer.consensus.offset_s == -1.0
+
+    def test_edits_go_before_a_speed_which_is_told_all_the_same(self) -> None:
+        answer = decision(placed(*CUT, rate=FAST))
+        assert answer.verdict is Verdict.EDITED
+        assert answer.rate == FAST
+        assert SegmentKind.MISSING in {segment.kind for segment in answer.timeline}
+
+    def test_nothing_to_vouch_for_goes_before_what_was_placed(self) -> None:
+        found = placed(*CUT)
+        assert decision(replace(found, consensus=Consensus(None, None))).verdict is not Verdict.EDITED
+
+    def test_two_places_that_fit_equally_well_go_before_everything(self) -> None:
+        rivals = (Candidate(0.0, 50.0), Candidate(4.0, 48.0))
+        answer = decision(replace(placed(*CUT, rate=FAST), rivals=rivals))
+        assert answer.verdict is Verdict.INCONCLUSIVE
+        assert (answer.consensus, answer.rate, answer.confidence) == (None, None, 0.0)
+        assert answer.candidates == rivals
+        assert "repeats itself" in answer.reasons[0]
+        assert {segment.kind for segment in answer.timeline} == {SegmentKind.UNMATCHED}
+
+    def test_a_few_shared_seconds_are_no_shared_programme(self) -> None:
+        answer = decision(placed(stretch(0.0, 11.0, 0.0)))
+        assert answer.verdict is Verdict.INCONCLUSIVE
+        assert answer.consensus is None
+        assert answer.candidates == (Candidate(0.0, 60.0),)
+        assert "18 %" in answer.reasons[0]
+        assert decision(placed(stretch(0.0, 13.0, 0.0))).consensus is not None
+
+
+class TestDrift:
+    def test_a_speed_within_its_own_uncertainty_is_none(self) -> None:
+        assert decision(placed(WHOLE, rate=Rate(1.001, 1_100.0))).verdict is Verdict.IN_SYNC
+
+    @pytest.mark.parametrize(
+        ("ppm", "verdict"), [(80.0, Verdict.IN_SYNC), (90.0, Verdict.DRIFT), (-90.0, Verdict.DRIFT)]
+    )
+    def test_a_speed_counts_once_it_moves_the_sound_by_five_milliseconds(self, ppm: float, verdict: Verdict) -> None:
+        ratio = 1.0 + ppm * 1e-6
+        answer = decision(placed(stretch(0.0, 60.0 * min(1.0, ratio), 0.0), rate=Rate(ratio, 1.0)))
+        assert answer.verdict is verdict
+        assert answer.rate is not None
+        assert answer.rate.ratio == ratio
+
+    def test_a_drift_across_a_limit_of_the_tolerance_needs_no_look_for_it(self) -> None:
+        assert not decision(placed(stretch(0.1, 60.0, -0.0595), rate=FAST, uncertainty_ms=2.0)).review
+
+
+class TestEdited:
+    @pytest.mark.parametrize(
+        ("stretches", "kind"),
+        [
+            (CUT, SegmentKind.MISSING),
+            ((stretch(0.0, 30.0, 0.0), stretch(35.0, 60.0, -5.0)), SegmentKind.INSERTED),
+            ((stretch(0.0, 30.0, 0.0), stretch(35.0, 60.0, 0.0)), SegmentKind.REPLACED),
+        ],
+    )
+    def test_inner_material_that_differs_is_an_edit(self, stretches: tuple[Stretch, ...], kind: SegmentKind) -> None:
+        answer = decision(placed(*stretches))
+        assert answer.verdict is Verdict.EDITED
+        assert kind in {segment.kind for segment in answer.timeline}
+        assert not answer.review
+
+    def test_a_longer_head_or_tail_is_no_edit(self) -> None:
+        answer = decision(placed(stretch(5.0, 60.0, -5.0)))
+        assert answer.verdict is Verdict.OFFSET
+        assert [segment.kind for segment in answer.timeline] == [
+            SegmentKind.UNMATCHED,
+            SegmentKind.MATCH,
+            SegmentKind.UNMATCHED,
+        ]
+
+
+def test_an_end_where_both_sides_have_something_else_asks_for_a_look() -> None:
+    answer = decision(placed(stretch(0.0, 40.0, 0.0)))
+    assert answer.verdict is Verdict.IN_SYNC
+    assert answer.review
+    assert "From 0:40 to 1:00 of the dub nothing agrees" in answer.warnings[0]
+    assert not decision(placed(stretch(0.0, 58.0, 0.0))).review
+
+
+def test_an_offset_that_stands_on_few_windows_asks_for_a_look() -> None:
+    answer = decision(placed(WHOLE, support=0.4))
+    assert answer.review
+    assert "Only 40 %" in answer.warnings[0]
+    assert answer.confidence < decision(placed(WHOLE)).confidence
 
 
 def test_nothing_beyond_chance_in_two_programmes_is_no_match() -> None:
     answer = decision(NOTHING)
     assert answer.verdict is Verdict.NO_MATCH
     assert answer.consensus is None
+    assert answer.rate is None
     assert 0.5 < answer.confidence < 1.0
     assert "4.4 deviations" in answer.reasons[0]
 
@@ -101,11 +225,20 @@ def test_nothing_beyond_chance_in_two_programmes_is_no_match() -> None:
     ("activity", "words"),
     [(Activity(-80.0, 0.0), "is silent"), (Activity(-20.0, 0.4), "tone or a steady noise")],
 )
-def test_what_cannot_be_heard_is_inconclusive_and_never_no_match(activity: Activity, words: str) -> None:
-    answer = decision(NOTHING, dub=activity)
+@pytest.mark.parametrize("role", ["master", "dub"])
+def test_what_cannot_be_heard_is_inconclusive_and_never_no_match(activity: Activity, words: str, role: str) -> None:
+    answer = decision(NOTHING, **{role: activity})
     assert answer.verdict is Verdict.INCONCLUSIVE
     assert words in answer.reasons[0]
+    assert role in answer.reasons[0]
     assert answer.review
+
+
+def test_a_side_that_fits_itself_elsewhere_is_named_and_never_said_not_to_match() -> None:
+    answer = decision(replace(NOTHING, repeating=("master", "dub")))
+    assert answer.verdict is Verdict.INCONCLUSIVE
+    assert ["master" in answer.reasons[0], "dub" in answer.reasons[1]] == [True, True]
+    assert all("repeats itself" in reason for reason in answer.reasons)
 
 
 def test_a_few_seconds_prove_nothing() -> None:
@@ -115,34 +248,10 @@ def test_a_few_seconds_prove_nothing() -> None:
 
 
 def test_a_peak_between_chance_and_match_is_left_open() -> None:
-    coarse = (CoarseResult("mid", (CoarsePeak(-2.0, 7.0),), 10_000),)
-    answer = decision(NOTHING, coarse=coarse)
+    candidates = (Candidate(-2.0, 7.0),)
+    answer = decision(replace(NOTHING, best_deviations=7.0, candidates=candidates))
     assert answer.verdict is Verdict.INCONCLUSIVE
-    assert answer.candidates == (Candidate(-2.0, 7.0),)
-
-
-def test_a_speed_that_fits_is_named_instead_of_no_match() -> None:
-    answer = decision(NOTHING, speed=SpeedHint("25/24", 25 / 24, 20.0))
-    assert answer.verdict is Verdict.INCONCLUSIVE
-    assert "25/24" in answer.reasons[0]
-    assert "faster" in answer.reasons[0]
-
-
-@pytest.mark.parametrize("kind", [DoubtKind.DRIFTS, DoubtKind.JUMPS, DoubtKind.AMBIGUOUS, DoubtKind.THIN])
-def test_a_grave_doubt_takes_the_offset_back(kind: DoubtKind) -> None:
-    candidates = (Candidate(-1.0, 50.0), Candidate(4.0, 40.0))
-    answer = decision(agreed(-1.0), Doubt(kind, "Because.", candidates))
-    assert answer.verdict is Verdict.INCONCLUSIVE
-    assert answer.consensus is None
-    assert answer.reasons == ("Because.",)
     assert answer.candidates == candidates
-
-
-def test_a_stretch_that_bears_nothing_asks_for_a_look_and_keeps_the_offset() -> None:
-    answer = decision(agreed(-1.0), Doubt(DoubtKind.PART_BEARS_NOTHING, "Look there."))
-    assert answer.verdict is Verdict.OFFSET
-    assert answer.review
-    assert "Look there." in answer.warnings
 
 
 def test_methods_that_agree_are_surer_than_one_and_the_narrowest_speaks() -> None:
@@ -157,7 +266,7 @@ def test_methods_that_agree_are_surer_than_one_and_the_narrowest_speaks() -> Non
 
 def test_methods_that_disagree_cost_confidence_and_are_named() -> None:
     torn = find_consensus((result("correlation", -1.0), result("spectral", 7.0, confidence=0.6)))
-    answer = decision(torn)
+    answer = decision(Findings(torn))
     assert torn.agreement == 0.5
     assert answer.review
     assert any("spectral" in warning for warning in answer.warnings)
@@ -169,50 +278,46 @@ def test_methods_that_vouch_for_nothing_make_no_consensus() -> None:
     assert find_consensus((silent,)).estimate is None
 
 
-@given(master_s=st.floats(1.0, 10_000.0), dub_s=st.floats(1.0, 10_000.0), share=st.floats(0.01, 0.99))
-def test_the_timeline_accounts_for_every_second_of_both_sides(master_s: float, dub_s: float, share: float) -> None:
-    offset_s = -dub_s + share * (master_s + dub_s)
-    timeline = timeline_of(master_s, dub_s, Estimate(offset_s, 0.9, 0.1))
-    for first, last, whole_s in (
-        ("master_start_s", "master_end_s", master_s),
-        ("dub_start_s", "dub_end_s", dub_s),
-    ):
-        spans = [(getattr(s, first), getattr(s, last)) for s in timeline if getattr(s, first) is not None]
+@given(
+    master_s=st.floats(1.0, 10_000.0),
+    dub_s=st.floats(1.0, 10_000.0),
+    share=st.floats(0.01, 0.99),
+    rate=st.sampled_from([1.0, 25 / 24, 0.97]),
+)
+def test_the_timeline_accounts_for_every_second_of_both_sides(
+    master_s: float, dub_s: float, share: float, rate: float
+) -> None:
+    offset_s = -rate * dub_s + share * (master_s + rate * dub_s)
+    timeline = timeline_of(master_s, dub_s, Estimate(offset_s, 0.9, 0.1), rate)
+    for role, whole_s in (("master", master_s), ("dub", dub_s)):
+        spans = spans_of(timeline, role)
         assert sum(end - start for start, end in spans) == pytest.approx(whole_s, abs=1e-6)
         assert spans == sorted(spans)
     match = next(s for s in timeline if s.kind is SegmentKind.MATCH)
-    assert match.master_start_s == pytest.approx((match.dub_start_s or 0.0) + offset_s, abs=1e-9)
+    assert match.master_start_s == pytest.approx(rate * (match.dub_start_s or 0.0) + offset_s, abs=1e-6)
     coverage = coverage_of(timeline, master_s, dub_s)
     assert 0.0 <= coverage.master <= 1.0
     assert 0.0 <= coverage.dub <= 1.0
 
 
-def test_lags_along_a_line_are_a_drift_with_its_ppm() -> None:
-    judged = judge_track(track([50e-6 * 8.0 * i for i in range(40)]), 0.008)
-    assert judged.steadiness is Steadiness.DRIFTS
-    assert judged.ppm == pytest.approx(50.0, rel=0.02)
-
-
-def test_lags_that_step_are_a_jump_to_the_other_lag() -> None:
-    judged = judge_track(track([0.0] * 20 + [0.04] * 6), 0.0)
-    assert judged.steadiness is Steadiness.JUMPS
-    assert judged.other_lag_s == pytest.approx(0.04)
-    assert judged.other_from_s == pytest.approx(160.0)
+def spans_of(timeline: tuple[Segment, ...], role: str) -> list[tuple[float, float]]:
+    both = [(getattr(s, f"{role}_start_s"), getattr(s, f"{role}_end_s")) for s in timeline]
+    return [span for span in both if span[0] is not None]
 
 
 def test_a_stray_window_here_and_there_is_noise() -> None:
     lags = [0.0] * 40
     lags[7], lags[20], lags[33] = 0.1, -0.05, 0.2
-    assert judge_track(track(lags), 0.0).steadiness is Steadiness.STEADY
+    steady = found(lags)
+    assert is_match(steady, support_of(steady))
+    assert support_of(steady).agreeing == 37
+    assert spread_ms(steady) < 1.0
 
 
-def test_a_steady_match_raises_no_doubt_and_a_second_equal_one_does() -> None:
-    coarse = (CoarseResult("mid", (CoarsePeak(0.0, 40.0), CoarsePeak(4.0, 39.0)), 10_000),)
-    steady, rival = found([0.0] * 30), found([4.0] * 30, deviations=95.0)
-    assert find_doubts((steady,), coarse) == ()
-    (doubt,) = find_doubts((steady, rival), coarse)
-    assert doubt.kind is DoubtKind.AMBIGUOUS
-    assert [c.offset_s for c in doubt.candidates] == [0.0, 4.0]
+def test_a_lag_that_few_windows_stand_behind_is_no_match() -> None:
+    scattered = found([0.0] * 5 + [0.01 * k for k in range(1, 41)])
+    thin = replace(scattered, lag_s=0.0, track=replace(scattered.track, supports=np.arange(45) < 5))
+    assert not is_match(thin, support_of(thin))
 
 
 def test_scatter_widens_the_interval() -> None:
