@@ -25,7 +25,7 @@ def test_every_speed_that_is_tried_moves_the_progress_on() -> None:
 
 def test_a_survey_is_called_off_before_the_first_comparison() -> None:
     def stop(done: int, total: int) -> None:
-        raise Enough
+        raise Enough(f"{done} of {total}")
 
     sound = tune(20.0, 3)
     with pytest.raises(Enough):
