@@ -184,7 +184,7 @@ def _windows_for_a_step(track: WindowTrack, run: NDArray[np.intp]) -> int:
     strong = bool(track.deviations[run].min() >= THRESHOLDS.jump_strong_deviations)
     apart = THRESHOLDS.jump_strong_windows if strong else THRESHOLDS.jump_windows
     step_s = float(np.median(np.diff(track.dub_centre_s))) if track.dub_centre_s.size > 1 else track.window_s
-    return apart if step_s > 0.75 * track.window_s else 2 * apart - 1
+    return int(apart if step_s > 0.75 * track.window_s else 2 * apart - 1)
 
 
 def _runs(track: WindowTrack, used: NDArray[np.bool_], step_s: float) -> list[NDArray[np.intp]]:

@@ -167,6 +167,8 @@ class Surveyor:
 def _speed(sides: list[_Channel], beat: Beat) -> tuple[float, float]:
     """The hypothesis that gathers the most, and the speed that its line says."""
     total = len(WELL_KNOWN_HYPOTHESES) + len(scan_hypotheses())
+    tried = 0
+    beat(tried, total)
     best_rate, best = 1.0, NO_LINE
     for side in sides:
         line = side.line(1.0)
@@ -181,7 +183,8 @@ def _speed(sides: list[_Channel], beat: Beat) -> tuple[float, float]:
         plain = max(best.score, 0.0)
         for hypotheses in (WELL_KNOWN_HYPOTHESES[1:], scan_hypotheses()):
             for rate in hypotheses:
-                beat(1, total)
+                tried += 1
+                beat(tried, total)
                 line = max((side.line(rate) for side in sides), key=lambda line: line.score)
                 if line.score > max(best.score, SPEED_GAIN * plain + SPEED_MARGIN):
                     best_rate, best = rate, line

@@ -74,8 +74,6 @@ class Thresholds:
     """Below it the common lag may be a shared jingle, not a shared programme."""
     least_onset_share: float = 0.34
     """The same for onsets, which agree in nearly all windows where a bed is shared."""
-    thin_certain_deviations: float = 24.0
-    """Waveforms that agree this well in a few windows and nowhere else share those windows and nothing else."""
     doubtful_supporting_share: float = 0.6
     """Below it a person is asked to look."""
     least_coverage: float = 0.2
@@ -83,18 +81,13 @@ class Thresholds:
     least_foreign_end_s: float = 1.0
     ambiguous_ratio: float = 0.75
     """Another lag whose coarse peak and windows reach this share of the best one's fits as well."""
-    drift_ms: float = 5.0
-    """Lags that move by more than this from end to end are not one offset."""
-    jump_ms: float = 2.0
     jump_windows: int = 3
     """So many windows in a row that agree with each other and not with the rest are a cut, not noise."""
     jump_strong_windows: int = 2
     jump_strong_deviations: float = 13.0
     """So many are enough where each of them stands this high."""
-    end_moved_deviations: float = 12.0
-    """An end of a few seconds that fits another lag so well, and the common one not at all, was moved."""
-    end_holds_deviations: float = 4.5
-    """An end that agrees this well with the common lag holds, whatever else it fits."""
+    drift_ms: float = 5.0
+    """A speed that moves the lag by no more than this over all that matches is no drift."""
     repeats_ratio: float = 0.75
     """A side whose own curve fits itself elsewhere nearly as well cannot be placed, nor said to fit nowhere."""
     speech_match_deviations: float = 6.5
@@ -109,9 +102,6 @@ class Thresholds:
     """Starts that place the dub no better than this vouch for nothing."""
     agreement_ms: float = 20.0
     """Half a frame at 25 fps: what confidence promises."""
-    speed_match_deviations: float = 8.0
-    speed_gain: float = 1.3
-    """A speed must beat «no change» by this factor, so that trying eight of them is safe."""
 
     def to_settings(self) -> Metadata:
         """As the sidecar keeps them."""

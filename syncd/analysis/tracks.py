@@ -1,4 +1,4 @@
-"""What windows say: the common currency of the methods, the doubts and the verdict."""
+"""What windows say: the common currency of the methods, the alignment and the verdict."""
 
 from __future__ import annotations
 

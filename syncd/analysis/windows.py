@@ -36,6 +36,7 @@ LOPSIDED_WEIGHT: Final = 4.0
 """A reverberant side moved the peak by 18 ms where its upper half was lopsided by 6."""
 SMEARED_SHARE: Final = 0.35
 """Of the peak's width beyond a sharp one's: beds through a phase vocoder had 80 ms more and were off by up to 19 ms."""
+MOST_BEARING: Final = 40.0
 RIVAL_SHARE: Final = 0.8
 """Another top of the sum this high might be the right one: the interval then reaches to it."""
 GROUPS: Final = 12
@@ -106,7 +107,8 @@ def place_finely(
     shift_s = _top_s(total, fps)
     if abs(shift_s) >= 0.9 * curves.reach_s:
         return None
-    at_top = stacked[:, int(np.argmax(total))]
+    # Beyond so much a window is not surer, only cleaner: a sound against itself has no floor at all.
+    at_top = np.minimum(stacked[:, int(np.argmax(total))], MOST_BEARING)
     found = FineResult(
         lag_s=lag_s + shift_s,
         deviations=float(total.max()) / float(np.sqrt(len(sounding))),

@@ -1,4 +1,4 @@
-"""What sounds like one offset and is not: never told with confidence, never without a word."""
+"""What sounds like one offset and is not: told for what it is, or never with confidence and never without a word."""
 
 from __future__ import annotations
 
@@ -52,17 +52,60 @@ def test_a_programme_is_in_sync_with_itself(tmp_path: Path, master: Sound) -> No
     assert not result.review
 
 
-@pytest.mark.parametrize(("at_s", "length_s"), [(50.0, 1.0), (54.0, 0.08), (57.0, 1.0), (3.0, 0.5), (30.0, 0.08)])
-def test_a_cut_anywhere_is_found_or_asks_for_a_look(
+def misplaced_s(result: Result, at_s: float, length_s: float) -> float:
+    """How many seconds of the dub are said to match where they do not lie (by more than 10 ms)."""
+    total_s = 0.0
+    for segment in result.timeline:
+        if segment.kind is SegmentKind.MATCH:
+            assert segment.dub_start_s is not None
+            assert segment.dub_end_s is not None
+            assert segment.offset_s is not None
+            before_s = max(0.0, min(at_s, segment.dub_end_s) - segment.dub_start_s)
+            after_s = max(0.0, segment.dub_end_s - max(at_s, segment.dub_start_s))
+            total_s += before_s * (abs(segment.offset_s) > 0.01)
+            total_s += after_s * (abs(segment.offset_s - length_s) > 0.01)
+    return total_s
+
+
+@pytest.mark.parametrize(("at_s", "length_s"), [(50.0, 1.0), (54.0, 0.08), (20.0, 0.3)])
+def test_a_cut_is_told_with_its_place_and_its_length(
     tmp_path: Path, master: Sound, at_s: float, length_s: float
 ) -> None:
     result = measured(tmp_path, master, without(master, at_s, length_s))
-    if result.verdict is Verdict.EDITED:
-        missing = [s for s in result.timeline if s.kind is SegmentKind.MISSING]
-        assert [s.master_start_s for s in missing] == [pytest.approx(at_s, abs=0.1)]
-        assert [s.master_end_s for s in missing] == [pytest.approx(at_s + length_s, abs=0.1)]
-    else:
+    assert result.verdict is Verdict.EDITED
+    assert [s.kind for s in result.timeline] == [SegmentKind.MATCH, SegmentKind.MISSING, SegmentKind.MATCH]
+    first, missing, second = result.timeline
+    assert missing.master_start_s == pytest.approx(at_s, abs=0.1)
+    assert (missing.master_end_s or 0.0) - (missing.master_start_s or 0.0) == pytest.approx(length_s, abs=1e-3)
+    assert first.offset_s == pytest.approx(0.0, abs=1e-4)
+    assert second.offset_s == pytest.approx(length_s, abs=1e-4)
+    assert misplaced_s(result, at_s, length_s) <= 0.1
+
+
+@pytest.mark.parametrize(
+    ("at_s", "length_s"),
+    [
+        (3.0, 0.5),
+        pytest.param(
+            57.0,
+            1.0,
+            marks=pytest.mark.xfail(strict=False, reason="two seconds behind a cut go with the rest of the piece"),
+        ),
+    ],
+)
+def test_an_end_too_short_to_be_placed_behind_a_cut_is_not_said_to_match(
+    tmp_path: Path, master: Sound, at_s: float, length_s: float
+) -> None:
+    result = measured(tmp_path, master, without(master, at_s, length_s))
+    assert misplaced_s(result, at_s, length_s) <= 0.1
+
+
+@pytest.mark.parametrize("at_s", [25.0, 30.0, 40.0])
+def test_a_cut_of_two_frames_amid_a_piece_asks_for_a_look_at_least(tmp_path: Path, master: Sound, at_s: float) -> None:
+    result = measured(tmp_path, master, without(master, at_s, 0.08))
+    if misplaced_s(result, at_s, 0.08) > 0.1 or result.verdict is not Verdict.EDITED:
         assert result.review
+        assert result.overall_confidence < SETTINGS.confidence_threshold
         assert result.warnings or result.reasons
 
 

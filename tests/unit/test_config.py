@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from syncd.config import Config, find_config_path, load_config, parse_config
+from syncd.config import Config, MethodName, find_config_path, load_config, parse_config
 from syncd.domain import TOLERANCES, Priority, Tolerance
 from syncd.errors import ErrorCode, SyncdError
 
@@ -94,6 +95,14 @@ def test_keys_that_this_version_does_not_act_on_are_named() -> None:
         "profiles.default.ai",
     ]
     assert Config().keys_without_effect() == []
+
+
+def test_every_method_has_its_effect_and_five_are_run_unless_others_are_named() -> None:
+    named = ", ".join(repr(name) for name in get_args(MethodName))
+    config = parse_config(f"[profiles.all]\nmethods = [{named}]\n", "t")
+    assert config.keys_without_effect() == []
+    assert config.profiles["all"].to_settings().methods == get_args(MethodName)
+    assert config.profiles["default"].methods == ("correlation", "mfcc", "onset", "spectral", "speech")
 
 
 def test_text_that_is_not_toml_is_one_fault() -> None:

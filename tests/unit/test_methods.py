@@ -61,7 +61,7 @@ def assert_found(answer: MethodAnswer, offset_s: float) -> None:
     assert 0.0 < found.confidence < 1.0
 
 
-def test_every_method_of_this_version_is_registered_under_its_name() -> None:
+def test_every_method_that_a_profile_may_name_is_registered_under_its_name() -> None:
     assert set(registry()) == set(get_args(MethodName))
     assert all(name == method.name for name, method in registry().items())
 
@@ -215,7 +215,7 @@ class TestChunked:
         for chunk, lag_s in search.far({0: -20.0, 1: 300.0}, quietly)[::2]:
             assert abs(lag_s - 90.0) < 0.05, chunk
 
-    def test_the_doubts_see_each_chunk(self) -> None:
+    def test_each_chunk_is_told_like_a_window(self) -> None:
         ours = tune(60.0, 55)
         (found,) = asked("chunked", ours, moved(ours, 0.5)).findings
         assert found.track.lag_s.size == found.track.heard.sum() == 3

@@ -212,7 +212,7 @@ def _common(group: tuple[PlacedChunk, ...]) -> tuple[float, float]:
 def _track(
     plan: ChunkPlan, placed: tuple[PlacedChunk, ...], group: tuple[PlacedChunk, ...], rate: float
 ) -> WindowTrack:
-    """The chunks as the doubts see windows; those that fit nowhere bear nothing."""
+    """The chunks as if they were windows; those that fit nowhere bear nothing."""
     by_start = {chunk.start_s: chunk for chunk in placed}
     starts_s = [plan.span_s(chunk)[0] for chunk in range(len(plan.starts))]
     found = [by_start.get(start_s) for start_s in starts_s]
