@@ -10,6 +10,7 @@ Each frame is a 4-byte big-endian length and that many bytes of msgpack::
         │ ── MeasureRequest ────────────►│
         │  ◄──────────────── Started ────│
         │  ◄──────────────── Progressed ─│   from the loop that does the work, many
+        │  ◄──────────────── MasterReady │   once, where there is a cache
         │  ◄──────────────── MethodDone ─│   one a method
         │  ◄──────────────── Measured ───│   or Failed
         │ ── Cancel ────────────────────►│   at any time; answered by Failed or by the end
@@ -26,9 +27,9 @@ from typing import Final
 
 import msgspec
 
-from syncd.domain import AnalysisSettings, Failure, MediaFile, MediaInfo, MethodResult, Result
+from syncd.domain import AnalysisSettings, CacheUse, Failure, MediaFile, MediaInfo, MethodResult, Result
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 _LENGTH: Final = struct.Struct(">I")
 
@@ -64,6 +65,13 @@ def file_version(file: MediaFile) -> FileVersion:
     return FileVersion(file.identity.size_bytes, file.identity.mtime_ns)
 
 
+class CacheOrder(msgspec.Struct, frozen=True):
+    """Where features of masters are kept."""
+
+    folder: bytes
+    max_bytes: int
+
+
 class MeasureRequest(Message, frozen=True):
     """Find where the dub lies against the master; a file of another version than named is FILE_CHANGED."""
 
@@ -79,6 +87,8 @@ class MeasureRequest(Message, frozen=True):
     master_version: FileVersion | None = None
     """None: whatever lies there."""
     dub_version: FileVersion | None = None
+    cache: CacheOrder | None = None
+    """None: nothing is kept."""
 
 
 class Cancel(Message, frozen=True):
@@ -111,6 +121,12 @@ class Probed(Message, frozen=True):
     peak_rss_bytes: int
 
 
+class MasterReady(Message, frozen=True):
+    """Another worker would find the master's features in the cache now, or never: nothing is gained by waiting."""
+
+    task_id: int
+
+
 class MethodDone(Message, frozen=True):
     """One method's answer, as soon as it is there."""
 
@@ -126,6 +142,7 @@ class Measured(Message, frozen=True):
     peak_rss_bytes: int
     scratch_bytes: int
     seconds: float
+    cache: CacheUse | None = None
 
 
 class Failed(Message, frozen=True):
@@ -138,7 +155,7 @@ class Failed(Message, frozen=True):
 
 
 ToWorker = ProbeRequest | MeasureRequest | Cancel
-ToSupervisor = Hello | Started | Progressed | Probed | MethodDone | Measured | Failed
+ToSupervisor = Hello | Started | Progressed | Probed | MasterReady | MethodDone | Measured | Failed
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _to_worker: Final[msgspec.msgpack.Decoder[ToWorker]] = msgspec.msgpack.Decoder(ToWorker)

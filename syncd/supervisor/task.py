@@ -10,7 +10,7 @@ from pathlib import Path
 
 from syncd.domain import Failure, Lease, MediaInfo, MemoryObservation, ReadyJob, Result
 from syncd.errors import ErrorCode
-from syncd.protocol import Measured, MeasureRequest, Progressed, file_version
+from syncd.protocol import CacheOrder, Measured, MeasureRequest, Progressed, file_version
 from syncd.reports.facts import ProcessingFacts, ReportSubject, new_analysis_id
 from syncd.supervisor.liveness import Pulse
 from syncd.supervisor.pool import Worker
@@ -34,6 +34,8 @@ class Task:
     told_at_s: float = -1e9
     told_stage: str = ""
     stage_started_s: dict[str, float] = field(default_factory=dict)
+    is_master_ready: bool = False
+    """Whether other dubs of the master gain nothing more by waiting."""
     called_off_at_s: float | None = None
     measured: Measured | None = None
     report: ReportOrder | None = None
@@ -60,7 +62,9 @@ def refused_by_size(job: ReadyJob, limit_bytes: int | None) -> Failure | None:
     return None
 
 
-def measure_request(task: Task, scratch_folder: Path, longest_s: float | None) -> MeasureRequest:
+def measure_request(
+    task: Task, scratch_folder: Path, longest_s: float | None, cache: CacheOrder | None
+) -> MeasureRequest:
     """What the worker is asked."""
     job = task.job
     return MeasureRequest(
@@ -75,6 +79,7 @@ def measure_request(task: Task, scratch_folder: Path, longest_s: float | None) -
         settings=job.settings,
         scratch_folder=bytes(scratch_folder),
         max_duration_s=longest_s,
+        cache=cache,
     )
 
 
@@ -118,6 +123,7 @@ def report_order(task: Task, outcome: Result | Failure, now: datetime, fallback:
         peak_rss_bytes=measured.peak_rss_bytes if measured else None,
         scratch_bytes=measured.scratch_bytes if measured else None,
         attempt=task.lease.attempt_number,
+        cache=measured.cache if measured else None,
     )
     return ReportOrder(task.task_id, subject, outcome, processing, fallback)
 
