@@ -14,7 +14,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from syncd.analysis.evidence import ChannelPair
+from syncd.analysis.evidence import Beat, ChannelPair, quietly
 from syncd.analysis.features import periodic_hann
 from syncd.analysis.stretch import SR_HZ, Stretched
 
@@ -55,14 +55,16 @@ def agreement(
     end_s: float,
     *,
     hop_samples: int = HOP_SAMPLES,
+    beat: Beat = quietly,
 ) -> Agreement:
-    """Of all channels together, from `start_s` to `end_s`."""
+    """Of all channels together, from `start_s` to `end_s`. `beat` counts frames, over all channels."""
     count = max(0, int((end_s - start_s) * SR_HZ) // hop_samples)
     start = round(start_s * SR_HZ)
     total = np.zeros(count)
     channels = np.zeros(count)
-    for pair in pairs:
+    for i, pair in enumerate(pairs):
         for first in range(0, count, FRAMES_AT_ONCE):
+            beat(i * count + first, len(pairs) * count)
             frames = min(FRAMES_AT_ONCE, count - first)
             values, sounding = _frames(pair, rate, lag_s, start + first * hop_samples, frames, hop_samples)
             total[first : first + frames] += values

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from syncd.analysis.evidence import Beat, ChannelPair
+from syncd.analysis.evidence import Beat, ChannelPair, part_of
 from syncd.analysis.fit import Samples, fit_lags
 from syncd.analysis.onsets import OnsetFinding, onset_search
 from syncd.analysis.phat import fine_search
@@ -83,7 +83,7 @@ def align_onsets(pair: ChannelPair, start: Alignment, beat: Beat, *, hold_rate: 
     for turn in range(2):
         found = []
         for i, p in enumerate(kept):
-            told = _part(beat, 2 * i + turn, 2 * len(kept))
+            told = part_of(beat, turn * len(kept) + i, 2 * len(kept))
             span_s = (p.start_s, p.end_s)
             found.append(onset_search(pair, p.lag_s, told, rate=rate, span_s=span_s, most_windows=share))
         fit = None if hold_rate else _fit([None if f is None else f.found for f in found], LEAST_MOVE_ONSETS_S)
@@ -109,7 +109,7 @@ def align_waves(pair: ChannelPair, start: Alignment, beat: Beat, *, hold_rate: b
     found: list[FineResult | None] = []
     for turn in range(MOST_ROUNDS):
         found = [
-            fine_search(pair, p.lag_s, _part(beat, i, len(kept)), rate=rate, span_s=(p.start_s, p.end_s))
+            fine_search(pair, p.lag_s, part_of(beat, i, len(kept)), rate=rate, span_s=(p.start_s, p.end_s))
             for i, p in enumerate(kept)
         ]
         fit = None if hold_rate else _fit(found, LEAST_MOVE_WAVES_S)
@@ -177,13 +177,6 @@ def _precise_lag_s(found: FineResult) -> float:
         return found.lag_s
     fit = fit_lags([Samples(samples.times_s[near], samples.lags_s[near], samples.weights[near])], with_slope=False)
     return found.lag_s if fit is None else fit.intercepts_s[0]
-
-
-def _part(beat: Beat, index: int, parts: int) -> Beat:
-    def tell(done: int, total: int) -> None:
-        beat(index * total + done, parts * total)
-
-    return tell
 
 
 def _restretched(rate: float, pieces: Sequence[Piece], slope: float) -> tuple[float, list[Piece]]:

@@ -19,6 +19,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from syncd.analysis.correlate import parabola_top, trimmed_rms
+from syncd.analysis.evidence import Beat, quietly
 from syncd.analysis.threads import THREADS
 
 Floats = NDArray[np.float32]
@@ -131,8 +132,11 @@ class MasterSegments:
             spectra[:, band, :] = scipy.fft.rfft(segments[band], axis=1).T
         return spectra
 
-    def compare(self, dub: Floats, blocks: Blocks) -> LagMap:
-        """The map of the dub's blocks (`dub`: prepared curves, shape (bands, frames)). Two threads."""
+    def compare(self, dub: Floats, blocks: Blocks, beat: Beat = quietly) -> LagMap:
+        """The map of the dub's blocks (`dub`: prepared curves, shape (bands, frames)). Two threads.
+
+        `beat` counts groups of blocks, from the calling thread.
+        """
         deviations = np.zeros((len(blocks.starts), max(self.places, 0)), dtype=np.float16)
         if self.places > 0:
             groups = range(0, len(blocks.starts), BLOCKS_AT_ONCE)
@@ -142,7 +146,8 @@ class MasterSegments:
                 deviations[rows] = self._rows(dub, blocks.starts[rows])
 
             with ThreadPoolExecutor(THREADS) as threads:
-                list(threads.map(fill, groups))
+                for done, _ in enumerate(threads.map(fill, groups), start=1):
+                    beat(done, len(groups))
         return LagMap(blocks, self.first_place, deviations)
 
     def _rows(self, dub: Floats, starts: Sequence[int]) -> NDArray[np.float16]:

@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeVar
 from syncd.analysis.align import Aligned, Alignment, align_onsets, align_waves
 from syncd.analysis.consensus import Consensus, find_consensus
 from syncd.analysis.correlate import CoarsePeak, CoarseResult
-from syncd.analysis.evidence import Beat, ChannelPair, SideEvidence, shared_channels
+from syncd.analysis.evidence import Beat, ChannelPair, SideEvidence, part_of, shared_channels
 from syncd.analysis.methods import Evidence, Method, MethodAnswer, SegmentHint, registry
 from syncd.analysis.phat import fine_search
 from syncd.analysis.pitch import pitch_shift_semitones, semitones_of_rate
@@ -66,10 +66,18 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
     """Find where the dub lies. Raises only what `watcher` raises, and what reading the evidence raises."""
     stages = _StageClock()
     pairs = shared_channels(master, dub)
-    surveyor = Surveyor(pairs)
-    surveys = stages.timed("survey", lambda: surveyor.survey(_beat(watcher, "survey", "Comparing the whole files")))
+    surveyor = stages.timed("survey", lambda: Surveyor(pairs, _beat(watcher, "curves", "Reading the curves")))
+    surveys = stages.timed(
+        "survey",
+        lambda: surveyor.survey(
+            _beat(watcher, "survey", "Comparing the whole files"),
+            _beat(watcher, "speeds", "Trying other speeds"),
+        ),
+    )
     evidence = _evidence(pairs, surveys)
-    evidence = stages.timed("onsets", lambda: _with_onsets(evidence, _beat(watcher, "onsets", "Comparing onsets")))
+    evidence = stages.timed(
+        "onsets", lambda: _with_onsets(evidence, _beat(watcher, "onsets", "Placing the dub by its onsets"))
+    )
     results: list[MethodResult] = []
     answers: list[MethodAnswer] = []
     best: Alignment | None = evidence.starts[0] if evidence.starts and evidence.starts[0].is_sure else None
@@ -87,6 +95,7 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
     consensus = find_consensus(tuple(results))
     solution = stages.timed("timeline", lambda: _solved(surveyor, pairs, best, (master, dub), watcher))
     rivals = stages.timed("rivals", lambda: _rivals(surveyor, evidence, solution, watcher))
+    again = _beat(watcher, "repetition", "Looking for what repeats")
     findings = Findings(
         consensus=consensus,
         placed=_placed(solution, consensus, pairs, master.duration_s, dub.duration_s),
@@ -94,7 +103,7 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
         lags=evidence.lags_compared,
         candidates=_candidates(surveys),
         rivals=rivals,
-        repeating=() if consensus.estimate else stages.timed("repetition", surveyor.repeating),
+        repeating=() if consensus.estimate else stages.timed("repetition", lambda: surveyor.repeating(again)),
     )
     sides = _heard("master", master), _heard("dub", dub)
     decision = decide(*sides, findings, settings)
@@ -191,15 +200,16 @@ def _solved(
     borne = tuple(one for one in best.pieces if (one.matches if best.by_waves else one.is_borne_out))
     if not borne:
         return None
-    beat = _beat(watcher, "timeline", "Looking for edits")
+    beat = _beat(watcher, "timeline", "Looking for cuts and inserts")
+    closely = _beat(watcher, "pieces", "Placing what lies between")
 
     def align(start: Alignment) -> Alignment:
         pair = next(pair for pair in pairs if pair.name == start.channel)
-        onsets = align_onsets(pair, start, beat, hold_rate=True)
-        return align_waves(pair, onsets, beat, hold_rate=True) if best.by_waves else onsets
+        onsets = align_onsets(pair, start, part_of(closely, 0, 2), hold_rate=True)
+        return align_waves(pair, onsets, part_of(closely, 1, 2), hold_rate=True) if best.by_waves else onsets
 
     lengths_s = sides[0].duration_s, sides[1].duration_s
-    return solve(surveyor, pairs, replace(best, pieces=borne), align, lengths_s)
+    return solve(surveyor, pairs, replace(best, pieces=borne), align, lengths_s, beat)
 
 
 def _run_method(name: str, evidence: Evidence, watcher: Watcher) -> tuple[MethodResult, MethodAnswer | None]:
@@ -222,7 +232,7 @@ def _run_method(name: str, evidence: Evidence, watcher: Watcher) -> tuple[Method
 
 def _answer(method: Method, evidence: Evidence, watcher: Watcher) -> MethodAnswer:
     def beat(done: int, total: int) -> None:
-        watcher.progress(method.name, done, total, f"{method.text}: window {done + 1} of {total}")
+        watcher.progress(method.name, done, total, f"{method.text}: window {min(done + 1, total)} of {total}")
 
     return method.run(evidence, beat)
 
@@ -273,17 +283,19 @@ def _rivals(
     alignment = solution.alignment
     primary = longest(solution.stretches)
     piece = replace(primary.aligned.piece, start_s=primary.start_s, end_s=primary.end_s)
-    lags_s = surveyor.rivals(alignment.channel, alignment.rate, piece)
+    beat = _beat(watcher, "rivals", "Comparing places that repeat")
+    lags_s = surveyor.rivals(alignment.channel, alignment.rate, piece, beat)
     if not lags_s:
         return ()
     own = primary.aligned.waves if alignment.by_waves else None
     if own is None:
         return tuple(Candidate(lag_s, evidence.survey_deviations) for lag_s in (primary.lag_s, *lags_s))
-    beat = _beat(watcher, "rivals", "Comparing places that repeat")
     rivals = []
-    for lag_s in lags_s:
+    for i, lag_s in enumerate(lags_s):
         span_s = (piece.start_s, piece.end_s)
-        found = fine_search(evidence.pair(alignment.channel), lag_s, beat, rate=alignment.rate, span_s=span_s)
+        found = fine_search(
+            evidence.pair(alignment.channel), lag_s, part_of(beat, i, len(lags_s)), rate=alignment.rate, span_s=span_s
+        )
         if found is None or abs(found.lag_s - primary.lag_s) * 1000.0 <= THRESHOLDS.agreement_ms:
             continue
         if is_match(found, support_of(found)) and found.deviations >= THRESHOLDS.ambiguous_ratio * own.deviations:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from syncd.analysis.align import Aligned, Alignment
-from syncd.analysis.evidence import ChannelPair
+from syncd.analysis.evidence import Beat, ChannelPair, part_of, quietly
 from syncd.analysis.survey import Gap, Piece, Surveyor
 from syncd.analysis.timeline import Stretch, find_stretches, gaps_between
 
@@ -33,24 +33,28 @@ def solve(
     start: Alignment,
     align: Align,
     sides_s: tuple[float, float],
+    beat: Beat = quietly,
 ) -> Solution:
     """Complete an alignment: look into every gap, align what is found there, until nothing more is found.
 
-    `align` measures pieces at the alignment's rate; `sides_s`: lengths of master and dub (its own clock).
+    `align` measures pieces at the alignment's rate; `sides_s`: lengths of master and dub (its own clock). `beat` counts
+    parts of the rounds; fewer rounds than it allows for are the rule.
     """
     master_s, dub_s = sides_s
     alignment = start
-    stretches = find_stretches(alignment, pairs, master_s, dub_s * alignment.rate)
+    parts = 1 + 2 * MOST_ROUNDS
+    stretches = find_stretches(alignment, pairs, master_s, dub_s * alignment.rate, part_of(beat, 0, parts))
     seen: set[tuple[int, ...]] = set()
-    for _ in range(MOST_ROUNDS):
+    for turn in range(MOST_ROUNDS):
         gaps = [gap for gap in gaps_between(stretches, master_s, dub_s * alignment.rate) if _is_worth(gap)]
         new = [gap for gap in gaps if _rounded(gap) not in seen]
         seen.update(_rounded(gap) for gap in new)
+        looking = part_of(beat, 1 + 2 * turn, parts)
         lags_s = [one.piece.lag_s for one in alignment.pieces]
         pieces = [
             piece
-            for gap in new
-            for piece in surveyor.within(alignment.channel, alignment.rate, gap)
+            for i, gap in enumerate(new)
+            for piece in surveyor.within(alignment.channel, alignment.rate, gap, part_of(looking, i, len(new)))
             if all(abs(piece.lag_s - lag_s) > SAME_LAG_S for lag_s in lags_s)
         ]
         if not pieces:
@@ -61,7 +65,8 @@ def solve(
             break
         together = sorted((*alignment.pieces, *borne), key=lambda one: one.piece.start_s + one.piece.end_s)
         alignment = replace(alignment, pieces=tuple(together))
-        stretches = find_stretches(alignment, pairs, master_s, dub_s * alignment.rate)
+        told = part_of(beat, 2 + 2 * turn, parts)
+        stretches = find_stretches(alignment, pairs, master_s, dub_s * alignment.rate, told)
     return Solution(alignment, stretches)
 
 

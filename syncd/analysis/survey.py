@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncd.analysis.correlate import prepare_bands
-from syncd.analysis.evidence import BandSource, Beat, ChannelPair
+from syncd.analysis.evidence import BandSource, Beat, ChannelPair, part_of, quietly
 from syncd.analysis.features import COARSE_MEL, flux_of
 from syncd.analysis.lagmap import Blocks, LagMap, MasterSegments, block_peaks
 from syncd.analysis.path import best_path
@@ -109,43 +109,48 @@ class Survey:
 class Surveyor:
     """Every channel's curves, ready to be asked."""
 
-    def __init__(self, pairs: tuple[ChannelPair, ...]) -> None:
-        sides = (_Channel.of(pair) for pair in pairs)
+    def __init__(self, pairs: tuple[ChannelPair, ...], beat: Beat = quietly) -> None:
+        sides = [_Channel.of(pair, part_of(beat, i, len(pairs))) for i, pair in enumerate(pairs)]
         self._sides = [side for side in sides if side is not None]
 
-    def survey(self, beat: Beat) -> tuple[Survey, ...]:
-        """Every channel, the one with the most evidence first; all at the speed that the best of them finds."""
+    def survey(self, beat: Beat, speeds_beat: Beat | None = None) -> tuple[Survey, ...]:
+        """Every channel, the one with the most evidence first; all at the speed that the best of them finds.
+
+        `speeds_beat` counts the speeds, where it takes trying them; without it that is part of what `beat` counts.
+        """
         if not self._sides:
             return ()
-        rate = _speed(self._sides, beat)
-        found = [side.survey(rate) for side in self._sides]
+        rate = _speed(self._sides, part_of(beat, 0, 2), speeds_beat or part_of(beat, 0, 2))
+        last = part_of(beat, 1, 2)
+        parts = len(self._sides)
+        found = [side.survey(rate, part_of(last, i, parts)) for i, side in enumerate(self._sides)]
         return tuple(sorted(found, key=lambda result: (-result.score, -result.best_deviations)))
 
-    def within(self, channel: str, rate: float, gap: Gap) -> tuple[Piece, ...]:
+    def within(self, channel: str, rate: float, gap: Gap, beat: Beat = quietly) -> tuple[Piece, ...]:
         """Pieces, by short blocks, where dub and master both still have something that lies nowhere."""
-        return self._side(channel).within(rate, gap)
+        return self._side(channel).within(rate, gap, beat)
 
-    def rivals(self, channel: str, rate: float, piece: Piece) -> tuple[float, ...]:
+    def rivals(self, channel: str, rate: float, piece: Piece, beat: Beat = quietly) -> tuple[float, ...]:
         """Other lags that the same blocks of the dub fit nearly as well."""
-        return self._side(channel).rivals(rate, piece)
+        return self._side(channel).rivals(rate, piece, beat)
 
-    def repeating(self) -> tuple[str, ...]:
+    def repeating(self, beat: Beat = quietly) -> tuple[str, ...]:
         """The sides that fit themselves elsewhere."""
-        return self._sides[0].repeating() if self._sides else ()
+        return self._sides[0].repeating(beat) if self._sides else ()
 
     def _side(self, channel: str) -> _Channel:
         return next(side for side in self._sides if side.name == channel)
 
 
-def _speed(sides: list[_Channel], beat: Beat) -> float:
-    total = len(WELL_KNOWN_HYPOTHESES) + len(scan_hypotheses())
-    best_rate, best = 1.0, max((side.line(1.0) for side in sides), key=lambda line: line.score)
+def _speed(sides: list[_Channel], beat: Beat, speeds_beat: Beat) -> float:
+    tried, total = 0, len(WELL_KNOWN_HYPOTHESES) - 1 + len(scan_hypotheses())
+    best_rate, best = 1.0, _best_line(sides, 1.0, beat)
     if best.score < SURE_SCORE:
         plain = max(best.score, 0.0)
         for hypotheses in (WELL_KNOWN_HYPOTHESES[1:], scan_hypotheses()):
             for rate in hypotheses:
-                beat(1, total)
-                line = max((side.line(rate) for side in sides), key=lambda line: line.score)
+                line = _best_line(sides, rate, part_of(speeds_beat, tried, total))
+                tried += 1
                 if line.score > max(best.score, SPEED_GAIN * plain + SPEED_MARGIN):
                     best_rate, best = rate, line
             if best.score >= SURE_SCORE:
@@ -153,6 +158,11 @@ def _speed(sides: list[_Channel], beat: Beat) -> float:
     if best_rate == 1.0 and abs(best.slope) * best.span < LEAST_MOVE_FRAMES:
         return 1.0
     return best_rate * (1.0 + best.slope)
+
+
+def _best_line(sides: list[_Channel], rate: float, beat: Beat) -> Line:
+    lines = (side.line(rate, part_of(beat, i, len(sides))) for i, side in enumerate(sides))
+    return max(lines, key=lambda line: line.score)
 
 
 class _Channel:
@@ -168,11 +178,14 @@ class _Channel:
         self._plain: LagMap | None = None
 
     @classmethod
-    def of(cls, pair: ChannelPair) -> _Channel | None:
+    def of(cls, pair: ChannelPair, beat: Beat) -> _Channel | None:
         frames = max(pair.master.levels.frames, pair.dub.levels.frames)
         step = 1 + frames // MOST_FRAMES
         layout = replace(COARSE_MEL, hop_samples=COARSE_MEL.hop_samples * step)
-        curves = [prepare_bands(_curves(side.levels, step), layout) for side in (pair.master, pair.dub)]
+        curves = [
+            prepare_bands(_curves(side.levels, step, part_of(beat, i, 2)), layout)
+            for i, side in enumerate((pair.master, pair.dub))
+        ]
         if min(curve.shape[1] for curve in curves) < 16:
             return None
         return cls(pair.name, curves[0], curves[1], layout.frames_per_s)
@@ -188,22 +201,22 @@ class _Channel:
         starts = np.unique(np.linspace(0, last, count).round().astype(int))
         return Blocks(tuple(int(s) for s in starts), length)
 
-    def line(self, rate: float) -> Line:
+    def line(self, rate: float, beat: Beat) -> Line:
         """The best line near a speed."""
         dub = _stretched(self._dub, rate)
         if dub.shape[1] < self._length:
             return NO_LINE
         if rate == 1.0:
-            return self._line(self._map(dub, rate))
-        return self._line(self._segments.compare(dub, self._blocks(dub.shape[1], self._length, ANCHORS_SHARE)))
+            return self._line(self._map(dub, rate, beat))
+        return self._line(self._segments.compare(dub, self._blocks(dub.shape[1], self._length, ANCHORS_SHARE), beat))
 
-    def _map(self, dub: Floats, rate: float) -> LagMap:
+    def _map(self, dub: Floats, rate: float, beat: Beat) -> LagMap:
         """Of all blocks; the one without a change of speed is kept, since it is asked for twice."""
         if rate == 1.0 and self._plain is not None:
             return self._plain
         length = min(self._length, dub.shape[1])
         segments = self._segments if length == self._length else MasterSegments(self._master, length)
-        found = segments.compare(dub, self._blocks(dub.shape[1], length))
+        found = segments.compare(dub, self._blocks(dub.shape[1], length), beat)
         if rate == 1.0:
             self._plain = found
         return found
@@ -212,10 +225,10 @@ class _Channel:
         peaks = block_peaks(found, PEAKS_A_BLOCK, round(APART_S * self._fps))
         return find_line(peaks, _centres(found.blocks), places=found.places, weight=_weight(found.blocks))
 
-    def survey(self, rate: float) -> Survey:
+    def survey(self, rate: float, beat: Beat) -> Survey:
         """Pieces at a speed."""
         dub = _stretched(self._dub, rate)
-        found = self._map(dub, rate)
+        found = self._map(dub, rate, beat)
         self._plain = None
         line = self._line(found)
         whole = found.summed(slice(None))
@@ -256,7 +269,7 @@ class _Channel:
             peaks += found.summed(section).peaks(4, apart)
         return _clustered([p for p in peaks if p[1] >= CANDIDATE_DEVIATIONS])
 
-    def within(self, rate: float, gap: Gap) -> tuple[Piece, ...]:
+    def within(self, rate: float, gap: Gap, beat: Beat) -> tuple[Piece, ...]:
         """Pieces of a stretch of the dub within a stretch of the master."""
         dub = _stretched(self._dub, rate)
         d0, d1 = (min(dub.shape[1], max(0, round(v * self._fps))) for v in gap.dub_s)
@@ -265,14 +278,14 @@ class _Channel:
         if min(d1 - d0, m1 - m0) < round(SHORTEST_BLOCK_S * self._fps):
             return ()
         inner = _Channel(self.name, self._master[:, m0:m1], dub[:, d0:d1], self._fps, length)
-        found = inner._segments.compare(inner._dub, inner._blocks(d1 - d0, inner._length))
+        found = inner._segments.compare(inner._dub, inner._blocks(d1 - d0, inner._length), beat)
         pieces, _ = inner._pieces(found)
         start_s, shift_s = d0 / self._fps, (m0 - d0) / self._fps
         return tuple(
             replace(p, start_s=p.start_s + start_s, end_s=p.end_s + start_s, lag_s=p.lag_s + shift_s) for p in pieces
         )
 
-    def rivals(self, rate: float, piece: Piece) -> tuple[float, ...]:
+    def rivals(self, rate: float, piece: Piece, beat: Beat) -> tuple[float, ...]:
         """Lags (s) other than the piece's at which its blocks stand nearly as high."""
         dub = _stretched(self._dub, rate)
         d0, d1 = (min(dub.shape[1], max(0, round(v * self._fps))) for v in (piece.start_s, piece.end_s))
@@ -280,28 +293,30 @@ class _Channel:
         if length < 2:
             return ()
         segments = self._segments if length == self._length else MasterSegments(self._master, length)
-        found = segments.compare(dub[:, d0:d1], self._blocks(d1 - d0, length))
+        found = segments.compare(dub[:, d0:d1], self._blocks(d1 - d0, length), beat)
         peaks = found.summed(slice(None)).peaks(4, round(APART_S * self._fps))
         moved = [(lag - d0, height) for lag, height in peaks]
         least = THRESHOLDS.ambiguous_ratio * max((height for _, height in moved), default=0.0)
         own = piece.lag_s * self._fps
         return tuple(lag / self._fps for lag, height in moved if height >= least and abs(lag - own) > 2 * NEAR_FRAMES)
 
-    def repeating(self) -> tuple[str, ...]:
+    def repeating(self, beat: Beat) -> tuple[str, ...]:
         """Which of master and dub fit themselves elsewhere nearly as well as in place."""
         names = []
-        for name, curves in (("master", self._master), ("dub", self._dub)):
+        for i, (name, curves) in enumerate((("master", self._master), ("dub", self._dub))):
             length = min(self._length, curves.shape[1])
-            found = MasterSegments(curves, length).compare(curves, self._blocks(curves.shape[1], length, ANCHORS_SHARE))
+            blocks = self._blocks(curves.shape[1], length, ANCHORS_SHARE)
+            found = MasterSegments(curves, length).compare(curves, blocks, part_of(beat, i, 2))
             peaks = found.summed(slice(None)).peaks(2, round(APART_S * self._fps))
             if len(peaks) > 1 and peaks[1][1] >= THRESHOLDS.repeats_ratio * peaks[0][1]:
                 names.append(name)
         return tuple(names)
 
 
-def _curves(source: BandSource, step: int) -> Floats:
+def _curves(source: BandSource, step: int, beat: Beat) -> Floats:
     rows = []
     for band in range(COARSE_MEL.n_mels):
+        beat(band, COARSE_MEL.n_mels)
         curve = flux_of(source.read_band(band))
         if step > 1:
             curve = curve[: curve.size // step * step].reshape(-1, step).sum(axis=1)

@@ -45,7 +45,7 @@ from syncd.supervisor.retry import TryAgain, after_failure
 from syncd.supervisor.sharing import MasterFeatures, features_of, next_to_try
 from syncd.supervisor.task import (
     Task,
-    eta_s,
+    estimate_anew,
     known_infos,
     measure_request,
     observation_of,
@@ -299,13 +299,13 @@ class Dispatcher:
 
     def _take_progress(self, task: Task, message: Progressed, now_s: float) -> None:
         task.pulse = task.pulse.beat(message.stage, message.done, now_s)
-        begun_at_s = task.stage_started_s.setdefault(message.stage, now_s)
         if task.called_off_at_s is not None:
             return
-        if message.stage != task.told_stage or now_s - task.told_at_s >= PROGRESS_INTERVAL_S:
-            task.told_at_s, task.told_stage = now_s, message.stage
+        is_new = message.stage not in task.stages
+        left_s = estimate_anew(task, message, now_s)
+        if is_new or now_s - task.told_at_s >= PROGRESS_INTERVAL_S:
+            task.told_at_s = now_s
             progress = Progress(message.stage, message.done, message.total, message.text)
-            left_s = eta_s(message, now_s - begun_at_s)
             self._note(partial(self._ledger.record_progress, task.lease, progress, eta_s=left_s))
 
     def _take_probe(self, task: Task, message: Probed, now_s: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from syncd.domain import Failure, Lease, MediaInfo, MemoryObservation, ReadyJob,
 from syncd.errors import ErrorCode
 from syncd.protocol import CacheOrder, Measured, MeasureRequest, Progressed, file_version
 from syncd.reports.facts import ProcessingFacts, ReportSubject, new_analysis_id
+from syncd.supervisor.estimate import StageSeen, Work, counted_down, seconds_left, smoothed
 from syncd.supervisor.liveness import Pulse
 from syncd.supervisor.pool import Worker
 from syncd.supervisor.reporter import ReportOrder
@@ -32,8 +33,10 @@ class Task:
     """Whether the worker has it in hand: one that dies before that did not die of it."""
     infos: tuple[MediaInfo, MediaInfo] | None = None
     told_at_s: float = -1e9
-    told_stage: str = ""
-    stage_started_s: dict[str, float] = field(default_factory=dict)
+    stages: dict[str, StageSeen] = field(default_factory=dict)
+    """In the order of their beginnings."""
+    estimate: tuple[float, float] | None = None
+    """(seconds left, when that was said)."""
     is_master_ready: bool = False
     """Whether other dubs of the master gain nothing more by waiting."""
     called_off_at_s: float | None = None
@@ -128,8 +131,20 @@ def report_order(task: Task, outcome: Result | Failure, now: datetime, fallback:
     return ReportOrder(task.task_id, subject, outcome, processing, fallback)
 
 
-def eta_s(message: Progressed, spent_s: float) -> float | None:
-    """Seconds that the stage will still take if it goes on as it went."""
-    if message.done <= 0 or message.total <= message.done or spent_s < 1.0:
+def estimate_anew(task: Task, message: Progressed, now_s: float) -> float | None:
+    """Take a stage's figures in; seconds that the job will still take, None while nobody can say."""
+    before = task.stages.get(message.stage)
+    if before is None:
+        task.stages[message.stage] = StageSeen(message.stage, now_s, message.done, message.total, now_s)
+    elif (before.done, before.total) != (message.done, message.total):
+        task.stages[message.stage] = replace(before, done=message.done, total=message.total, moved_at_s=now_s)
+    sides = task.infos
+    if sides is None:
         return None
-    return spent_s * (message.total - message.done) / message.done
+    work = Work(sides[0].duration_s, sides[1].duration_s, task.job.settings.methods)
+    raw_s = seconds_left(list(task.stages.values()), work, now_s)
+    if raw_s is None:
+        return None if task.estimate is None else counted_down(task.estimate, now_s)
+    left_s = smoothed(task.estimate, raw_s, now_s)
+    task.estimate = left_s, now_s
+    return left_s

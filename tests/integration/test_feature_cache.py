@@ -21,7 +21,7 @@ from syncd.errors import ErrorCode, SyncdError
 from syncd.protocol import CacheOrder, MeasureRequest
 from syncd.worker import cache_folder, feature_cache, measuring
 from syncd.worker.feature_cache import Damaged, Header, check_header
-from syncd.worker.measuring import Measurement, measure_pair
+from syncd.worker.measuring import Measurement, TaskListener, measure_pair
 from syncd.worker.scratch import read_into
 from tests.material import PairTruth, make_pair
 
@@ -62,7 +62,7 @@ def measured(
     *,
     max_bytes: int | None = PLENTY_BYTES,
     methods: tuple[str, ...] = ("correlation", "onset"),
-    listener: Listener | None = None,
+    listener: TaskListener | None = None,
     on_master_ready: Callable[[], None] = lambda: None,
 ) -> Measurement:
     request = MeasureRequest(
