@@ -88,12 +88,14 @@ def _scratch_home(config: Config) -> Path | None:
 
 
 def _cache_order(config: Config) -> CacheOrder | None:
-    """The service's cache, where the configuration names one and this user may write there."""
+    """The cache that the configuration names, where it is this user's own: the service could not read our entries."""
     if config.cache.path is None or config.cache.max_bytes == 0:
         return None
     folder = config.features_folder
-    nearest = folder if folder.is_dir() else folder.parent
-    return CacheOrder(bytes(folder), config.cache.max_bytes) if os.access(nearest, os.W_OK | os.X_OK) else None
+    # `os.path.exists` answers False where a folder above may not be entered.
+    nearest = next(parent for parent in (folder, *folder.parents) if os.path.exists(parent))  # noqa: PTH110 - as said
+    is_ours = nearest.stat().st_uid == os.geteuid() and os.access(nearest, os.W_OK | os.X_OK)
+    return CacheOrder(bytes(folder), config.cache.max_bytes) if is_ours else None
 
 
 def _subject(request: SoloRequest, profile: str, answer: SoloAnswer) -> ReportSubject:
