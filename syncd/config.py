@@ -159,10 +159,10 @@ class LimitsSection(_Section):
 class CacheSection(_Section):
     """[cache]: where workers keep scratch files and features."""
 
-    path: AbsolutePath = Path("/var/cache/syncd")
-    """The folder; on a disk, not in memory."""
-    max_bytes: Annotated[int, Field(ge=0)] = 20_000_000_000
-    """How much the features of masters may take."""
+    path: AbsolutePath | None = None
+    """The folder; on a disk, not in memory. None: `cache` beside the ledger."""
+    max_bytes: Annotated[int, Field(ge=0)] = 8 << 30
+    """How much the features of masters may take; 0: none are kept. Scratch files are not counted."""
 
 
 class ReportsSection(_Section):
@@ -206,6 +206,16 @@ class Config(_Section):
     def profile(self, name: str) -> ProfileSection:
         """The profile of that name; the default one if it is no longer there."""
         return self.profiles.get(name) or self.profiles["default"]
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where scratch files and features lie."""
+        return self.cache.path or self.ledger.path.parent / "cache"
+
+    @property
+    def features_folder(self) -> Path:
+        """Where the features of masters are kept."""
+        return self.cache_folder / "features"
 
     def keys_without_effect(self) -> list[str]:
         """Keys that are set and that this version does not act on, each with what it does instead."""

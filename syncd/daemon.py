@@ -36,6 +36,7 @@ from syncd.supervisor.pool import Pool
 from syncd.supervisor.reporter import Reporter
 from syncd.telemetry import LEVELS, configure_logs
 from syncd.watch.examine import ignore_lease_signals
+from syncd.worker.cache_folder import CacheFolder, NotKept
 
 log = structlog.get_logger()
 
@@ -112,6 +113,7 @@ class Daemon:
     def _start(self) -> None:
         ignore_lease_signals()
         self._failed_jobs_at_start = self._failed_jobs()
+        tidy_cache(self._config)
         self._reporter.start()
         self._intake.watch(self._config)
         self._ledger.set_service("pid", str(os.getpid()))
@@ -217,6 +219,8 @@ class Daemon:
         if config.watch != self._config.watch or config.reports != self._config.reports:
             self._intake.unwatch()
             self._intake.watch(config)
+        if config.cache.max_bytes < self._config.cache.max_bytes:
+            tidy_cache(config)
         self._config = config
         self._intake.profiles = config
         self._dispatcher.reconfigure(config, take_inventory(config.workers))
@@ -229,7 +233,7 @@ class Daemon:
             key
             for key, before, after in (
                 ("ledger.path", self._config.ledger.path, config.ledger.path),
-                ("cache.path", self._config.cache.path, config.cache.path),
+                ("cache.path", self._config.cache_folder, config.cache_folder),
             )
             if before != after
         ]
@@ -262,7 +266,7 @@ class Daemon:
 
 def make_scratch_folder(config: Config) -> Path:
     """The folder in which workers keep unlinked temporary files."""
-    folder = config.cache.path / "scratch"
+    folder = config.cache_folder / "scratch"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -270,6 +274,14 @@ def make_scratch_folder(config: Config) -> Path:
             ErrorCode.PERMISSION_DENIED, f"The cache folder {folder} cannot be made: {error.strerror}."
         ) from error
     return folder
+
+
+def tidy_cache(config: Config) -> None:
+    """Remove what dead workers left in the cache, and what is beyond a bound that was lowered; whatever it meets."""
+    try:
+        CacheFolder(config.features_folder, config.cache.max_bytes).tidy()
+    except (OSError, NotKept) as error:
+        log.warning("cache_not_tidied", path=str(config.features_folder), reason=str(error))
 
 
 def check_text(config: Config, path: Path) -> str:

@@ -370,6 +370,16 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheUse:
+    """What the cache of features did for an attempt."""
+
+    taken: tuple[str, ...]
+    """The sides that came from it and were not decoded: "master", and "dub" where it has been a master before."""
+    notes: tuple[str, ...] = ()
+    """What went wrong with it, in sentences; it costs time and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryObservation:
     """What a finished attempt really took: this corrects the prediction for the next."""
 

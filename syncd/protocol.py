@@ -10,6 +10,7 @@ Each frame is a 4-byte big-endian length and that many bytes of msgpack::
         │ ── MeasureRequest ────────────►│
         │  ◄──────────────── Started ────│
         │  ◄──────────────── Progressed ─│   from the loop that does the work, many
+        │  ◄──────────────── MasterReady │   once, where there is a cache
         │  ◄──────────────── MethodDone ─│   one a method
         │  ◄──────────────── Measured ───│   or Failed
         │ ── Cancel ────────────────────►│   at any time; answered by Failed or by the end
@@ -26,9 +27,9 @@ from typing import Final
 
 import msgspec
 
-from syncd.domain import AnalysisSettings, Failure, Identity, MediaFile, MediaInfo, MethodResult, Result
+from syncd.domain import AnalysisSettings, CacheUse, Failure, Identity, MediaFile, MediaInfo, MethodResult, Result
 
-PROTOCOL_VERSION: Final = 2
+PROTOCOL_VERSION: Final = 3
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 _LENGTH: Final = struct.Struct(">I")
 
@@ -83,6 +84,13 @@ class ProbeRequest(Message, frozen=True):
     """One a path: what that side consists of, where it is not one file; empty: all are ordinary."""
 
 
+class CacheOrder(msgspec.Struct, frozen=True):
+    """Where features of masters are kept."""
+
+    folder: bytes
+    max_bytes: int
+
+
 class MeasureRequest(Message, frozen=True):
     """Find where the dub lies against the master; a file of another version than named is FILE_CHANGED."""
 
@@ -101,6 +109,8 @@ class MeasureRequest(Message, frozen=True):
     master_stems: tuple[StemFile, ...] = ()
     """What the side consists of, where it is not one file; `master_path` names it all the same."""
     dub_stems: tuple[StemFile, ...] = ()
+    cache: CacheOrder | None = None
+    """None: nothing is kept."""
 
 
 class Cancel(Message, frozen=True):
@@ -133,6 +143,12 @@ class Probed(Message, frozen=True):
     peak_rss_bytes: int
 
 
+class MasterReady(Message, frozen=True):
+    """Another worker would find the master's features in the cache now, or never: nothing is gained by waiting."""
+
+    task_id: int
+
+
 class MethodDone(Message, frozen=True):
     """One method's answer, as soon as it is there."""
 
@@ -148,6 +164,7 @@ class Measured(Message, frozen=True):
     peak_rss_bytes: int
     scratch_bytes: int
     seconds: float
+    cache: CacheUse | None = None
 
 
 class Failed(Message, frozen=True):
@@ -160,7 +177,7 @@ class Failed(Message, frozen=True):
 
 
 ToWorker = ProbeRequest | MeasureRequest | Cancel
-ToSupervisor = Hello | Started | Progressed | Probed | MethodDone | Measured | Failed
+ToSupervisor = Hello | Started | Progressed | Probed | MasterReady | MethodDone | Measured | Failed
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _to_worker: Final[msgspec.msgpack.Decoder[ToWorker]] = msgspec.msgpack.Decoder(ToWorker)

@@ -23,6 +23,19 @@ Beat = Callable[[int, int], None]
 """Called with (done, total) by the loop that does the work; may raise to end it."""
 
 
+def quietly(_done: int, _total: int) -> None:
+    """A `Beat` for whoever needs none."""
+
+
+def part_of(beat: Beat, index: int, parts: int) -> Beat:
+    """A beat for one of several loops that are a stage together: `index` of `parts` equal ones, from 0."""
+
+    def tell(done: int, total: int) -> None:
+        beat(index * total + done, parts * total)
+
+    return tell
+
+
 class SampleSource(Protocol):
     """A sound at 16 kHz that is read where it is needed."""
 

@@ -22,7 +22,7 @@ from syncd.clock import utc_now
 from syncd.config import Config, find_config_path, load_config
 from syncd.domain import Failure
 from syncd.errors import ErrorCode, SyncdError, error_exit_code
-from syncd.protocol import Progressed
+from syncd.protocol import CacheOrder, Progressed
 from syncd.reports.facts import ProcessingFacts, ReportSubject, new_analysis_id
 from syncd.reports.sidecar import build_report
 from syncd.supervisor.pool import Pool
@@ -52,6 +52,7 @@ def analyze(
         master_track=master_track,
         dub_track=dub_track,
         max_duration_s=settings.limits.max_duration_seconds,
+        cache=_cache_order(settings),
     )
     with (
         tempfile.TemporaryDirectory(prefix="syncctl-", dir=_scratch_home(settings)) as scratch,
@@ -83,7 +84,18 @@ def _configuration(given: Path | None) -> Config:
 
 def _scratch_home(config: Config) -> Path | None:
     """The cache folder, where there is one that may be written to: the system's own is often in memory."""
-    return config.cache.path if os.access(config.cache.path, os.W_OK) else None
+    return config.cache_folder if os.access(config.cache_folder, os.W_OK) else None
+
+
+def _cache_order(config: Config) -> CacheOrder | None:
+    """The cache that the configuration names, where it is this user's own: the service could not read our entries."""
+    if config.cache.path is None or config.cache.max_bytes == 0:
+        return None
+    folder = config.features_folder
+    # `os.path.exists` answers False where a folder above may not be entered.
+    nearest = next(parent for parent in (folder, *folder.parents) if os.path.exists(parent))  # noqa: PTH110 - as said
+    is_ours = nearest.stat().st_uid == os.geteuid() and os.access(nearest, os.W_OK | os.X_OK)
+    return CacheOrder(bytes(folder), config.cache.max_bytes) if is_ours else None
 
 
 def _subject(request: SoloRequest, profile: str, answer: SoloAnswer) -> ReportSubject:
@@ -107,7 +119,10 @@ def _subject(request: SoloRequest, profile: str, answer: SoloAnswer) -> ReportSu
 
 def _processing(answer: SoloAnswer) -> ProcessingFacts:
     return ProcessingFacts(
-        seconds=answer.seconds, peak_rss_bytes=answer.peak_rss_bytes, scratch_bytes=answer.scratch_bytes
+        seconds=answer.seconds,
+        peak_rss_bytes=answer.peak_rss_bytes,
+        scratch_bytes=answer.scratch_bytes,
+        cache=answer.cache,
     )
 
 

@@ -134,7 +134,7 @@ def _folder(path: Path, fallback: Path | None) -> Check:
 
 
 def _cache(config: Config) -> Check:
-    path = config.cache.path
+    path = config.cache_folder
     nearest = next(parent for parent in (path, *path.parents) if os.path.exists(parent))  # noqa: PTH110 - as above
     if not os.access(nearest, os.W_OK):
         return Check("cache", Finding.WRONG, f"{path} cannot be written to.", "Mend its rights, or set cache.path.")

@@ -103,10 +103,18 @@ def offset_text(offset_s: float | None) -> str:
     return f"{amount} {'late' if offset_s < 0 else 'early'}"
 
 
+def left_text(left_s: float) -> str:
+    """As exact as an estimate is: seconds, then minutes, then hours and minutes."""
+    if left_s < 90.0:
+        return f"{max(1, round(left_s))} s"
+    minutes = round(left_s / 60.0)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def note(job: Job) -> str:
     """What else matters about the job, in a few words."""
     if job.state is JobState.RUNNING and job.progress:
-        return job.progress.text
+        return job.progress.text + (f" ({left_text(job.eta_s)} left)" if job.eta_s is not None else "")
     if job.superseded_by is not None:
         return f"see job {job.superseded_by}"
     if job.failure is not None and job.state is not JobState.COMPLETED:

@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from syncd.cli.access import ledger
-from syncd.cli.jobs import note
+from syncd.cli.jobs import note, offset_text
 from syncd.cli.options import ConfigOption, JobId, JsonOption
 from syncd.cli.output import console, plain, print_json
 from syncd.cli.report_view import report_view
+from syncd.domain import Estimate, MethodResult
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import Attempt, Event, Job
@@ -31,7 +32,7 @@ def show(job_id: JobId, config: ConfigOption = None, as_json: JsonOption = False
     if as_json:
         print_json({"job": job, "report": report, "methods": methods, "attempts": attempts, "events": events})
         return
-    console().print(Group(*_view(job, report, attempts, events)))
+    console().print(Group(*_view(job, report, methods, attempts, events)))
 
 
 def final_report(reader: LedgerReader, job_id: int) -> dict[str, Any] | None:
@@ -41,11 +42,17 @@ def final_report(reader: LedgerReader, job_id: int) -> dict[str, Any] | None:
 
 
 def _view(
-    job: Job, report: dict[str, Any] | None, attempts: list[Attempt], events: list[Event]
+    job: Job,
+    report: dict[str, Any] | None,
+    methods: list[MethodResult],
+    attempts: list[Attempt],
+    events: list[Event],
 ) -> list[RenderableType]:
     parts: list[RenderableType] = [_head(job), Text()]
     if report is not None:
         parts += [report_view(report), Text()]
+    elif methods:
+        parts += [_methods_so_far(methods), Text()]
     parts += [_attempts(attempts), Text(), _events(events)]
     return parts
 
@@ -61,6 +68,19 @@ def _head(job: Job) -> Table:
     table.add_row("Profile", plain(f"{job.profile}, {job.priority.value} priority"))
     if job.sidecar_path:
         table.add_row("Report", plain(job.sidecar_path))
+    return table
+
+
+def _methods_so_far(methods: list[MethodResult]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("METHOD SO FAR", "STATUS", "OFFSET", "WHY"):
+        table.add_column(heading, overflow="fold")
+    for result in methods:
+        outcome = result.outcome
+        offset, why = (
+            (offset_text(outcome.offset_s), "") if isinstance(outcome, Estimate) else ("", "; ".join(outcome.reasons))
+        )
+        table.add_row(plain(result.method), result.status.value, offset, plain(why))
     return table
 
 

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from syncd.cli.access import ledger
-from syncd.cli.jobs import STATE_STYLES, note, offset_text
+from syncd.cli.jobs import STATE_STYLES, left_text, note, offset_text
 from syncd.cli.options import MAX_ID, ConfigOption, JsonOption
 from syncd.cli.output import console, plain, print_json
 from syncd.domain import FINAL_STATES, JobState
@@ -98,7 +98,7 @@ def live_table(jobs: tuple[Job, ...]) -> Table:
             plain(job.language or ""),
             bar,
             plain(_what(job)),
-            f"{job.eta_s:.0f} s" if progress and job.eta_s is not None else "",
+            left_text(job.eta_s) if progress and job.eta_s is not None else "",
         )
     return table
 
@@ -106,4 +106,6 @@ def live_table(jobs: tuple[Job, ...]) -> Table:
 def _what(job: Job) -> str:
     if job.state is JobState.COMPLETED and job.verdict is not None:
         return " ".join(part for part in (job.verdict.value, offset_text(job.offset_s)) if part)
+    if job.state is JobState.RUNNING and job.progress:
+        return job.progress.text
     return note(job)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from syncd.domain import AnalysisSettings, MediaFile, MediaInfo
+from syncd.domain import AnalysisSettings, CacheUse, MediaFile, MediaInfo
 from syncd.errors import SyncdError
 
 Report = dict[str, Any]
@@ -51,6 +51,8 @@ class ProcessingFacts:
     attempt: int = 1
     degraded: tuple[str, ...] = ()
     """What was given up on the way down the ladder, in words."""
+    cache: CacheUse | None = None
+    """None: it is switched off."""
 
 
 @dataclass(frozen=True, slots=True)

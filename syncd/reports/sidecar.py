@@ -293,7 +293,7 @@ def _tolerance(settings: AnalysisSettings) -> Report:
 
 
 def _processing(facts: ProcessingFacts, stages: dict[str, float]) -> Report:
-    return {
+    report: Report = {
         "seconds": rounded(facts.seconds, 3),
         "stages": {stage: rounded(took_s, 3) for stage, took_s in stages.items()},
         "device": facts.device,
@@ -303,6 +303,10 @@ def _processing(facts: ProcessingFacts, stages: dict[str, float]) -> Report:
         "attempt": facts.attempt,
         "degraded": list(facts.degraded),
     }
+    if facts.cache is not None:
+        report["from_cache"] = list(facts.cache.taken)
+        report["cache_warnings"] = list(facts.cache.notes)
+    return report
 
 
 def _settings(settings: AnalysisSettings, outcome: Result | Failure) -> Report:

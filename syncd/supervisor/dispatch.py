@@ -24,8 +24,10 @@ from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.records import StaleLease
 from syncd.protocol import (
+    CacheOrder,
     Cancel,
     Failed,
+    MasterReady,
     Measured,
     MethodDone,
     Probed,
@@ -39,9 +41,10 @@ from syncd.supervisor.liveness import Health, Pulse, examine
 from syncd.supervisor.pool import Pool, Worker, WorkerGone, exit_text
 from syncd.supervisor.reporter import ReportDone, Reporter, remove_reports
 from syncd.supervisor.retry import TryAgain, after_failure
+from syncd.supervisor.sharing import MasterFeatures, features_of, next_to_try
 from syncd.supervisor.task import (
     Task,
-    eta_s,
+    estimate_anew,
     known_infos,
     measure_request,
     observation_of,
@@ -176,7 +179,11 @@ class Dispatcher:
         if len(self._tasks) - measuring >= REPORTS_WAITING:
             return
         memory = read_host_memory()
-        for job in self._ledger.ready(READY_LOOKAHEAD):
+        waiting = self._ledger.ready(READY_LOOKAHEAD)
+        refused = False
+        while waiting:
+            place = next_to_try([features_of(job) for job in waiting], self._masters_being_made())
+            job = waiting.pop(place)
             need = self._need(job, known_infos(job))
             decision = admit(need, self._devices, memory, self._reservations())
             if isinstance(decision, Admitted):
@@ -184,8 +191,21 @@ class Dispatcher:
             elif decision.obstacle is Obstacle.TOO_LARGE:
                 self._refuse(job, Failure(ErrorCode.OUT_OF_MEMORY, decision.reason), now_s)
             else:
-                self._note_refusal(job, decision)
-                return  # The head of the queue waits; whoever comes after it waits behind it.
+                if not refused:
+                    self._note_refusal(job, decision)
+                refused = True
+                del waiting[place:]  # Whoever comes after it in the queue waits behind it.
+
+    def _masters_being_made(self) -> set[MasterFeatures]:
+        """What workers are about to put into the cache."""
+        if self._config.cache.max_bytes == 0:
+            return set()
+        makers = (task for task in self._tasks.values() if task.worker is not None and not task.is_master_ready)
+        return {features_of(task.job) for task in makers if task.called_off_at_s is None}
+
+    def _cache_order(self) -> CacheOrder | None:
+        max_bytes = self._config.cache.max_bytes
+        return CacheOrder(bytes(self._config.features_folder), max_bytes) if max_bytes else None
 
     def _reservations(self, besides: Task | None = None) -> list[Reservation]:
         return [
@@ -263,6 +283,8 @@ class Dispatcher:
                 self._take_progress(task, message, now_s)
             case Probed():
                 self._take_probe(task, message, now_s)
+            case MasterReady():
+                task.is_master_ready = True
             case MethodDone():
                 if task.called_off_at_s is None:
                     self._note(partial(self._ledger.record_method, task.lease, message.result))
@@ -277,13 +299,13 @@ class Dispatcher:
 
     def _take_progress(self, task: Task, message: Progressed, now_s: float) -> None:
         task.pulse = task.pulse.beat(message.stage, message.done, now_s)
-        begun_at_s = task.stage_started_s.setdefault(message.stage, now_s)
         if task.called_off_at_s is not None:
             return
-        if message.stage != task.told_stage or now_s - task.told_at_s >= PROGRESS_INTERVAL_S:
-            task.told_at_s, task.told_stage = now_s, message.stage
+        is_new = message.stage not in task.stages
+        left_s = estimate_anew(task, message, now_s)
+        if is_new or now_s - task.told_at_s >= PROGRESS_INTERVAL_S:
+            task.told_at_s = now_s
             progress = Progress(message.stage, message.done, message.total, message.text)
-            left_s = eta_s(message, now_s - begun_at_s)
             self._note(partial(self._ledger.record_progress, task.lease, progress, eta_s=left_s))
 
     def _take_probe(self, task: Task, message: Probed, now_s: float) -> None:
@@ -308,7 +330,7 @@ class Dispatcher:
     def _measure(self, task: Task, infos: tuple[MediaInfo, MediaInfo], now_s: float) -> None:
         task.infos = infos
         longest_s = self._config.limits.max_duration_seconds
-        self._send(task, measure_request(task, self._pool.scratch_folder, longest_s), now_s)
+        self._send(task, measure_request(task, self._pool.scratch_folder, longest_s, self._cache_order()), now_s)
 
     def _send(self, task: Task, message: ToWorker, now_s: float) -> None:
         if task.worker is None:

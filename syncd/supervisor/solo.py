@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from syncd.domain import AnalysisSettings, Failure, MediaFile, MediaInfo, Result
+from syncd.domain import AnalysisSettings, CacheUse, Failure, MediaFile, MediaInfo, Result
 from syncd.errors import ErrorCode, SyncdError
 from syncd.protocol import (
+    CacheOrder,
     Failed,
     Measured,
     MeasureRequest,
@@ -38,6 +39,7 @@ class SoloRequest:
     master_track: int | None = None
     dub_track: int | None = None
     max_duration_s: float | None = None
+    cache: CacheOrder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class SoloAnswer:
     seconds: float
     peak_rss_bytes: int
     scratch_bytes: int
+    cache: CacheUse | None = None
 
 
 def analyze_one(
@@ -86,6 +89,7 @@ def analyze_one(
         time.monotonic() - started_at_s,
         measured.peak_rss_bytes if measured else 0,
         measured.scratch_bytes if measured else 0,
+        measured.cache if measured else None,
     )
 
 
@@ -104,6 +108,7 @@ def _measure_request(request: SoloRequest, pool: Pool) -> MeasureRequest:
         settings=request.settings,
         scratch_folder=bytes(pool.scratch_folder),
         max_duration_s=request.max_duration_s,
+        cache=request.cache,
     )
 
 

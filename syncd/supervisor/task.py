@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from syncd.domain import Failure, Lease, MediaInfo, MemoryObservation, ReadyJob, Result
 from syncd.errors import ErrorCode
-from syncd.protocol import Measured, MeasureRequest, ProbeRequest, Progressed, file_version, stem_files
+from syncd.protocol import CacheOrder, Measured, MeasureRequest, ProbeRequest, Progressed, file_version, stem_files
 from syncd.reports.facts import ProcessingFacts, ReportSubject, new_analysis_id
+from syncd.supervisor.estimate import StageSeen, Work, counted_down, seconds_left, smoothed
 from syncd.supervisor.liveness import Pulse
 from syncd.supervisor.pool import Worker
 from syncd.supervisor.reporter import ReportOrder
@@ -32,8 +33,12 @@ class Task:
     """Whether the worker has it in hand: one that dies before that did not die of it."""
     infos: tuple[MediaInfo, MediaInfo] | None = None
     told_at_s: float = -1e9
-    told_stage: str = ""
-    stage_started_s: dict[str, float] = field(default_factory=dict)
+    stages: dict[str, StageSeen] = field(default_factory=dict)
+    """In the order of their beginnings."""
+    estimate: tuple[float, float] | None = None
+    """(seconds left, when that was said)."""
+    is_master_ready: bool = False
+    """Whether other dubs of the master gain nothing more by waiting."""
     called_off_at_s: float | None = None
     measured: Measured | None = None
     report: ReportOrder | None = None
@@ -66,7 +71,9 @@ def probe_request(task: Task) -> ProbeRequest:
     return ProbeRequest(task.task_id, tuple(bytes(f.path) for f in sides), tuple(stem_files(f) for f in sides))
 
 
-def measure_request(task: Task, scratch_folder: Path, longest_s: float | None) -> MeasureRequest:
+def measure_request(
+    task: Task, scratch_folder: Path, longest_s: float | None, cache: CacheOrder | None
+) -> MeasureRequest:
     """What the worker is asked."""
     job = task.job
     return MeasureRequest(
@@ -83,6 +90,7 @@ def measure_request(task: Task, scratch_folder: Path, longest_s: float | None) -
         settings=job.settings,
         scratch_folder=bytes(scratch_folder),
         max_duration_s=longest_s,
+        cache=cache,
     )
 
 
@@ -126,12 +134,25 @@ def report_order(task: Task, outcome: Result | Failure, now: datetime, fallback:
         peak_rss_bytes=measured.peak_rss_bytes if measured else None,
         scratch_bytes=measured.scratch_bytes if measured else None,
         attempt=task.lease.attempt_number,
+        cache=measured.cache if measured else None,
     )
     return ReportOrder(task.task_id, subject, outcome, processing, fallback)
 
 
-def eta_s(message: Progressed, spent_s: float) -> float | None:
-    """Seconds that the stage will still take if it goes on as it went."""
-    if message.done <= 0 or message.total <= message.done or spent_s < 1.0:
+def estimate_anew(task: Task, message: Progressed, now_s: float) -> float | None:
+    """Take a stage's figures in; seconds that the job will still take, None while nobody can say."""
+    before = task.stages.get(message.stage)
+    if before is None:
+        task.stages[message.stage] = StageSeen(message.stage, now_s, message.done, message.total, now_s)
+    elif (before.done, before.total) != (message.done, message.total):
+        task.stages[message.stage] = replace(before, done=message.done, total=message.total, moved_at_s=now_s)
+    sides = task.infos
+    if sides is None:
         return None
-    return spent_s * (message.total - message.done) / message.done
+    work = Work(sides[0].duration_s, sides[1].duration_s, task.job.settings.methods)
+    raw_s = seconds_left(list(task.stages.values()), work, now_s)
+    if raw_s is None:
+        return None if task.estimate is None else counted_down(task.estimate, now_s)
+    left_s = smoothed(task.estimate, raw_s, now_s)
+    task.estimate = left_s, now_s
+    return left_s

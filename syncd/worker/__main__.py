@@ -27,6 +27,7 @@ from syncd.protocol import (
     Failed,
     FrameBuffer,
     Hello,
+    MasterReady,
     Measured,
     MeasureRequest,
     Message,
@@ -114,13 +115,18 @@ def measure(request: MeasureRequest, line: Line) -> Message:
     from syncd.worker.measuring import measure_pair  # noqa: PLC0415 - heavy imports come with the first task
 
     started_at_s = time.monotonic()
-    measurement = measure_pair(request, Listener(line, request.task_id))
+    measurement = measure_pair(
+        request,
+        Listener(line, request.task_id),
+        on_master_ready=lambda: line.say(MasterReady(request.task_id)),
+    )
     return Measured(
         request.task_id,
         measurement.result,
         peak_rss_bytes(),
         measurement.scratch_bytes,
         time.monotonic() - started_at_s,
+        measurement.cache,
     )
 
 

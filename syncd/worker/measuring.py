@@ -1,13 +1,14 @@
 """measure: two files in, one `Result` out.
 
 Both files are decoded at once, each in a thread of its own, in one pass that leaves a curve and a sound for each
-evidence channel in scratch files; then the analysis reads what it needs. Memory does not grow with the files.
+evidence channel in scratch files; then the analysis reads what it needs. Memory does not grow with the files. What was
+made of a master is kept for its other dubs, where the request says so.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +18,12 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from syncd.analysis.evidence import MID, ChannelEvidence, SideEvidence
+from syncd.analysis.evidence import MID, Beat, ChannelEvidence, SideEvidence
 from syncd.analysis.features import CHROMA, COARSE_MEL, PITCH_CLASSES, ChromaMaker, LevelMaker
 from syncd.analysis.measure import ANALYSIS_VERSION, Answer, EndsAnalysis, measure
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.clock import monotonic_s
-from syncd.domain import AudioTrack, MeasuredSide, MediaInfo, Metadata, MethodResult, Result, Role
+from syncd.domain import AudioTrack, CacheUse, MeasuredSide, MediaInfo, Metadata, MethodResult, Result, Role
 from syncd.errors import ErrorCode, SyncdError
 from syncd.media.choosing import choose_track
 from syncd.media.decode import SAMPLE_RATE_HZ, DecodeReport, decode_blocks
@@ -32,6 +33,8 @@ from syncd.media.priming import SuspectedDelay, suspected_delay
 from syncd.media.probe import probe
 from syncd.media.stems import MonoFile, decode_stems, probe_stems
 from syncd.protocol import FileVersion, MeasureRequest, ProbeRequest, StemFile
+from syncd.watch.examine import identify
+from syncd.worker.feature_cache import CacheLost, FeatureCache, Features, Source, feature_cache
 from syncd.worker.scratch import Scratch, ScratchCurve, ScratchSound
 from syncd.worker.timecodes import timecode_offset_s, timecode_warning
 
@@ -63,6 +66,8 @@ class Measurement:
 
     result: Result
     scratch_bytes: int
+    cache: CacheUse | None = None
+    """None: there was none."""
 
 
 def probe_files(request: ProbeRequest) -> tuple[MediaInfo, ...]:
@@ -72,11 +77,15 @@ def probe_files(request: ProbeRequest) -> tuple[MediaInfo, ...]:
     return tuple(_info(path, _mono_files(each)) for path, each in zip(paths, stems, strict=True))
 
 
-def measure_pair(request: MeasureRequest, listener: TaskListener) -> Measurement:
+def measure_pair(
+    request: MeasureRequest, listener: TaskListener, *, on_master_ready: Callable[[], None] = lambda: None
+) -> Measurement:
     """Find where the dub lies against the master.
 
     Raises `SyncdError` (the media's or the disk's fault, by its code) and whatever the listener raises. At most two
-    threads work at any time; scratch files go to the request's folder and are gone afterwards.
+    threads work at any time; scratch files go to the request's folder and are gone afterwards. With a cache,
+    `on_master_ready` is called as soon as another worker would find the master's features there, or knows that it
+    will not; from the thread that reads the master.
     """
     heard = _OneAtATime(listener)
     master, dub = _sides(request)
@@ -84,14 +93,37 @@ def measure_pair(request: MeasureRequest, listener: TaskListener) -> Measurement
     dub.check_version(request.dub_version, request.dub_stems)
     for side in (master, dub):
         side.check_length(side.info.duration_s, request.max_duration_s)
+    asked = request.cache
+    cache = None if asked is None else feature_cache(asked.folder, asked.max_bytes)
+    if cache is None:
+        return _measured(master, dub, request, heard, None, on_master_ready)
+    try:
+        return _measured(master, dub, request, heard, cache, on_master_ready)
+    except CacheLost as error:
+        without = _measured(master, dub, request, heard, None, on_master_ready)
+        note = f"The cache gave out in the middle of the analysis, which began again without it ({error})."
+        return replace(without, cache=CacheUse((), (*cache.notes, note)))
+
+
+def _measured(
+    master: _Side,
+    dub: _Side,
+    request: MeasureRequest,
+    heard: _OneAtATime,
+    cache: FeatureCache | None,
+    on_master_ready: Callable[[], None],
+) -> Measurement:
     with Scratch(Path(os.fsdecode(request.scratch_folder))) as scratch:
         started_s = monotonic_s()
         chroma = "chroma" in request.settings.methods
-        read_master, read_dub = _read_both(master, dub, scratch, heard, request.max_duration_s, chroma=chroma)
+        reader = _Reader(scratch, heard, request.max_duration_s, cache, on_master_ready, chroma=chroma)
+        read_master, read_dub = _read_both(master, dub, reader, heard)
         decode_s = monotonic_s() - started_s
         answer = measure(read_master.evidence, read_dub.evidence, request.settings, heard)
         result = _result(read_master, read_dub, answer, request, decode_s)
-        return Measurement(result, scratch.bytes_written)
+        taken = tuple(read.side.role for read in (read_master, read_dub) if read.is_from_cache)
+        use = None if cache is None else CacheUse(taken, tuple(cache.notes))
+        return Measurement(result, scratch.bytes_written, use)
 
 
 def _sides(request: MeasureRequest) -> tuple[_Side, _Side]:
@@ -184,6 +216,18 @@ class _ReadSide:
     evidence: SideEvidence
     delay: SuspectedDelay | None
     warnings: tuple[str, ...]
+    is_from_cache: bool = False
+
+    @classmethod
+    def of(cls, side: _Side, features: Features, *, is_from_cache: bool) -> _ReadSide:
+        report = features.report
+        warnings = report.warnings(side.path)
+        if side.doubt is not None:
+            warnings = (side.doubt, *warnings)
+        track = replace(side.track, codec=report.codec or side.track.codec)
+        signalled = report.signals_priming
+        delay = suspected_delay(track.codec, side.info.container, track.sample_rate_hz, is_signalled=signalled)
+        return cls(replace(side, track=track), features.evidence, delay, warnings, is_from_cache)
 
     def measured(self) -> MeasuredSide:
         track, info = self.side.track, self.side.info
@@ -224,12 +268,10 @@ class _OneAtATime:
             self._listener.method_done(result)
 
 
-def _read_both(
-    master: _Side, dub: _Side, scratch: Scratch, heard: _OneAtATime, longest_s: float | None, *, chroma: bool
-) -> tuple[_ReadSide, _ReadSide]:
-    """Decode both files side by side; the first failure ends both and is the one that is raised."""
+def _read_both(master: _Side, dub: _Side, reader: _Reader, heard: _OneAtATime) -> tuple[_ReadSide, _ReadSide]:
+    """Read both files side by side; the first failure ends both and is the one that is raised."""
     with ThreadPoolExecutor(2, thread_name_prefix="decode") as threads:
-        futures = [threads.submit(_read, side, scratch, heard, longest_s, chroma=chroma) for side in (master, dub)]
+        futures = [threads.submit(reader.master, master), threads.submit(reader.dub, dub)]
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         broken = next((f for f in futures if f in done and f.exception() is not None), None)
         if broken is not None:
@@ -238,29 +280,82 @@ def _read_both(
         return futures[0].result(), futures[1].result()
 
 
-def _read(side: _Side, scratch: Scratch, heard: _OneAtATime, longest_s: float | None, *, chroma: bool) -> _ReadSide:
-    report = DecodeReport()
-    total_s = side.info.duration_s or 0.0
-    stage = f"decode_{side.role}"
-    channels = _Channels(scratch, evidence_channels(side.track.channels, side.track.layout), chroma=chroma)
-    for block in side.blocks(report):
-        done_s = report.samples / SAMPLE_RATE_HZ
-        if longest_s is not None and done_s > longest_s:
-            side.check_length(done_s, longest_s)
-        channels.append(block)
-        expected_s = max(total_s, done_s)
-        told = f"Reading the {side.role}: {_clock(done_s)} of {_clock(expected_s)}"
-        heard.progress(stage, int(done_s), max(1, round(expected_s)), told)
-    side.check_unchanged()
-    duration_s = report.samples / SAMPLE_RATE_HZ
-    side.check_length(duration_s, longest_s)
-    warnings = report.warnings(side.path)
-    if side.doubt is not None:
-        warnings = (side.doubt, *warnings)
-    track = replace(side.track, codec=report.codec or side.track.codec)
-    side = replace(side, track=track)
-    delay = suspected_delay(track.codec, side.info.container, track.sample_rate_hz, is_signalled=report.signals_priming)
-    return _ReadSide(side, SideEvidence(duration_s, channels.finish()), delay, warnings)
+class _Reader:
+    """Files in, features out: from the cache where they are there, else by decoding."""
+
+    def __init__(
+        self,
+        scratch: Scratch,
+        heard: _OneAtATime,
+        longest_s: float | None,
+        cache: FeatureCache | None,
+        on_master_ready: Callable[[], None],
+        *,
+        chroma: bool,
+    ) -> None:
+        self._scratch, self._heard, self._longest_s = scratch, heard, longest_s
+        self._cache, self._on_master_ready, self._chroma = cache, on_master_ready, chroma
+
+    def master(self, side: _Side) -> _ReadSide:
+        """The master; what was made of it is kept before anything else is done with it."""
+        source = self._source(side)
+        read = self._taken(side, source)
+        if read is None:
+            features = self._decoded(side)
+            read = _ReadSide.of(side, features, is_from_cache=False)
+            if self._cache is not None and source is not None and identify(side.path) == source.file:
+                self._cache.keep(source, features, self._beat(f"keep_{side.role}", "Keeping the master for other dubs"))
+        self._on_master_ready()
+        return read
+
+    def dub(self, side: _Side) -> _ReadSide:
+        """The dub, which is in the cache only if it has been a master; it will not be asked for again."""
+        return self._taken(side, self._source(side)) or _ReadSide.of(side, self._decoded(side), is_from_cache=False)
+
+    def _source(self, side: _Side) -> Source | None:
+        if self._cache is None or side.stems:
+            return None
+        file = identify(side.path)
+        if (file.stamp.size_bytes, file.stamp.mtime_ns) != side.stamps[0]:
+            side.check_unchanged()
+            return None
+        return Source(file, side.track.index, evidence_channels(side.track.channels, side.track.layout))
+
+    def _taken(self, side: _Side, source: Source | None) -> _ReadSide | None:
+        if self._cache is None or source is None:
+            return None
+        beat = self._beat(f"fetch_{side.role}", f"Taking the {side.role} from the cache")
+        features = self._cache.take(source, self._scratch, beat, chroma=self._chroma)
+        if features is None:
+            return None
+        self._check(side, features.evidence.duration_s)
+        return _ReadSide.of(side, features, is_from_cache=True)
+
+    def _decoded(self, side: _Side) -> Features:
+        report = DecodeReport()
+        total_s = side.info.duration_s or 0.0
+        stage = f"decode_{side.role}"
+        rows = evidence_channels(side.track.channels, side.track.layout)
+        channels = _Channels(self._scratch, rows, chroma=self._chroma)
+        for block in side.blocks(report):
+            done_s = report.samples / SAMPLE_RATE_HZ
+            if self._longest_s is not None and done_s > self._longest_s:
+                side.check_length(done_s, self._longest_s)
+            channels.append(block)
+            expected_s = max(total_s, done_s)
+            told = f"Reading the {side.role}: {_clock(done_s)} of {_clock(expected_s)}"
+            self._heard.progress(stage, int(done_s), max(1, round(expected_s)), told)
+        duration_s = report.samples / SAMPLE_RATE_HZ
+        self._check(side, duration_s)
+        return Features(SideEvidence(duration_s, channels.finish()), report)
+
+    def _check(self, side: _Side, duration_s: float) -> None:
+        """What can only be told once all of it is there."""
+        side.check_unchanged()
+        side.check_length(duration_s, self._longest_s)
+
+    def _beat(self, stage: str, text: str) -> Beat:
+        return lambda done, total: self._heard.progress(stage, done, total, text)
 
 
 class _Channels:

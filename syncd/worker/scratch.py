@@ -13,7 +13,7 @@ from bisect import bisect_right
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,11 @@ class Scratch:
         with self._lock:
             while self._descriptors:
                 os.close(self._descriptors.pop())
+
+    def adopt(self, descriptor: int) -> None:
+        """Close the descriptor (of a file that is read as scratch files are) with the others."""
+        with self._lock:
+            self._descriptors.append(descriptor)
 
     def open_file(self) -> ScratchFile:
         """A new empty file; raises `SyncdError` PERMISSION_DENIED or DISK_FULL."""
@@ -92,46 +97,42 @@ class ScratchFile:
 
     def read_into(self, values: NDArray[np.generic], position: int) -> None:
         """Fill the contiguous array from `position`; raises EOFError beyond what was written."""
-        data = values.data.cast("B")
-        while data:
-            count = os.preadv(self._descriptor, [data], position)
-            if count == 0:
-                raise EOFError(f"{len(data)} bytes are missing at {position} of a scratch file")
-            data = data[count:]
-            position += count
+        read_into(self._descriptor, values, position)
 
 
-class ScratchSound:
-    """A `SampleSource`: 16 bits a sample, each appended block with a scale of its own.
+def read_into(descriptor: int, values: NDArray[np.generic], position: int) -> None:
+    """Fill the contiguous array from `position` of the file; raises EOFError beyond its end, and OSError."""
+    data = values.data.cast("B")
+    while data:
+        count = os.preadv(descriptor, [data], position)
+        if count == 0:
+            raise EOFError(f"{len(data)} bytes are missing at {position} of a scratch file")
+        data = data[count:]
+        position += count
 
-    A quarter less to write than it costs to scale, half the disk of float32, and rounding stays 98 dB below the
-    loudest sample of every four seconds.
-    """
 
-    def __init__(self, file: ScratchFile) -> None:
-        self._file = file
-        self._starts: list[int] = []
-        self._scales: list[float] = []
-        self._samples = 0
-        self.peak = 0.0
+class Readable(Protocol):
+    """Bytes on disk, read where they lie."""
+
+    def read_into(self, values: NDArray[np.generic], position: int) -> None:
+        """Fill the contiguous array from `position`; raises EOFError beyond the end."""
+
+
+class StoredSound:
+    """A `SampleSource`: 16 bits a sample, each block with a scale of its own."""
+
+    def __init__(self, file: Readable, starts: list[int], scales: list[float], samples: int) -> None:
+        self.file = file
+        self.starts = starts
+        """First sample of each block."""
+        self.scales = scales
+        """Full scale 1.0 of one step of 16 bits, a block."""
+        self._samples = samples
 
     @property
     def samples(self) -> int:
-        """How many were appended."""
+        """Its length."""
         return self._samples
-
-    def append(self, block: NDArray[np.float32]) -> None:
-        """Add a block, shape (n,), finite."""
-        if block.size == 0:
-            return
-        peak = float(max(block.max(), -block.min()))
-        scaled = block * np.float32(FULL_SCALE / peak if peak > 0.0 else 0.0)
-        np.rint(scaled, out=scaled)
-        self._file.append(scaled.astype(np.int16))
-        self._starts.append(self._samples)
-        self._scales.append(peak / FULL_SCALE)
-        self._samples += block.size
-        self.peak = max(self.peak, peak)
 
     def read(self, start: int, count: int) -> NDArray[np.float32]:
         """`count` samples from `start`; zeros before the start and beyond the end."""
@@ -140,31 +141,79 @@ class ScratchSound:
         if first >= last:
             return sound
         stored = np.empty(last - first, dtype=np.int16)
-        self._file.read_into(stored, first * stored.itemsize)
+        self.file.read_into(stored, first * stored.itemsize)
         inner = sound[first - start : last - start]
         inner[:] = stored
-        for block in range(bisect_right(self._starts, first) - 1, bisect_right(self._starts, last - 1)):
-            begin = max(self._starts[block] - first, 0)
-            end = self._starts[block + 1] - first if block + 1 < len(self._starts) else inner.size
-            inner[begin:end] *= np.float32(self._scales[block])
+        for block in range(bisect_right(self.starts, first) - 1, bisect_right(self.starts, last - 1)):
+            begin = max(self.starts[block] - first, 0)
+            end = self.starts[block + 1] - first if block + 1 < len(self.starts) else inner.size
+            inner[begin:end] *= np.float32(self.scales[block])
         return sound
 
 
-class ScratchCurve:
+class ScratchSound(StoredSound):
+    """A sound that grows.
+
+    A quarter less to write than it costs to scale, half the disk of float32, and rounding stays 98 dB below the
+    loudest sample of every four seconds.
+    """
+
+    def __init__(self, file: ScratchFile) -> None:
+        super().__init__(file, [], [], 0)
+        self._scratch_file = file
+        self.peak = 0.0
+
+    def append(self, block: NDArray[np.float32]) -> None:
+        """Add a block, shape (n,), finite."""
+        if block.size == 0:
+            return
+        peak = float(max(block.max(), -block.min()))
+        scaled = block * np.float32(FULL_SCALE / peak if peak > 0.0 else 0.0)
+        np.rint(scaled, out=scaled)
+        self._scratch_file.append(scaled.astype(np.int16))
+        self.starts.append(self._samples)
+        self.scales.append(peak / FULL_SCALE)
+        self._samples += block.size
+        self.peak = max(self.peak, peak)
+
+
+class StoredCurve:
     """A `BandSource`: chunks of frames, each chunk band after band, so that one band is read without the others."""
 
+    def __init__(self, file: Readable, bands: int, chunks: list[tuple[int, int]]) -> None:
+        self.file = file
+        self.bands = bands
+        self.chunks = chunks
+        """(position in bytes, frames) of each."""
+
+    @property
+    def frames(self) -> int:
+        """Its length."""
+        return sum(frames for _, frames in self.chunks)
+
+    def read_band(self, band: int) -> NDArray[np.float32]:
+        """The whole curve of one band, shape (frames,)."""
+        curve = np.empty(sum(frames for _, frames in self.chunks), dtype=np.float32)
+        done = 0
+        for position, frames in self.chunks:
+            self.file.read_into(curve[done : done + frames], position + band * frames * curve.itemsize)
+            done += frames
+        return curve
+
+
+class ScratchCurve(StoredCurve):
+    """A curve that grows."""
+
     def __init__(self, file: ScratchFile, bands: int) -> None:
-        self._file = file
-        self._bands = bands
+        super().__init__(file, bands, [])
+        self._scratch_file = file
         self._pending: list[NDArray[np.float32]] = []
         self._pending_frames = 0
-        self._chunks: list[tuple[int, int]] = []
-        self._written_frames = 0
 
     @property
     def frames(self) -> int:
         """How many were appended."""
-        return self._written_frames + self._pending_frames
+        return super().frames + self._pending_frames
 
     def append(self, frames: NDArray[np.float32]) -> None:
         """Add frames, shape (bands, n)."""
@@ -178,20 +227,10 @@ class ScratchCurve:
         if not self._pending_frames:
             return
         chunk = np.concatenate(self._pending, axis=1)
-        self._chunks.append((self._file.size_bytes, chunk.shape[1]))
-        self._file.append(chunk)
-        self._written_frames += chunk.shape[1]
+        self.chunks.append((self._scratch_file.size_bytes, chunk.shape[1]))
+        self._scratch_file.append(chunk)
         self._pending = []
         self._pending_frames = 0
-
-    def read_band(self, band: int) -> NDArray[np.float32]:
-        """The whole curve of one band, shape (frames,)."""
-        curve = np.empty(self._written_frames, dtype=np.float32)
-        done = 0
-        for position, frames in self._chunks:
-            self._file.read_into(curve[done : done + frames], position + band * frames * curve.itemsize)
-            done += frames
-        return curve
 
 
 def _failure(folder: Path, error: OSError) -> SyncdError:

@@ -15,6 +15,7 @@ Rows = list[tuple[str, str, str]]
 
 SUITES: dict[str, str] = {
     "analysis": "tests.benchmarks.bench_analysis",
+    "cache": "tests.benchmarks.bench_cache",
     "corpus": "tests.benchmarks.bench_corpus",
     "unrelated": "tests.benchmarks.bench_unrelated",
     "service": "tests.benchmarks.bench_service",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 
 from syncd.domain import (
     AudioTrack,
@@ -22,6 +23,7 @@ from syncd.protocol import (
     PROTOCOL_VERSION,
     FrameBuffer,
     Hello,
+    MasterReady,
     Measured,
     MeasureRequest,
     Message,
@@ -64,7 +66,13 @@ def result(confidence: float) -> Result:
     )
 
 
-def measure(task_id: int) -> None:
+def wait_for(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.01)
+
+
+def measure(request: MeasureRequest) -> None:
+    task_id = request.task_id
     confidence = 0.9
     match MODE:
         case "not_a_number":
@@ -77,6 +85,10 @@ def measure(task_id: int) -> None:
             say(Progressed(task_id, "decode", 200, 100, "Reading"))
         case "too_sure":
             confidence = 1.5
+        case "by_hand":
+            wait_for(Path(os.fsdecode(request.master_path + b".kept")))
+            say(MasterReady(task_id))
+            wait_for(Path(os.fsdecode(request.dub_path + b".end")))
         case "noise":
             os.write(WRITE_FD, b"\x00\x00\x00\x05noise")
         case "vanish":
@@ -98,7 +110,7 @@ def main() -> None:
                 say(Probed(request.task_id, (INFO, INFO), 10**7))
             elif isinstance(request, MeasureRequest):
                 say(Started(request.task_id))
-                measure(request.task_id)
+                measure(request)
 
 
 if __name__ == "__main__":

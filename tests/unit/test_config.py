@@ -105,6 +105,16 @@ def test_every_method_has_its_effect_and_five_are_run_unless_others_are_named() 
     assert config.profiles["default"].methods == ("correlation", "mfcc", "onset", "spectral", "speech")
 
 
+def test_the_cache_lies_beside_the_ledger_unless_it_is_named() -> None:
+    config = parse_config("[ledger]\npath = '/srv/syncd/ledger.db'\n", "t")
+    assert config.features_folder == Path("/srv/syncd/cache/features")
+    assert config.cache.max_bytes == 8 * 1024**3
+    named = parse_config("[cache]\npath = '/var/cache/syncd'\nmax_bytes = 0\n", "t")
+    assert named.features_folder == Path("/var/cache/syncd/features")
+    assert named.cache.max_bytes == 0
+    assert faults_of("[cache]\nmax_bytes = -1\n")[0].startswith("cache.max_bytes")
+
+
 def test_text_that_is_not_toml_is_one_fault() -> None:
     assert faults_of("[ledger")[0].startswith("not TOML")
 

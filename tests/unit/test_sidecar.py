@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from syncd.domain import (
     AudioTrack,
+    CacheUse,
     Candidate,
     Coverage,
     Estimate,
@@ -65,6 +66,15 @@ def check(report: Report) -> Report:
     CLOSED_VALIDATOR.validate(read)
     assert read == report
     return read
+
+
+def test_what_came_from_the_cache_is_told_where_there_is_one() -> None:
+    use = CacheUse(("master",), ("The cache /c could not be written to: No space left on device.",))
+    with_cache = replace(PROCESSING, cache=use)
+    processing = check(build_report(subject(), result(), with_cache, syncd_version="0.1.0"))["processing"]
+    assert processing["from_cache"] == ["master"]
+    assert processing["cache_warnings"] == list(use.notes)
+    assert "from_cache" not in check(built(result()))["processing"]
 
 
 finite = st.floats(-1e6, 1e6)

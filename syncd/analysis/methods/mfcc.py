@@ -36,7 +36,7 @@ class Mfcc:
     """Mel-frequency cepstra."""
 
     name = "mfcc"
-    text = "Comparing cepstra"
+    text = "Comparing timbre"
 
     def run(self, evidence: Evidence, beat: Beat) -> MethodAnswer:
         """The lag at which the spectra have the same shape."""
