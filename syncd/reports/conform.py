@@ -63,7 +63,7 @@ def conform_pieces(result: Result) -> tuple[Piece, ...]:
 
 def silences(pieces: tuple[Piece, ...]) -> tuple[tuple[int, int], ...]:
     """What is silent in the conformed dub: from and to, in samples on the master's clock."""
-    ends = (0, *(piece.place_end for piece in pieces[:-1]))
+    ends = (0, *(piece.place_end for piece in pieces[:-1])) if pieces else ()
     return tuple((end, piece.place) for end, piece in zip(ends, pieces, strict=True) if piece.place > end)
 
 

@@ -11,6 +11,8 @@ from syncd.reports.master_clock import clock_words, master_timecode
 
 MOST_TOLD: Final = 10
 """The timeline has them all."""
+LEAST_S: Final = 0.001
+"""A shorter silence is a rounding, and nobody fills it."""
 
 
 def cut_list(result: Result) -> str | None:
@@ -32,7 +34,7 @@ def cut_list(result: Result) -> str | None:
 def silence_words(result: Result, pieces: tuple[Piece, ...]) -> str | None:
     """What a person has to fill in the conformed dub; None where nothing is silent."""
     rate_hz = result.dub.sample_rate_hz
-    gaps_s = [(start / rate_hz, end / rate_hz) for start, end in silences(pieces)]
+    gaps_s = [(start / rate_hz, end / rate_hz) for start, end in silences(pieces) if end - start >= LEAST_S * rate_hz]
     if not gaps_s:
         return None
     told = [_span(result.master, *gap) for gap in gaps_s[:MOST_TOLD]]
