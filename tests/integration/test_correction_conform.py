@@ -204,6 +204,24 @@ def test_as_many_pieces_as_are_offered_are_conformed_to_the_sample(tmp_path: Pat
     assert np.array_equal(after[untouched], wanted[untouched])
 
 
+@pytest.mark.parametrize("container", [("mov,mp4,m4a,3gp,3g2,mj2", "mov", "mpeg4"), ("matroska,webm", "mkv", "ffv1")])
+def test_sound_that_begins_late_in_its_container_is_conformed_by_the_containers_clock(
+    tmp_path: Path, container: tuple[str, str, str]
+) -> None:
+    name, extension, picture = container
+    plain = write_dub(tmp_path / "plain.wav", sound(4.0), "-c:a", "pcm_s24le")
+    dub = tmp_path / f"Film_dub.{extension}"
+    video = ("-f", "lavfi", "-i", "color=size=64x64:rate=25:duration=5", "-c:v", picture)
+    subprocess.run(
+        [FFMPEG, "-loglevel", "error", "-itsoffset", "0.25", "-i", plain, *video, "-c:a", "pcm_s24le", dub], check=True
+    )
+    output = run(correction(edited(*(match(*piece) for piece in PIECES), container=name), dub))
+    heard = np.concatenate([np.zeros((RATE_HZ // 4, 2), np.int32), read(plain)])
+    after, (wanted, untouched) = read(output), conformed(heard)
+    assert after.shape == wanted.shape
+    assert np.array_equal(after[untouched], wanted[untouched])
+
+
 ODD_NAMES = [b"-i_dub.wav", b"[0:a];'c' $(e),%d_dub.wav", b"new\nline_dub.wav", b"caf\xe9f_dub.wav"]
 
 
