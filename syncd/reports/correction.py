@@ -1,9 +1,10 @@
-"""The ffmpeg command that moves a dub to where it belongs.
+"""The ffmpeg command that brings a dub to where it belongs: moved, at the master's speed, and with its edits undone.
 
 It writes the chosen audio track alone, beside the dub, in the dub's own codec where ffmpeg writes that well, and never
 over a file that exists. Time is counted from the container's presentation start and cut in the decoded samples, so the
 shift is exact to the sample. Head material is cut or silence put in front; the tail is left as it is, neither trimmed
-nor padded to the master's length: nothing of the dub is thrown away that was not asked for.
+nor padded to the master's length: nothing of the dub is thrown away that was not asked for. A speed is undone before
+the shift, which is counted on the master's clock; edits are undone piece by piece (`conform`).
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from syncd.domain import MeasuredSide, Result, Verdict
+from syncd.reports.conform import MOST_PIECES, conform_graph, conform_pieces
 from syncd.reports.names import corrected_path
 from syncd.reports.plain import is_utf8, text
+from syncd.reports.speed import shift_filters, speed_filters
 from syncd.units import seconds_to_samples
 
 
@@ -71,24 +74,21 @@ _MPEG_STREAMS = frozenset({"mpegts", "mpeg"})
 
 
 def correction(result: Result, dub: Path) -> dict[str, Any] | None:
-    """``{"argv", "shell", "output"}`` for the sidecar; None where no shift of the whole dub mends it.
+    """``{"argv", "shell", "output"}`` for the sidecar; None where nothing needs a command or none mends it.
 
     `argv` is the command; names that are not UTF-8 are only readable in it, and then `argv_base64` holds its bytes.
-    `shell` is the same as a line for bash, with every byte of the names. Verdicts drift and edited get none yet.
+    `shell` is the same as a line for bash, with every byte of the names.
     """
-    if result.verdict is not Verdict.OFFSET or result.consensus is None:
-        return None
-    shift_samples = seconds_to_samples(result.consensus.offset_s, result.dub.sample_rate_hz)
-    if shift_samples == 0:
+    filtering = _filtering(result)
+    if filtering is None:
         return None
     extension, encoding = _encoding(result.dub)
     output = corrected_path(dub, extension)
-    filters = ",".join((*_time_filters(result.dub.sample_rate_hz), *_shift_filters(shift_samples)))
     # "file:" makes any name safe: one that begins with a hyphen, or holds a colon.
     argv = [
         *("ffmpeg", "-hide_banner", "-nostdin", "-n", *_clock_options(result.dub), "-i", f"file:{dub}"),
-        *("-map", f"0:a:{result.dub.track}", "-map_chapters", "-1", "-af", filters),
-        *(*encoding, f"file:{output}", *_clock_output(result.dub)),
+        *filtering,
+        *("-map_chapters", "-1", *encoding, f"file:{output}", *_clock_output(result.dub)),
     ]
     told: dict[str, Any] = {
         "argv": [text(word) for word in argv],
@@ -98,6 +98,34 @@ def correction(result: Result, dub: Path) -> dict[str, Any] | None:
     if not is_utf8(dub):
         told["argv_base64"] = [base64.b64encode(os.fsencode(word)).decode("ascii") for word in argv]
     return told
+
+
+def _filtering(result: Result) -> tuple[str, ...] | None:
+    """What is mapped and through which filters; None where there is nothing to do, or too much."""
+    dub = result.dub
+    filters = _time_filters(dub.sample_rate_hz)
+    match result.verdict:
+        case Verdict.EDITED:
+            pieces = conform_pieces(result)
+            if not 2 <= len(pieces) <= MOST_PIECES:
+                return None
+            filters += speed_filters(result.rate, dub)
+            graph = conform_graph(pieces, f"0:a:{dub.track}", filters, dub.sample_rate_hz)
+            return "-filter_complex", graph, "-map", "[conformed]"
+        case Verdict.DRIFT if speed := speed_filters(result.rate, dub):
+            filters += (*speed, *_shift(result))
+        case Verdict.OFFSET if shift := _shift(result):
+            # A speed too slight for a drift is left alone: its error may be larger than itself.
+            filters += shift
+        case _:
+            return None
+    return "-map", f"0:a:{dub.track}", "-af", ",".join(filters)
+
+
+def _shift(result: Result) -> tuple[str, ...]:
+    if result.consensus is None:
+        return ()
+    return shift_filters(seconds_to_samples(result.consensus.offset_s, result.dub.sample_rate_hz))
 
 
 def shell_line(argv: list[str]) -> str:
@@ -130,17 +158,8 @@ def _clock_output(dub: MeasuredSide) -> tuple[str, ...]:
 
 
 def _time_filters(sample_rate_hz: int) -> tuple[str, ...]:
-    """Samples counted from presentation time zero, at the rate that the counts below are in; gaps become silence.
-
-    Changes of speed (asetrate, atempo) will follow here, before the shift: the offset is counted on the master's clock.
-    """
+    """Samples counted from presentation time zero, at the rate that all counts after it are in; gaps become silence."""
     return (f"aresample=osr={sample_rate_hz}:async=1:first_pts=0",)
-
-
-def _shift_filters(shift_samples: int) -> tuple[str, ...]:
-    if shift_samples < 0:
-        return (f"atrim=start_sample={-shift_samples}", "asetpts=PTS-STARTPTS")
-    return (f"adelay=delays={shift_samples}S:all=1",)
 
 
 def _encoding(dub: MeasuredSide) -> tuple[str, tuple[str, ...]]:

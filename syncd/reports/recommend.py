@@ -6,7 +6,6 @@ Words say early or late, never plus or minus.
 from __future__ import annotations
 
 from collections import Counter
-from fractions import Fraction
 from typing import Any, Final
 
 from syncd.domain import (
@@ -21,8 +20,12 @@ from syncd.domain import (
     Verdict,
 )
 from syncd.errors import error_advice
+from syncd.reports.conform import MOST_PIECES, conform_pieces
+from syncd.reports.cutlist import cut_list, silence_words
+from syncd.reports.master_clock import native_rate
 from syncd.reports.plain import one_line
-from syncd.units import FRAME_RATES, rate_to_ppm, seconds_to_frames, seconds_to_ms, seconds_to_samples
+from syncd.reports.speed import PITCH_FOLLOWS_SEMITONES, SpeedMeans, semitones_of, speed_means, speed_to_undo
+from syncd.units import rate_to_ppm, seconds_to_frames, seconds_to_ms, seconds_to_samples
 
 _TOLERANCE_NAMES: Final = {
     "ebu-r37": "EBU R37",
@@ -30,7 +33,6 @@ _TOLERANCE_NAMES: Final = {
     "atsc-is191": "ATSC IS-191",
     "custom": "the tolerance of this profile",
 }
-_DEFAULT_RATE_NAME: Final = "25.0"
 
 
 def sync_status(result: Result, tolerance: Tolerance) -> str:
@@ -61,7 +63,7 @@ def failure_status(failure: Failure) -> str:
 
 def recommendations(result: Result, settings: AnalysisSettings, correction: dict[str, Any] | None) -> list[str]:
     """What a person can do, most useful first; never empty."""
-    advice = _verdict_advice(result)
+    advice = _verdict_advice(result, has_command=correction is not None)
     if correction is not None:
         advice.append(f"This does it, into a new file beside the dub: {correction['shell']}")
     if result.review:
@@ -102,18 +104,6 @@ def tolerance_words(tolerance: Tolerance) -> str:
     return f"{name} ({tolerance.early_ms:g} ms early, {tolerance.late_ms:g} ms late)"
 
 
-def native_rate(frame_rate: str | None) -> tuple[str, Fraction]:
-    """The sidecar's name and value for a container's frame rate; 25 fps where it says none that is known."""
-    try:
-        told = Fraction(frame_rate) if frame_rate else None
-    except (ValueError, ZeroDivisionError):
-        told = None
-    for name, value in FRAME_RATES.items():
-        if told is not None and abs(told / value - 1) < Fraction(1, 10_000):
-            return name, value
-    return _DEFAULT_RATE_NAME, FRAME_RATES[_DEFAULT_RATE_NAME]
-
-
 def _consensus(result: Result) -> Estimate:
     if result.consensus is None:
         raise ValueError(f"verdict {result.verdict} without an offset")
@@ -133,13 +123,28 @@ def _faster_or_slower(rate: Rate) -> str:
     ppm = rate_to_ppm(rate.ratio)
     size = f"{abs(ppm) / 1e4:.3f} %" if abs(ppm) >= 1000.0 else f"{abs(ppm):.1f} ppm"
     named = f" ({rate.name})" if rate.name else ""
-    return f"{size} {'faster' if ppm > 0 else 'slower'} than the master{named}"
+    return f"{size} {'faster' if ppm > 0 else 'slower'} than the master{named}{_pitch(rate)}"
+
+
+def _pitch(rate: Rate) -> str:
+    """What became of the pitch, where the speed alone would have moved it by more than is told apart."""
+    semitones = rate.pitch_semitones
+    if semitones is None or abs(semitones_of(rate.ratio)) < PITCH_FOLLOWS_SEMITONES:
+        return ""
+    if abs(semitones) < PITCH_FOLLOWS_SEMITONES:
+        return ", its pitch kept"
+    return f", its pitch {_raised(semitones)}"
+
+
+def _raised(semitones: float) -> str:
+    return f"{'raised' if semitones > 0 else 'lowered'} by {abs(semitones):.2f} semitones"
 
 
 def _drift_status(result: Result) -> str:
     start = early_or_late(_consensus(result).offset_s)
     speed = _faster_or_slower(result.rate) if result.rate else "at another speed than the master"
-    return f"The dub drifts: it plays {speed} and is {start} at its start."
+    comma = "," if "," in speed else ""
+    return f"The dub drifts: it plays {speed}{comma} and is {start} at its start."
 
 
 def _edited_status(result: Result) -> str:
@@ -149,36 +154,81 @@ def _edited_status(result: Result) -> str:
         for kind in (SegmentKind.MISSING, SegmentKind.INSERTED, SegmentKind.REPLACED)
         if count[kind]
     ]
+    other_speed = result.rate is not None and speed_to_undo(result.rate, result.dub) != 1.0
+    speed = f" and plays {_faster_or_slower(result.rate)}" if result.rate and other_speed else ""
     longest = early_or_late(_consensus(result).offset_s)
-    return f"The dub is edited ({', '.join(parts)}): no single offset fits it; its longest match is {longest}."
+    return f"The dub is edited ({', '.join(parts)}){speed}: no single offset fits it; its longest match is {longest}."
 
 
-def _verdict_advice(result: Result) -> list[str]:
+def _verdict_advice(result: Result, *, has_command: bool) -> list[str]:
     match result.verdict:
         case Verdict.IN_SYNC:
             return []
         case Verdict.OFFSET:
             return [_move_advice(_consensus(result).offset_s, result.dub.sample_rate_hz)]
         case Verdict.DRIFT:
-            ratio = result.rate.ratio if result.rate else 1.0
-            return [
-                f"Make the dub {ratio:.9f} times as long (rate.ratio), then move it by the offset.",
-                "Shifting alone does not mend it.",
-            ]
+            offset_s = _consensus(result).offset_s
+            moved = [_move_advice(offset_s, result.dub.sample_rate_hz, "Then move")] if abs(offset_s) >= 5e-5 else []
+            return ["Shifting alone does not mend it.", *_speed_advice(result), *moved]
         case Verdict.EDITED:
-            return ["Conform the dub segment by segment along the timeline of this report."]
+            return _edited_advice(result, has_command=has_command)
         case Verdict.NO_MATCH:
             return ["Check that the right two files were paired: title, episode, reel and audio track."]
         case Verdict.INCONCLUSIVE:
             return [_undecided_advice(result)]
 
 
-def _move_advice(offset_s: float, sample_rate_hz: int) -> str:
+def _speed_advice(result: Result) -> list[str]:
+    """What undoes the speed, and why that; nothing where the dub runs as fast as its master."""
+    rate, ratio = result.rate, speed_to_undo(result.rate, result.dub)
+    if rate is None or ratio == 1.0:
+        return []
+    length = f"{ratio:.9f} times as long (rate.ratio)"
+    if speed_means(rate) is SpeedMeans.RESAMPLE:
+        kept = abs(semitones_of(ratio)) < PITCH_FOLLOWS_SEMITONES
+        pitch = "too little to move its pitch" if kept else "its pitch moved with its speed, and comes back with it"
+        return [f"Resample the dub to be {length}: {pitch}."]
+    stretch = (
+        f"Time-stretch the dub to be {length}, its pitch as it is: {_why_stretched(rate)}. A stretch moves single "
+        "sounds by some milliseconds. ffmpeg's atempo moves all of them by some 10 ms, which the command takes off."
+    )
+    return [stretch, *_other_pitch(rate)]
+
+
+def _why_stretched(rate: Rate) -> str:
+    if rate.pitch_semitones is None:
+        return "its pitch could not be told, so nothing says that it moved with the speed"
+    if abs(rate.pitch_semitones) < PITCH_FOLLOWS_SEMITONES:
+        return "it was kept when the speed was changed"
+    return "it did not move as the speed alone would have moved it"
+
+
+def _other_pitch(rate: Rate) -> list[str]:
+    semitones = rate.pitch_semitones
+    if semitones is None or abs(semitones) < PITCH_FOLLOWS_SEMITONES:
+        return []
+    return [f"The dub's pitch is {_raised(semitones)} besides; no command here changes that."]
+
+
+def _edited_advice(result: Result, *, has_command: bool) -> list[str]:
+    pieces = conform_pieces(result)
+    advice = ["Conform the dub segment by segment along the timeline of this report.", *_speed_advice(result)]
+    told = (cut_list(result), silence_words(result, pieces) if has_command else None)
+    advice += [words for words in told if words is not None]
+    if len(pieces) > MOST_PIECES:
+        advice.append(
+            f"No command is offered: the dub lies in {len(pieces)} pieces, more than the {MOST_PIECES} that one "
+            "command holds. Conform it in an editor."
+        )
+    return advice
+
+
+def _move_advice(offset_s: float, sample_rate_hz: int, verb: str = "Move") -> str:
     samples = abs(seconds_to_samples(offset_s, sample_rate_hz))
     counted = f"{amount(offset_s)} ({samples} samples at {sample_rate_hz} Hz)"
     if offset_s < 0:
-        return f"Move the dub {counted} earlier: cut that much from its head."
-    return f"Move the dub {counted} later: put that much silence in front of it."
+        return f"{verb} the dub {counted} earlier: cut that much from its head."
+    return f"{verb} the dub {counted} later: put that much silence in front of it."
 
 
 def _undecided_advice(result: Result) -> str:

@@ -34,11 +34,11 @@ from syncd.domain import (
 from syncd.errors import ErrorCode, SyncdError
 from syncd.reports.correction import correction
 from syncd.reports.facts import ProcessingFacts, Report, ReportSubject
+from syncd.reports.master_clock import counts_drop_frame, native_rate
 from syncd.reports.plain import is_utf8, json_ready, milliseconds, path_text, rounded, seconds, share
 from syncd.reports.recommend import (
     failure_recommendations,
     failure_status,
-    native_rate,
     recommendations,
     sync_status,
 )
@@ -216,15 +216,10 @@ def _consensus(result: Result) -> Report | None:
         "sample_rate": sample_rate_hz,
         "uncertainty_ms": milliseconds(result.consensus.uncertainty_ms),
         "offset_frames": {name: seconds_to_frames(offset_s, rate) for name, rate in FRAME_RATES.items()},
-        "offset_timecode": seconds_to_timecode(offset_s, native, is_drop_frame=_counts_drop_frame(result.master)),
+        "offset_timecode": seconds_to_timecode(offset_s, native, is_drop_frame=counts_drop_frame(result.master)),
         **timecodes,
         "confidence": share(result.consensus.confidence),
     }
-
-
-def _counts_drop_frame(side: MeasuredSide) -> bool:
-    """As its own timecode does; where it has none, at the rates that know both ways, as the clock on the wall."""
-    return side.start_timecode is None or ";" in side.start_timecode
 
 
 def _rate(rate: Rate | None) -> Report | None:

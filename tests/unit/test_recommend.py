@@ -19,11 +19,11 @@ from syncd.domain import (
 )
 from syncd.errors import ErrorCode, error_advice
 from syncd.reports.correction import correction, shell_line
+from syncd.reports.master_clock import native_rate
 from syncd.reports.recommend import (
     early_or_late,
     failure_recommendations,
     failure_status,
-    native_rate,
     recommendations,
     sync_status,
 )
@@ -136,7 +136,7 @@ def test_a_codecs_delay_is_never_silent() -> None:
 
 
 @pytest.mark.parametrize("verdict", [v for v in Verdict if v is not Verdict.OFFSET])
-def test_only_an_offset_has_a_command(verdict: Verdict) -> None:
+def test_one_piece_at_the_masters_speed_has_a_command_for_an_offset_only(verdict: Verdict) -> None:
     assert correction(result(-0.03, verdict), DUB) is None
 
 
