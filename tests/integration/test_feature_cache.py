@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from syncd.domain import TOLERANCES, AnalysisSettings, MethodResult, Result
+from syncd.domain import TOLERANCES, AnalysisSettings, MethodResult, Result, Role
 from syncd.errors import ErrorCode, SyncdError
 from syncd.protocol import CacheOrder, MeasureRequest
 from syncd.worker import cache_folder, feature_cache, measuring
