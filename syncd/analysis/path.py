@@ -60,6 +60,8 @@ def best_path(
     unit; `places`: how many lags chance could choose from; `margin`: what a new lag must be worth beyond that. The
     master only runs forward: a later block never lies before an earlier one.
     """
+    if deviations.size == 0:
+        return Path((), 0.0, LEAST_STRENGTH)
     price = float(np.log(max(places, 2))) + margin
     strength = float(np.clip(np.median(deviations.max(axis=1, initial=0.0)), LEAST_STRENGTH, MOST_STRENGTH))
     path = Path((), 0.0, strength)
@@ -125,8 +127,6 @@ def _traced(
 
 
 def _runs(best: NDArray[np.float64], came_from: NDArray[np.int64], gains: NDArray[np.float64], strength: float) -> Path:
-    if best.size == 0:
-        return Path((), 0.0, strength)
     block, candidate = (int(v) for v in np.unravel_index(int(best.argmax()), best.shape))
     score = float(best[block, candidate])
     if score <= 0.0:

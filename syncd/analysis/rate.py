@@ -115,8 +115,14 @@ def _fitted(
 
 
 def name_of_rate(rate: float, uncertainty_ppm: float) -> str | None:
-    """The known speed that a measured one is, within its uncertainty (at least 5 ppm); None for any other."""
-    for name, known in KNOWN_SPEEDS.items():
-        if abs(rate / float(known) - 1.0) * 1e6 <= max(5.0, uncertainty_ppm):
-            return name
-    return None
+    """The known speed that a measured one is, within its uncertainty (at least 5 ppm); None for any other.
+
+    None too where that could be another known one, or none at all.
+    """
+    reach_ppm = max(5.0, uncertainty_ppm)
+    near = [
+        name
+        for name, known in ((None, Fraction(1)), *KNOWN_SPEEDS.items())
+        if abs(rate / float(known) - 1.0) * 1e6 <= reach_ppm
+    ]
+    return near[0] if len(near) == 1 else None

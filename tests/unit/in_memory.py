@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from syncd.analysis.evidence import MID, ChannelEvidence, ChannelPair
+from syncd.analysis.evidence import MID, SIDE, ChannelEvidence, ChannelPair, SideEvidence
 from syncd.analysis.features import CHROMA, COARSE_MEL, ChromaMaker, LevelMaker
+from syncd.analysis.measure import Answer, Watcher, measure
+from syncd.domain import TOLERANCES, AnalysisSettings, MethodResult
 
 Floats = NDArray[Any]
 SR_HZ = 16_000
@@ -51,17 +53,49 @@ def quietly(done: int, total: int) -> None:
     """A beat that nobody hears."""
 
 
-def channel_of(sound: Floats) -> ChannelEvidence:
-    """A side's channel with all its curves."""
+def channel_of(sound: Floats, *, chroma: bool = True) -> ChannelEvidence:
+    """A side's channel with its curves."""
     samples = sound.astype(np.float32)
     level_maker, chroma_maker = LevelMaker(COARSE_MEL), ChromaMaker(CHROMA)
     levels = np.concatenate((level_maker.feed(samples), level_maker.finish()), axis=1)
-    chroma = np.concatenate((chroma_maker.feed(samples), chroma_maker.finish()), axis=1)
-    return ChannelEvidence(Sound(samples), Curve(levels), level_maker.activity(), Curve(chroma))
+    if not chroma:
+        return ChannelEvidence(Sound(samples), Curve(levels), level_maker.activity())
+    classes = np.concatenate((chroma_maker.feed(samples), chroma_maker.finish()), axis=1)
+    return ChannelEvidence(Sound(samples), Curve(levels), level_maker.activity(), Curve(classes))
 
 
 def pair_of(master: Floats, dub: Floats) -> ChannelPair:
     return ChannelPair(MID, channel_of(master), channel_of(dub))
+
+
+def side_of(sound: Floats) -> SideEvidence:
+    """A side in stereo, shape (2, n), or mono, shape (n,): sum, and difference unless it is digital silence."""
+    stereo = np.atleast_2d(sound)
+    kept = {MID: stereo.mean(axis=0)}
+    if stereo.shape[0] == 2 and np.any(stereo[0] != stereo[1]):
+        kept[SIDE] = (stereo[0] - stereo[1]) / 2.0
+    channels = {name: channel_of(one, chroma=False) for name, one in kept.items()}
+    return SideEvidence(stereo.shape[1] / SR_HZ, channels)
+
+
+class Deaf:
+    """A watcher that lets everything pass."""
+
+    def progress(self, stage: str, done: int, total: int, text: str) -> None: ...
+
+    def method_done(self, result: MethodResult) -> None: ...
+
+
+def answer_to(
+    master: Floats,
+    dub: Floats,
+    *,
+    methods: tuple[str, ...] = ("correlation", "spectral"),
+    watcher: Watcher | None = None,
+) -> Answer:
+    """What the whole analysis says of two sounds."""
+    settings = AnalysisSettings(methods, TOLERANCES["ebu-r37"])
+    return measure(side_of(master), side_of(dub), settings, watcher or Deaf())
 
 
 def moved(sound: Floats, seconds: float) -> Floats:

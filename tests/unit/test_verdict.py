@@ -234,6 +234,21 @@ def test_what_cannot_be_heard_is_inconclusive_and_never_no_match(activity: Activ
     assert answer.review
 
 
+@pytest.mark.parametrize("role", ["master", "dub"])
+def test_a_steady_side_is_placed_by_its_waveforms_or_not_at_all(role: str) -> None:
+    steady = Activity(-20.0, 0.4)
+    found = placed(WHOLE)
+    assert found.placed is not None
+    by_onsets = replace(found, placed=replace(found.placed, by_waves=False))
+    assert decision(found, **{role: steady}).verdict is Verdict.IN_SYNC
+    for less in (by_onsets, replace(found, placed=None)):
+        answer = decision(less, **{role: steady})
+        assert answer.verdict is Verdict.INCONCLUSIVE
+        assert answer.consensus is None
+        assert "tone or a steady noise" in answer.reasons[0]
+    assert decision(by_onsets).verdict is Verdict.IN_SYNC
+
+
 def test_a_side_that_fits_itself_elsewhere_is_named_and_never_said_not_to_match() -> None:
     answer = decision(replace(NOTHING, repeating=("master", "dub")))
     assert answer.verdict is Verdict.INCONCLUSIVE

@@ -1,0 +1,124 @@
+"""Where a cut lies, and which stretches are foreign, from agreement frame by frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from syncd.analysis.cuts import foreign_stretches, place_cut
+
+Floats = NDArray[Any]
+STEP_S = 0.064
+"""Frames side by side."""
+
+often = settings(max_examples=60, deadline=None, derandomize=True)
+
+
+def agreement(frames: int, usual: float, seed: int) -> Floats:
+    """Agreement of a shared stretch: its usual value, with the unit noise of single frames."""
+    return usual + np.random.default_rng(seed).standard_normal(frames)
+
+
+def foreign(values: Floats, *, cut_before: bool = False, cut_after: bool = False) -> tuple[tuple[int, int], ...]:
+    sounding = np.ones(values.size, dtype=np.bool_)
+    return foreign_stretches(values, sounding, STEP_S, STEP_S, cut_before=cut_before, cut_after=cut_after)
+
+
+def frames(seconds: float) -> int:
+    return round(seconds / STEP_S)
+
+
+@given(frames=st.integers(1, 400), share=st.floats(0.0, 1.0), usual=st.floats(2.0, 15.0), seed=st.integers(0, 999))
+@often
+def test_a_cut_lies_where_one_lags_agreement_ends_and_the_others_begins(
+    frames: int, share: float, usual: float, seed: int
+) -> None:
+    cut = round(share * frames)
+    first, second = agreement(frames, 0.0, seed), agreement(frames, 0.0, seed + 1)
+    first[:cut] += usual
+    second[cut:] += usual
+    assert abs(place_cut(first, second) - cut) <= 2 + 30.0 / usual**2
+
+
+@given(seed=st.integers(0, 9_999), frames=st.integers(1, 60))
+@often
+def test_no_other_place_keeps_more_agreement(seed: int, frames: int) -> None:
+    first, second = agreement(frames, 0.0, seed), agreement(frames, 0.0, seed + 1)
+    kept = [first[:k].sum() + second[k:].sum() for k in range(frames + 1)]
+    assert kept[place_cut(first, second)] == pytest.approx(max(kept))
+
+
+def test_in_silence_the_cut_lies_in_the_middle() -> None:
+    first, second = np.zeros(21), np.zeros(21)
+    first[:5], second[16:] = 8.0, 8.0
+    assert place_cut(first, second) in {10, 11}
+
+
+@given(usual=st.floats(9.0, 20.0), at=st.floats(0.1, 0.6), seconds=st.floats(6.0, 40.0), seed=st.integers(0, 999))
+@often
+def test_a_stretch_without_agreement_is_foreign_to_a_frame_or_two(
+    usual: float, at: float, seconds: float, seed: int
+) -> None:
+    values = agreement(frames(120.0), usual, seed)
+    first, last = round(at * values.size), round(at * values.size) + frames(seconds)
+    values[first:last] -= usual
+    ((begin, end),) = foreign(values)
+    assert abs(begin - first) <= 2
+    assert abs(end - last) <= 2
+
+
+@given(usual=st.floats(0.0, 20.0), seed=st.integers(0, 999))
+@often
+def test_a_shared_stretch_holds_nothing_foreign(usual: float, seed: int) -> None:
+    assert foreign(agreement(frames(120.0), usual, seed)) == ()
+
+
+@given(usual=st.floats(9.0, 20.0), seed=st.integers(0, 999), left=st.floats(0.4, 0.9))
+@often
+def test_dialogue_over_the_bed_is_not_foreign(usual: float, seed: int, left: float) -> None:
+    """It takes half of the agreement for seconds, and more for a moment."""
+    values = agreement(frames(120.0), usual, seed)
+    spoken = np.random.default_rng(seed).random(30) < 0.5
+    values *= np.repeat(np.where(spoken, left, 1.0), values.size // 30 + 1)[: values.size]
+    assert foreign(values) == ()
+
+
+@pytest.mark.parametrize(("usual", "seconds", "is_told"), [(12.0, 0.5, False), (4.0, 10.0, False), (4.0, 30.0, True)])
+def test_the_fainter_the_agreement_the_longer_a_stretch_must_be(usual: float, seconds: float, is_told: bool) -> None:
+    values = agreement(frames(150.0), usual, 1)
+    values[frames(50.0) : frames(50.0 + seconds)] -= usual
+    assert bool(foreign(values)) is is_told
+
+
+def test_beside_a_cut_a_short_stretch_is_enough() -> None:
+    values = agreement(frames(60.0), 12.0, 2)
+    values[: frames(0.7)] -= 12.0
+    assert foreign(values) == ()
+    ((begin, end),) = foreign(values, cut_before=True)
+    assert (begin, end) == (0, pytest.approx(frames(0.7), abs=1))
+    mirrored = values[::-1].copy()
+    ((begin, end),) = foreign(mirrored, cut_after=True)
+    assert (begin, end) == (pytest.approx(values.size - frames(0.7), abs=1), values.size)
+
+
+def test_several_foreign_stretches_are_told_in_order_of_time() -> None:
+    values = agreement(frames(200.0), 12.0, 3)
+    for at_s in (120.0, 30.0):
+        values[frames(at_s) : frames(at_s + 8.0)] -= 12.0
+    found = foreign(values)
+    assert [pytest.approx(begin * STEP_S, abs=0.2) for begin, _ in found] == [30.0, 120.0]
+
+
+def test_silence_on_both_sides_is_not_foreign() -> None:
+    values = agreement(frames(100.0), 12.0, 4)
+    quiet = slice(frames(40.0), frames(60.0))
+    values[quiet] = 0.0
+    sounding = np.ones(values.size, dtype=np.bool_)
+    sounding[quiet] = False
+    assert foreign_stretches(values, sounding, STEP_S, STEP_S) == ()
+    assert foreign_stretches(values, np.zeros_like(sounding), STEP_S, STEP_S) == ()

@@ -1,0 +1,160 @@
+"""The timeline: every moment of either side in one segment, each segment of its kind."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from syncd.analysis.align import Aligned
+from syncd.analysis.survey import Gap, Piece
+from syncd.analysis.timeline import (
+    LEAST_GAP_S,
+    Stretch,
+    coverage_of,
+    gaps_between,
+    is_edited,
+    longest,
+    segments_of,
+)
+from syncd.domain import Segment, SegmentKind
+
+KINDS = SegmentKind
+often = settings(max_examples=200, deadline=None, derandomize=True)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stretches with what either side has before each of them, and after the last. Seconds on the master's clock."""
+
+    before: tuple[tuple[float, float], ...]
+    """Of master and dub."""
+    lengths_s: tuple[float, ...]
+    after: tuple[float, float]
+    rate: float
+
+    def stretches(self) -> tuple[Stretch, ...]:
+        made, master_s, dub_s = [], 0.0, 0.0
+        for (only_master_s, only_dub_s), length_s in zip(self.before, self.lengths_s, strict=True):
+            master_s, dub_s = master_s + only_master_s, dub_s + only_dub_s
+            made.append(stretch(dub_s, dub_s + length_s, master_s - dub_s))
+            master_s, dub_s = master_s + length_s, dub_s + length_s
+        return tuple(made)
+
+    @property
+    def master_s(self) -> float:
+        return sum(m for m, _ in self.before) + sum(self.lengths_s) + self.after[0]
+
+    @property
+    def dub_s(self) -> float:
+        """On its own clock."""
+        return (sum(d for _, d in self.before) + sum(self.lengths_s) + self.after[1]) / self.rate
+
+    def segments(self) -> tuple[Segment, ...]:
+        return segments_of(self.stretches(), self.rate, self.master_s, self.dub_s, 0.9)
+
+
+def stretch(start_s: float, end_s: float, lag_s: float) -> Stretch:
+    return Stretch(start_s, end_s, Aligned(Piece(start_s, end_s, lag_s, 50.0), None, None))
+
+
+gap_s = st.one_of(st.just(0.0), st.floats(1.1 * LEAST_GAP_S, 300.0))
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    count = draw(st.integers(1, 6))
+    return Plan(
+        before=tuple(draw(st.tuples(gap_s, gap_s)) for _ in range(count)),
+        lengths_s=tuple(draw(st.floats(0.1, 2_000.0)) for _ in range(count)),
+        after=draw(st.tuples(gap_s, gap_s)),
+        rate=draw(st.sampled_from([1.0, 25 / 24, 0.97, 1.001])),
+    )
+
+
+def spans(segments: tuple[Segment, ...], role: str) -> list[tuple[float, float]]:
+    both = [(getattr(s, f"{role}_start_s"), getattr(s, f"{role}_end_s")) for s in segments]
+    return [span for span in both if span[0] is not None]
+
+
+@given(plan=plans())
+@often
+def test_segments_tile_both_sides_without_overlap_or_hole(plan: Plan) -> None:
+    segments = plan.segments()
+    for role, whole_s in (("master", plan.master_s), ("dub", plan.dub_s)):
+        found = spans(segments, role)
+        assert found[0][0] == 0.0
+        assert found[-1][1] == pytest.approx(whole_s, abs=1e-5)
+        assert all(start_s < end_s for start_s, end_s in found)
+        for (_, end_s), (start_s, _) in itertools.pairwise(found):
+            assert start_s == pytest.approx(end_s, abs=1e-5)
+
+
+@given(plan=plans())
+@often
+def test_every_gap_has_its_kind(plan: Plan) -> None:
+    expected: list[SegmentKind] = []
+    for i, (only_master_s, only_dub_s) in enumerate((*plan.before, plan.after)):
+        outer = i in {0, len(plan.before)}
+        if outer:
+            expected += [KINDS.UNMATCHED] * ((only_master_s > 0.0) + (only_dub_s > 0.0))
+        elif only_master_s and only_dub_s:
+            expected.append(KINDS.REPLACED)
+        elif only_master_s or only_dub_s:
+            expected.append(KINDS.MISSING if only_master_s else KINDS.INSERTED)
+        expected += [KINDS.MATCH] * (i < len(plan.before))
+    # Sums of floats leave a billionth here and there.
+    told = [s.kind for s in plan.segments() if max(_length(s, "master"), _length(s, "dub")) > 1e-4]
+    assert told == expected
+
+
+def _length(segment: Segment, role: str) -> float:
+    return float((getattr(segment, f"{role}_end_s") or 0.0) - (getattr(segment, f"{role}_start_s") or 0.0))
+
+
+@given(plan=plans())
+@often
+def test_a_match_keeps_its_offset_from_end_to_end(plan: Plan) -> None:
+    matches = [s for s in plan.segments() if s.kind is KINDS.MATCH]
+    assert [s.offset_s for s in matches] == [one.lag_s for one in plan.stretches()]
+    for match in matches:
+        for master_s, dub_s in ((match.master_start_s, match.dub_start_s), (match.master_end_s, match.dub_end_s)):
+            assert master_s == pytest.approx(plan.rate * (dub_s or 0.0) + (match.offset_s or 0.0), abs=1e-5)
+
+
+@given(plan=plans())
+@often
+def test_coverage_is_the_matching_share_of_each_side(plan: Plan) -> None:
+    coverage = coverage_of(plan.segments(), plan.master_s, plan.dub_s)
+    assert coverage.master == pytest.approx(sum(plan.lengths_s) / plan.master_s, abs=1e-4)
+    assert coverage.dub == pytest.approx(sum(plan.lengths_s) / plan.rate / plan.dub_s, abs=1e-4)
+
+
+@given(plan=plans())
+@often
+def test_only_what_differs_inside_is_an_edit(plan: Plan) -> None:
+    inside = any(master_s or dub_s for master_s, dub_s in plan.before[1:])
+    assert is_edited(plan.segments()) is inside
+
+
+@given(plan=plans())
+@often
+def test_gaps_are_what_both_sides_have_and_nothing_matches(plan: Plan) -> None:
+    gaps = gaps_between(plan.stretches(), plan.master_s, plan.rate * plan.dub_s)
+    lengths = [(gap.master_s[1] - gap.master_s[0], gap.dub_s[1] - gap.dub_s[0]) for gap in gaps]
+    expected = [both for both in (*plan.before, plan.after) if min(both) > 0.0]
+    assert lengths == [(pytest.approx(m, abs=1e-5), pytest.approx(d, abs=1e-5)) for m, d in expected]
+
+
+def test_without_a_stretch_both_sides_are_unmatched() -> None:
+    assert [s.kind for s in segments_of((), 1.0, 10.0, 12.0, 0.0)] == [KINDS.UNMATCHED, KINDS.UNMATCHED]
+    assert gaps_between((), 10.0, 12.0) == (Gap((0.0, 12.0), (0.0, 10.0)),)
+    nothing = coverage_of((), 0.0, 0.0)
+    assert (nothing.master, nothing.dub) == (0.0, 0.0)
+
+
+def test_the_longest_stretch_stands_for_the_dub() -> None:
+    assert longest((stretch(0.0, 5.0, 1.0), stretch(5.0, 40.0, 2.0), stretch(40.0, 50.0, 3.0))).lag_s == 2.0
