@@ -191,13 +191,14 @@ class MasterSegments:
 
 def _highest(row: NDArray[np.int16], most: int, apart: int) -> list[int]:
     cells = -(-row.size // apart)
-    highest = np.pad(row, (0, cells * apart - row.size), constant_values=-STEPS).reshape(cells, apart)
+    highest = np.pad(row, (0, cells * apart - row.size), constant_values=-MOST_STORED).reshape(cells, apart)
     # A peak at a cell's edge may show in two cells: twice as many are looked at as are wanted.
     kept = min(cells, 2 * most)
     best = np.argpartition(highest.max(axis=1), cells - kept)[cells - kept :]
     tops = best * apart + highest[best].argmax(axis=1)
     taken: list[int] = []
-    for top in tops[np.argsort(-row[np.minimum(tops, row.size - 1)], kind="stable")].tolist():
+    tops = tops[tops < row.size]
+    for top in tops[np.argsort(-row[tops].astype(np.int32), kind="stable")].tolist():
         if len(taken) == most or row[top] <= 0:
             break
         if all(abs(top - other) >= apart for other in taken):

@@ -87,9 +87,8 @@ class Decision:
 def decide(master: Heard, dub: Heard, findings: Findings, settings: AnalysisSettings) -> Decision:
     """Weigh everything once."""
     estimate = findings.consensus.estimate
-    by_waves = findings.placed is not None and findings.placed.by_waves
-    # Where nothing begins or ends only the waveforms themselves can say where it lies.
-    if estimate is None or (not by_waves and (nothing_to_hear(master) or nothing_to_hear(dub))):
+    # Where nothing begins or ends, what agrees at one lag agrees at others too.
+    if estimate is None or nothing_to_hear(master) or nothing_to_hear(dub):
         return _without_offset(master, dub, findings)
     if findings.rivals:
         listed = ", ".join(early_or_late(candidate.offset_s) for candidate in findings.rivals[:4])

@@ -75,14 +75,16 @@ def test_pause_holds_jobs_and_cancel_calls_them_off(running: Service, short_pair
     drop(running, short_pair, "alpha")
     drop(running, short_pair, "beta")
     wait_for(lambda: len(running.jobs()) == 2, what="two jobs")
-    running.syncctl("cancel", "1")
-    running.syncctl("priority", "2", "--to", "high")
-    assert running.job(1).state is JobState.CANCELED
-    assert running.job(2).priority.value == "high"
-    assert running.job(2).state is JobState.QUEUED
+    alpha, beta = (job.job_id for job in sorted(running.jobs(), key=lambda job: job.title))
+    running.syncctl("cancel", str(alpha))
+    running.syncctl("priority", str(beta), "--to", "high")
+    assert running.job(alpha).state is JobState.CANCELED
+    assert running.job(beta).priority.value == "high"
+    assert running.job(beta).state is JobState.QUEUED
     running.syncctl("resume")
-    jobs = running.wait_for_jobs(2)
-    assert [job.state for job in jobs] == [JobState.CANCELED, JobState.COMPLETED]
+    running.wait_for_jobs(2)
+    assert running.job(alpha).state is JobState.CANCELED
+    assert running.job(beta).state is JobState.COMPLETED
     assert not list(running.drop.glob("alpha*.sync.json"))
 
 
