@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from syncd.analysis.path import Path, best_path
+from syncd.analysis.path import RETURN_COST, Path, best_path
 
 Floats = NDArray[Any]
 HOP = 10.0
@@ -43,6 +43,16 @@ def test_blocks_that_stay_at_one_lag_are_one_run_and_pay_once() -> None:
 def test_a_block_that_speaks_for_nothing_does_not_break_a_run() -> None:
     row = [6.0] * 5 + [0.0] * 3 + [6.0] * 5
     assert spans(path_of(evidence(row), [7.0])) == [(0, 0, 12)]
+
+
+def test_coming_back_to_a_lag_costs_less_than_a_new_one() -> None:
+    """Half of the programme under loud dialogue: the same lag before and behind it is one piece."""
+    row = [6.0] * 5 + [-3.0] * 10 + [6.0] * 5
+    path = path_of(evidence(row), [7.0])
+    assert spans(path) == [(0, 0, 19)]
+    gain = 10 * (path.strength * min(6.0, 2.0 * path.strength) - path.strength**2 / 2.0)
+    assert path.score == pytest.approx(gain - PRICE - RETURN_COST, rel=1e-4)
+    assert RETURN_COST < PRICE
 
 
 def test_overlapping_blocks_say_half_as_much() -> None:

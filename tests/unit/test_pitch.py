@@ -62,6 +62,14 @@ def test_a_dub_that_simply_runs_faster_is_higher_by_its_speed(up: int, down: int
     assert told == pytest.approx(semitones_of_rate(rate), abs=0.06)
 
 
+def test_moments_are_paired_by_the_speed_however_late_they_come() -> None:
+    """At the end of two minutes the same note lies five seconds apart on the two clocks."""
+    master = notes(120.0, 25)
+    dub = scipy.signal.resample_poly(master, 24, 25)
+    told = pitch_shift_semitones(pair_of(master, dub), 25 / 24, [(100.0, 119.0, 0.0)])
+    assert told == pytest.approx(semitones_of_rate(25 / 24), abs=0.06)
+
+
 def test_stretches_are_compared_at_their_own_lags() -> None:
     master, higher = notes(60.0, 23), notes(60.0, 23, semitones=1)
     cut = np.concatenate((higher[: 25 * SR_HZ], higher[30 * SR_HZ :]))

@@ -55,6 +55,15 @@ def test_more_blocks_on_the_line_are_more_evidence() -> None:
     assert many.span == CENTRES[-1] - CENTRES[0]
 
 
+@pytest.mark.parametrize("slope", [-0.0022, -0.001, 0.0, 0.001, 0.0022])
+def test_all_blocks_that_keep_a_line_stand_on_it(slope: float) -> None:
+    found = line_of(along(-300.0, slope, 4))
+    assert found.blocks == CENTRES.size
+    assert found.slope == pytest.approx(slope, abs=2e-5)
+    worth = CENTRES.size * 0.5 * (6.0**2 / 2.0 - np.log(7.0))
+    assert found.score == pytest.approx(worth - 2.0 * np.log(PLACES) - 3.0, rel=1e-6)
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_chance_keeps_no_line(seed: int) -> None:
     assert line_of(chance(seed)).score < 8.0
