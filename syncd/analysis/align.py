@@ -34,6 +34,8 @@ MOST_ROUNDS: Final = 3
 ONSETS_STEP_S: Final = 0.012
 WAVES_STEP_S: Final = 0.002
 """Windows that follow each other by more do not lie on one line."""
+LEAST_FAINT_STEP_S: Final = 0.015
+"""Smaller steps of faint waveforms are those of a sound that was stretched block by block, not of a cut."""
 LEAST_RUN: Final = 3
 MOST_SLOPE: Final = 2e-3
 """A steeper line through the windows of pieces that the survey placed is not a speed but scatter."""
@@ -171,7 +173,10 @@ def _steps(found: FineResult) -> list[tuple[float, float, float]]:
         lag_s = float(np.median(track.lag_s[run]))
         start_s, end_s = float(track.dub_centre_s[run[0]]) - half_s, float(track.dub_centre_s[run[-1]]) + half_s
         ends_at_s = float(track.lag_s[run[0]])
-        if joined and abs(ends_at_s - joined[-1][2]) <= WAVES_STEP_S:
+        # Windows that are each sure and yet do not add up wander: they were stretched, not cut.
+        sure = found.deviations >= THRESHOLDS.waves_sure_deviations
+        least_s = WAVES_STEP_S if sure else LEAST_FAINT_STEP_S
+        if joined and abs(ends_at_s - joined[-1][2]) <= least_s:
             first_s, _, _, windows = joined[-1]
             joined[-1] = (first_s, end_s, float(track.lag_s[run[-1]]), windows + run.size)
         else:

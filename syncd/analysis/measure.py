@@ -66,8 +66,12 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
     """Find where the dub lies. Raises only what `watcher` raises, and what reading the evidence raises."""
     stages = _StageClock()
     pairs = shared_channels(master, dub)
-    surveyor = Surveyor(pairs)
-    surveys = stages.timed("survey", lambda: surveyor.survey(_beat(watcher, "survey", "Comparing the whole files")))
+    surveyor = stages.timed("survey", lambda: Surveyor(pairs, _beat(watcher, "curves", "Reading the curves")))
+    whole, speeds = (
+        _beat(watcher, "survey", "Comparing the whole files"),
+        _beat(watcher, "speeds", "Trying other speeds"),
+    )
+    surveys = stages.timed("survey", lambda: surveyor.survey(whole, speeds))
     crossed = crossed_channels(master, dub)
     evidence = _evidence(pairs, crossed, surveys)
     evidence = stages.timed("onsets", lambda: _with_onsets(evidence, _beat(watcher, "onsets", "Comparing onsets")))
@@ -90,6 +94,7 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
     pieces_s = () if solution is None else tuple(stretch.lag_s for stretch in solution.stretches)
     consensus = find_consensus(tuple(results), pieces_s)
     rivals = stages.timed("rivals", lambda: _rivals(evidence, solution, watcher))
+    again = _beat(watcher, "repetition", "Looking for what repeats")
     findings = Findings(
         consensus=consensus,
         placed=_placed(solution, consensus, heard, master.duration_s, dub.duration_s),
@@ -97,7 +102,7 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
         lags=evidence.lags_compared,
         candidates=_candidates(surveys),
         rivals=rivals,
-        repeating=() if consensus.estimate else stages.timed("repetition", surveyor.repeating),
+        repeating=() if consensus.estimate else stages.timed("repetition", lambda: surveyor.repeating(again)),
     )
     sides = _heard("master", master), _heard("dub", dub)
     decision = decide(*sides, findings, settings)
@@ -199,7 +204,7 @@ def _solved(
     borne = tuple(one for one in best.pieces if (one.matches if best.by_waves else one.is_borne_out))
     if not borne:
         return None
-    beat = _beat(watcher, "timeline", "Looking for edits")
+    beat = _beat(watcher, "pieces", "Placing what lies between")
 
     def align(start: Alignment) -> Alignment:
         pair = next(pair for pair in pairs if pair.name == start.channel)
@@ -207,7 +212,8 @@ def _solved(
         return align_waves(pair, onsets, beat, hold_rate=True) if best.by_waves else onsets
 
     lengths_s = sides[0].duration_s, sides[1].duration_s
-    return solve(surveyor, pairs, replace(best, pieces=borne), align, lengths_s)
+    told = _beat(watcher, "timeline", "Looking for cuts and inserts")
+    return solve(surveyor, pairs, replace(best, pieces=borne), align, lengths_s, told)
 
 
 def _run_method(name: str, evidence: Evidence, watcher: Watcher) -> tuple[MethodResult, MethodAnswer | None]:
@@ -230,7 +236,7 @@ def _run_method(name: str, evidence: Evidence, watcher: Watcher) -> tuple[Method
 
 def _answer(method: Method, evidence: Evidence, watcher: Watcher) -> MethodAnswer:
     def beat(done: int, total: int) -> None:
-        watcher.progress(method.name, done, total, f"{method.text}: window {done + 1} of {total}")
+        watcher.progress(method.name, done, total, f"{method.text}: window {min(done + 1, total)} of {total}")
 
     return method.run(evidence, beat)
 
@@ -280,6 +286,8 @@ def _candidates(surveys: tuple[Survey, ...]) -> tuple[Candidate, ...]:
 
 def _rivals(evidence: Evidence, solution: Solution | None, watcher: Watcher) -> tuple[Candidate, ...]:
     """Other lags at which the longest stretch fits about as well, the best one first."""
+    beat = _beat(watcher, "rivals", "Comparing places that repeat")
+    beat(0, 1)
     if solution is None or not solution.stretches:
         return ()
     alignment = solution.alignment
@@ -290,7 +298,6 @@ def _rivals(evidence: Evidence, solution: Solution | None, watcher: Watcher) -> 
     own = primary.aligned.waves if alignment.by_waves else None
     if own is None:
         return tuple(Candidate(lag_s, evidence.survey_deviations) for lag_s in (primary.lag_s, *lags_s))
-    beat = _beat(watcher, "rivals", "Comparing places that repeat")
     rivals = []
     for lag_s in lags_s:
         span_s = (primary.start_s, primary.end_s)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from syncd.analysis.align import Aligned, Alignment
-from syncd.analysis.evidence import ChannelPair
+from syncd.analysis.evidence import Beat, ChannelPair, quietly
 from syncd.analysis.survey import Gap, Piece, Surveyor
 from syncd.analysis.timeline import Stretch, find_stretches, gaps_between
 
@@ -33,6 +33,7 @@ def solve(
     start: Alignment,
     align: Align,
     sides_s: tuple[float, float],
+    beat: Beat = quietly,
 ) -> Solution:
     """Complete an alignment: look into every gap, align what is found there, until nothing more is found.
 
@@ -40,9 +41,11 @@ def solve(
     """
     master_s, dub_s = sides_s
     alignment = start
+    beat(0, MOST_ROUNDS + 1)
     stretches = find_stretches(alignment, pairs, surveyor.fits, master_s, dub_s * alignment.rate)
     seen: set[tuple[int, ...]] = set()
-    for _ in range(MOST_ROUNDS):
+    for turn in range(MOST_ROUNDS):
+        beat(turn + 1, MOST_ROUNDS + 1)
         gaps = [gap for gap in gaps_between(stretches, master_s, dub_s * alignment.rate) if _is_worth(gap)]
         new = [gap for gap in gaps if _rounded(gap) not in seen]
         seen.update(_rounded(gap) for gap in new)

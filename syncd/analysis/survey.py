@@ -16,7 +16,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from syncd.analysis.correlate import CLIP_DEVIATIONS, prepare_bands, trimmed_rms
-from syncd.analysis.evidence import BandSource, Beat, ChannelPair
+from syncd.analysis.evidence import BandSource, Beat, ChannelPair, part_of, quietly
 from syncd.analysis.features import COARSE_MEL, MelLayout, flux_of
 from syncd.analysis.lagmap import BlockPeak, Blocks, Curves, LagMap, MasterSegments
 from syncd.analysis.path import best_path
@@ -122,15 +122,22 @@ class Survey:
 class Surveyor:
     """Every channel's curves, ready to be asked."""
 
-    def __init__(self, pairs: tuple[ChannelPair, ...]) -> None:
-        sides = (_Channel.of(pair) for pair in pairs)
+    def __init__(self, pairs: tuple[ChannelPair, ...], beat: Beat = quietly) -> None:
+        sides = [_Channel.of(pair, part_of(beat, i, len(pairs))) for i, pair in enumerate(pairs)]
         self._sides = [side for side in sides if side is not None]
 
-    def survey(self, beat: Beat) -> tuple[Survey, ...]:
-        """Every channel, the one with the most evidence first; all at the speed that the best of them finds."""
+    def survey(self, beat: Beat, speeds_beat: Beat | None = None) -> tuple[Survey, ...]:
+        """Every channel, the one with the most evidence first; all at the speed that the best of them finds.
+
+        `speeds_beat` counts the speeds, where it takes trying them.
+        """
         if not self._sides:
             return ()
-        hypothesis, rate = _speed(self._sides, beat)
+        if speeds_beat is not None:
+            beat(0, 2)
+        hypothesis, rate = _speed(self._sides, speeds_beat or beat)
+        if speeds_beat is not None:
+            beat(1, 2)
         found: list[Survey] = []
         for side in sorted(self._sides, key=lambda side: -side.lines[hypothesis].score):
             if found and found[0].deviations >= THRESHOLDS.coarse_match_deviations and found[0].pieces:
@@ -155,9 +162,9 @@ class Surveyor:
         others = [side for side in self._sides if side is not first]
         return any(side.fits(rate, lag_s, start_s, end_s) for side in (first, *others))
 
-    def repeating(self) -> tuple[str, ...]:
+    def repeating(self, beat: Beat = quietly) -> tuple[str, ...]:
         """The sides that fit themselves elsewhere."""
-        return self._sides[0].repeating() if self._sides else ()
+        return self._sides[0].repeating(beat) if self._sides else ()
 
     def _side(self, channel: str) -> _Channel:
         """The channel itself, or, of one that only the fine stages know, the best that was surveyed."""
@@ -212,11 +219,13 @@ class _Channel:
         self.lines: dict[float, Line] = {}
 
     @classmethod
-    def of(cls, pair: ChannelPair) -> _Channel | None:
+    def of(cls, pair: ChannelPair, beat: Beat) -> _Channel | None:
         frames = max(pair.master.levels.frames, pair.dub.levels.frames)
         step = 1 + frames // MOST_FRAMES
         layout = replace(COARSE_MEL, hop_samples=COARSE_MEL.hop_samples * step)
-        curves = [_curves(side.levels, step, layout) for side in (pair.master, pair.dub)]
+        curves = [
+            _curves(side.levels, step, layout, part_of(beat, i, 2)) for i, side in enumerate((pair.master, pair.dub))
+        ]
         if min(curve.shape[1] for curve in curves) < 16:
             return None
         return cls(pair.name, curves[0], curves[1], layout.frames_per_s)
@@ -349,10 +358,11 @@ class _Channel:
         floor = trimmed_rms(curve)
         return bool(floor > 0.0 and curve[reach - 1 : reach + 2].max() >= FITS_DEVIATIONS * floor)
 
-    def repeating(self) -> tuple[str, ...]:
+    def repeating(self, beat: Beat) -> tuple[str, ...]:
         """Which of master and dub fit themselves elsewhere nearly as well as in place."""
         names = []
-        for name, curves in (("master", self._master), ("dub", self._dub)):
+        for i, (name, curves) in enumerate((("master", self._master), ("dub", self._dub))):
+            beat(i, 2)
             length = min(self._length, curves.shape[1])
             found = MasterSegments(curves, length).compare(curves, self._blocks(curves.shape[1], length, ANCHORS_SHARE))
             peaks = found.summed(slice(None)).peaks(2, round(APART_S * self._fps))
@@ -361,10 +371,11 @@ class _Channel:
         return tuple(names)
 
 
-def _curves(source: BandSource, step: int, layout: MelLayout) -> Curves:
+def _curves(source: BandSource, step: int, layout: MelLayout, beat: Beat) -> Curves:
     """Prepared flux in whole steps, shape (bands, frames); `step` frames of the source become one."""
     curves = np.zeros((layout.n_mels, source.frames // step), dtype=np.int8)
     for row, band in zip(curves, range(layout.n_mels), strict=True):
+        beat(band, layout.n_mels)
         flux = flux_of(source.read_band(band))
         if step > 1:
             flux = flux[: row.size * step].reshape(-1, step).sum(axis=1)

@@ -86,11 +86,7 @@ def test_a_cut_is_told_with_its_place_and_its_length(
     ("at_s", "length_s"),
     [
         (3.0, 0.5),
-        pytest.param(
-            57.0,
-            1.0,
-            marks=pytest.mark.xfail(strict=False, reason="two seconds behind a cut go with the rest of the piece"),
-        ),
+        (57.0, 1.0),
     ],
 )
 def test_an_end_too_short_to_be_placed_behind_a_cut_is_not_said_to_match(
