@@ -81,6 +81,12 @@ def fit_lags(pieces: Sequence[Samples], *, with_slope: bool = True) -> Fit | Non
     counted = np.square(total) / np.maximum(np.bincount(owner, np.square(weights), len(used)), 1e-30)
     mean_weight = float(np.sum(weights)) / max(1.0, float(np.sum(counted)))
     slope_error = scatter * float(np.sqrt(mean_weight / spread)) if sloped and spread > 0.0 else float("inf")
+    # Neighbours that wander together tell less than their number (Bayley and Hammersley, 1946).
+    rest = lags - intercepts[owner] - slope * times
+    near = np.clip(rest, -3.0 * scatter, 3.0 * scatter)
+    power = float(np.dot(near, near))
+    together = float(np.clip(np.dot(near[:-1], near[1:]) / power, 0.0, 0.95)) if power > 0.0 else 0.0
+    slope_error *= float(np.sqrt((1.0 + together) / (1.0 - together)))
     return Fit(
         slope=slope,
         slope_error=slope_error,
