@@ -36,7 +36,6 @@ WAVES_STEP_S: Final = 0.002
 """Windows that follow each other by more do not lie on one line."""
 LEAST_FAINT_STEP_S: Final = 0.015
 """Smaller steps of faint waveforms are those of a sound that was stretched block by block, not of a cut."""
-LEAST_RUN: Final = 3
 MOST_SLOPE: Final = 2e-3
 """A steeper line through the windows of pieces that the survey placed is not a speed but scatter."""
 
@@ -154,7 +153,7 @@ def _split(aligned: Sequence[Aligned], found: Sequence[FineResult | None]) -> tu
     """Pieces whose windows step from one lag to another: cuts that the survey's frames are too coarse for."""
     split: list[Aligned] = []
     for one, f in zip(aligned, found, strict=True):
-        runs = [] if f is None else _steps(f)
+        runs = [] if f is None else _steps(f, WAVES_STEP_S)
         if len(runs) < 2:
             split.append(one)
             continue
@@ -162,12 +161,12 @@ def _split(aligned: Sequence[Aligned], found: Sequence[FineResult | None]) -> tu
     return split, len(split) > len(aligned)
 
 
-def _steps(found: FineResult) -> list[tuple[float, float, float]]:
+def _steps(found: FineResult, step_s: float) -> list[tuple[float, float, float]]:
     """(start, end, lag) of runs of windows that keep a lag of their own, neighbours at one lag joined; s."""
     track = found.track
     half_s = track.window_s / 2
     joined: list[tuple[float, float, float, int]] = []
-    for run in _runs(track, track.heard, WAVES_STEP_S):
+    for run in _runs(track, track.heard, step_s):
         if run.size < _windows_for_a_step(track, run):
             continue
         lag_s = float(np.median(track.lag_s[run]))
@@ -175,7 +174,7 @@ def _steps(found: FineResult) -> list[tuple[float, float, float]]:
         ends_at_s = float(track.lag_s[run[0]])
         # Windows that are each sure and yet do not add up wander: they were stretched, not cut.
         sure = found.deviations >= THRESHOLDS.waves_sure_deviations
-        least_s = WAVES_STEP_S if sure else LEAST_FAINT_STEP_S
+        least_s = step_s if sure else max(step_s, LEAST_FAINT_STEP_S)
         if joined and abs(ends_at_s - joined[-1][2]) <= least_s:
             first_s, _, _, windows = joined[-1]
             joined[-1] = (first_s, end_s, float(track.lag_s[run[-1]]), windows + run.size)
@@ -236,16 +235,17 @@ def _fit(found: Sequence[FineResult | None], least_move_s: float, step_s: float)
 
 
 def _runs_of(found: FineResult, step_s: float) -> list[Samples]:
+    """The windows of each level that a piece steps between; of a piece without steps, all of them.
+
+    Windows that merely wander stay together: cut apart at every stray, each part would have a slope of its own.
+    """
     track = found.track
     used = track.heard & (np.abs(track.lag_s - found.lag_s) <= THRESHOLDS.fit_reach_ms / 1000.0)
     weights = np.square(np.minimum(track.deviations, THRESHOLDS.fit_most_deviations))
-    runs = _runs(track, used, step_s)
-    longest = max((run.size for run in runs), default=0)
-    return [
-        Samples(track.dub_centre_s[run], track.lag_s[run], weights[run])
-        for run in runs
-        if run.size >= min(longest, LEAST_RUN)
-    ]
+    levels = _steps(found, step_s)
+    inside = [used & (track.dub_centre_s >= a) & (track.dub_centre_s <= b) for a, b, _ in levels]
+    parts = [part for part in inside if part.any()] if len(levels) > 1 else []
+    return [Samples(track.dub_centre_s[p], track.lag_s[p], weights[p]) for p in parts or [used] if p.any()]
 
 
 def _samples(found: FineResult) -> Samples:
