@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from syncd.analysis.calibration import together, within_half_a_frame
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.domain import Estimate, MethodResult, MethodStatus
 
 WAVES: Final = "correlation"
+
+_Voice = tuple[MethodResult, Estimate]
 
 
 @dataclass(frozen=True)
@@ -33,16 +37,17 @@ def find_consensus(results: tuple[MethodResult, ...], pieces_s: tuple[float, ...
     if not voices:
         return Consensus(None, None)
     groups = [[other for other in voices if _together(estimate, other[1], pieces_s)] for _, estimate in voices]
-    group = max(groups, key=lambda members: (1.0 - _doubt(members), len(members)))
+    group = max(groups, key=lambda members: (_certainty(members), len(members)))
     narrowest = _most_precise(group)
     inside = {id(result) for result, _ in group}
-    outside = tuple(result for result, _ in voices if id(result) not in inside)
-    confidence = min(0.999, (1.0 - _doubt(group)) * (0.6 if outside else 1.0))
+    outside = [(result, estimate) for result, estimate in voices if id(result) not in inside]
+    confidence = _certainty(group, outside) * within_half_a_frame(narrowest.uncertainty_ms)
     estimate = Estimate(narrowest.offset_s, confidence, narrowest.uncertainty_ms)
-    return Consensus(estimate, len(group) / len(voices) if len(voices) > 1 else None, outside)
+    agreement = len(group) / len(voices) if len(voices) > 1 else None
+    return Consensus(estimate, agreement, tuple(result for result, _ in outside))
 
 
-def _most_precise(group: list[tuple[MethodResult, Estimate]]) -> Estimate:
+def _most_precise(group: list[_Voice]) -> Estimate:
     """The narrowest interval that the others do not contradict.
 
     Waveforms that stand high are never outvoted; where they barely stand out (a bed that was stretched or moved in
@@ -76,9 +81,10 @@ def _names(estimate: Estimate, pieces_s: tuple[float, ...]) -> bool:
     return any(abs(estimate.offset_s - piece_s) * 1000.0 <= reach_ms for piece_s in pieces_s)
 
 
-def _doubt(members: list[tuple[MethodResult, Estimate]]) -> float:
-    """As if the methods erred independently; they share the sound, so no less than a thousandth is left."""
-    doubt = 1.0
-    for _, estimate in members:
-        doubt *= 1.0 - estimate.confidence
-    return max(0.001, doubt)
+def _certainty(members: list[_Voice], dissenters: Sequence[_Voice] = ()) -> float:
+    """That the lag is the right one, however precisely it is known."""
+    return together((_of_lag(one) for _, one in members), (_of_lag(one) for _, one in dissenters))
+
+
+def _of_lag(estimate: Estimate) -> float:
+    return min(1.0, estimate.confidence / within_half_a_frame(estimate.uncertainty_ms))

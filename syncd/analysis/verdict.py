@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from syncd.analysis.calibration import CALIBRATION, share_that_holds
 from syncd.analysis.consensus import Consensus
 from syncd.analysis.features import Activity
 from syncd.analysis.thresholds import THRESHOLDS
@@ -89,7 +90,7 @@ def decide(master: Heard, dub: Heard, findings: Findings, settings: AnalysisSett
     estimate = findings.consensus.estimate
     # Where nothing begins or ends, what agrees at one lag agrees at others too.
     if estimate is None or nothing_to_hear(master) or nothing_to_hear(dub):
-        return _without_offset(master, dub, findings)
+        return _without_offset(master, dub, findings, settings)
     if findings.rivals:
         listed = ", ".join(early_or_late(candidate.offset_s) for candidate in findings.rivals[:4])
         sentence = f"The programme repeats itself: several offsets fit about equally well ({listed})."
@@ -178,10 +179,11 @@ def _with_offset(consensus: Consensus, placed: Placed, coverage: Coverage, setti
     ]
     if crosses:
         warnings.append("The interval of the offset crosses a limit of the tolerance: look at it by eye and ear.")
-    confidence = estimate.confidence * (0.7 if objections else 1.0)
     plain = Verdict.IN_SYNC if in_sync else Verdict.OFFSET
+    verdict = Verdict.EDITED if edited else Verdict.DRIFT if drifts else plain
+    confidence = estimate.confidence * share_that_holds(verdict, objected=bool(objections))
     return Decision(
-        verdict=Verdict.EDITED if edited else Verdict.DRIFT if drifts else plain,
+        verdict=verdict,
         review=bool(crosses or consensus.dissenters or objections or confidence < settings.confidence_threshold),
         consensus=estimate,
         rate=placed.rate,
@@ -221,7 +223,7 @@ def _ends(timeline: tuple[Segment, ...]) -> list[str]:
     return told
 
 
-def _without_offset(master: Heard, dub: Heard, findings: Findings) -> Decision:
+def _without_offset(master: Heard, dub: Heard, findings: Findings, settings: AnalysisSettings) -> Decision:
     quiet = tuple(reason for side in (master, dub) if (reason := nothing_to_hear(side)))
     if quiet:
         return _undecided(master, dub, quiet, ())
@@ -244,13 +246,14 @@ def _without_offset(master: Heard, dub: Heard, findings: Findings) -> Decision:
             "to say that the two are not the same programme."
         )
         return _undecided(master, dub, (reason,), findings.candidates)
+    certainty = CALIBRATION.no_match.probability(shorter_s, 1.0)
     reason = (
         f"The two share no music or effects: of {findings.lags} lags none agrees beyond chance (best: {best:.1f} "
         f"deviations, {THRESHOLDS.coarse_match_deviations:g} are needed). They are not the same programme, or the dub "
         "is dialogue alone."
     )
-    certainty = 0.95 - 0.4 * float(2.0 ** (-shorter_s / 20.0))
-    return _bare(Verdict.NO_MATCH, master, dub, (reason,), (), confidence=certainty, review=certainty < 0.8)
+    unsure = certainty < settings.confidence_threshold
+    return _bare(Verdict.NO_MATCH, master, dub, (reason,), (), confidence=certainty, review=unsure)
 
 
 def _undecided(master: Heard, dub: Heard, reasons: tuple[str, ...], candidates: tuple[Candidate, ...]) -> Decision:

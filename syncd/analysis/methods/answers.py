@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from syncd.analysis.calibration import confidence_of
 from syncd.analysis.correlate import CoarseResult
 from syncd.analysis.evidence import Beat, ChannelPair
 from syncd.analysis.methods import Evidence, MethodAnswer
@@ -26,6 +27,8 @@ Search = Callable[[ChannelPair, Beat], CoarseResult]
 class Manner:
     """How such a method goes about it."""
 
+    method: str
+    """Its name."""
     noun: str
     """What is compared, plural: «cepstra»."""
     search: Search
@@ -36,7 +39,6 @@ class Manner:
     fine: FineCurves
     fine_deviations: float
     """What the windows must reach together."""
-    highest_confidence: float
 
 
 def place(evidence: Evidence, pairs: tuple[ChannelPair, ...], manner: Manner, beat: Beat) -> MethodAnswer:
@@ -116,17 +118,10 @@ def _answer(coarse: CoarseResult, placed: Placed, manner: Manner, pair: ChannelP
         reason = f"the windows scatter too much to place the dub (±{uncertainty_ms:.0f} ms)"
     if reason is not None:
         return MethodAnswer(Inconclusive((reason,)), coarse.best_deviations, metadata, channel=pair.name)
-    estimate = Estimate(found.lag_s, _confidence(coarse, manner), uncertainty_ms)
+    confidence = confidence_of(manner.method, coarse.best_deviations, metadata, uncertainty_ms)
+    estimate = Estimate(found.lag_s, confidence, uncertainty_ms)
     return MethodAnswer(estimate, coarse.best_deviations, metadata, channel=pair.name)
 
 
 def _refused(reason: str, height: float, pair: ChannelPair) -> MethodAnswer:
     return MethodAnswer(Inconclusive((reason,)), height, channel=pair.name)
-
-
-def _confidence(coarse: CoarseResult, manner: Manner) -> float:
-    """Heuristic until it is calibrated: height over what is needed, less where another lag comes near."""
-    needed = manner.match_deviations
-    height = 1.0 - float(np.exp(-(coarse.best_deviations - 0.6 * needed) / (0.5 * needed)))
-    second = coarse.peaks[1].deviations / coarse.best_deviations if len(coarse.peaks) > 1 else 0.0
-    return min(manner.highest_confidence, height * (1.0 if second < 0.6 else max(0.3, 1.0 - 2.0 * (second - 0.6))))

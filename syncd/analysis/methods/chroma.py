@@ -45,13 +45,13 @@ class Chroma:
             return MethodAnswer(Inconclusive(("the pitch classes of the two were not taken",)), 0.0)
         search = _Rotations(evidence.rate)
         manner = Manner(
+            method=self.name,
             noun="pitch classes",
             search=search,
             bands=PITCH_CLASSES,
             match_deviations=THRESHOLDS.chroma_match_deviations,
             fine=fine_onsets(REACH_S),
             fine_deviations=THRESHOLDS.onset_fine_deviations,
-            highest_confidence=0.9,
         )
         answer = place(evidence, (pair,), manner, beat)
         metadata: Metadata = {**answer.metadata, "pitch_shift_semitones": search.semitones, **_keys(pair)}

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from syncd.analysis.calibration import confidence_of
 from syncd.analysis.chunks import ChunkPeak, ChunkPlan, ChunkSearch, plan_chunks
 from syncd.analysis.evidence import Beat, ChannelPair
 from syncd.analysis.features import COARSE_MEL
@@ -175,9 +176,7 @@ def _answer(plan: ChunkPlan, placed: tuple[PlacedChunk, ...], rate: float, chann
         reason = f"the chunks scatter too much to place the dub (±{uncertainty_ms:.0f} ms)"
     if reason is not None:
         return MethodAnswer(Inconclusive((reason,)), quality, metadata, (found,), channel)
-    height = 1.0 - float(np.exp(-(quality - 4.0) / 5.0))
-    borne = 0.5 + 0.5 * min(1.0, share / THRESHOLDS.doubtful_supporting_share)
-    confidence = min(0.99 if any(chunk.by_wave for chunk in group) else 0.95, height * borne)
+    confidence = confidence_of(Chunked.name, quality, metadata, uncertainty_ms)
     return MethodAnswer(Estimate(lag_s, confidence, uncertainty_ms), quality, metadata, (found,), channel)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from syncd.analysis.align import Alignment, align_onsets, align_waves
+from syncd.analysis.calibration import confidence_of
 from syncd.analysis.evidence import Beat, ChannelPair
 from syncd.analysis.methods import Evidence, MethodAnswer
 from syncd.analysis.pitch import pitch_shift_semitones, semitones_of_rate
@@ -83,18 +84,10 @@ def _answer(alignment: Alignment) -> MethodAnswer:
         return MethodAnswer(
             Inconclusive((reason,)), found.deviations, metadata, (found,), alignment.channel, alignment=alignment
         )
-    estimate = Estimate(
-        offset_s=one.piece.lag_s,
-        confidence=_confidence(found, support),
-        uncertainty_ms=spread_ms(found),
-    )
+    uncertainty_ms = spread_ms(found)
+    confidence = confidence_of(Correlation.name, found.deviations, metadata, uncertainty_ms)
+    estimate = Estimate(one.piece.lag_s, confidence, uncertainty_ms)
     return MethodAnswer(estimate, found.deviations, metadata, (found,), alignment.channel, alignment=alignment)
-
-
-def _confidence(best: FineResult, support: Support) -> float:
-    """Heuristic until it is calibrated: height over the floor, and the share of windows that agree."""
-    height = float(min(1.0, max(0.0, (best.deviations - 5.0) / 12.0)) ** 0.25)
-    return min(0.999, height * (0.5 + 0.5 * min(1.0, support.share / THRESHOLDS.doubtful_supporting_share)))
 
 
 def _metadata(best: FineResult, support: Support, alignment: Alignment) -> Metadata:

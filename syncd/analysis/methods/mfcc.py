@@ -41,6 +41,7 @@ class Mfcc:
     def run(self, evidence: Evidence, beat: Beat) -> MethodAnswer:
         """The lag at which the spectra have the same shape."""
         manner = Manner(
+            method=self.name,
             noun="cepstra",
             search=partial(_search, rate=evidence.rate),
             bands=COEFFICIENTS,
@@ -54,7 +55,6 @@ class Mfcc:
                 sharp_ms=22.0,
             ),
             fine_deviations=THRESHOLDS.mfcc_fine_deviations,
-            highest_confidence=0.97,
         )
         return place(evidence, strongest_first(evidence), manner, beat)
 

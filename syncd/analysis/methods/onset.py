@@ -37,13 +37,13 @@ class Onset:
     def run(self, evidence: Evidence, beat: Beat) -> MethodAnswer:
         """The lag at which things begin together."""
         manner = Manner(
+            method=self.name,
             noun="onset strengths",
             search=partial(search_onsets, rate=evidence.rate),
             bands=1,
             match_deviations=THRESHOLDS.onset_match_deviations,
             fine=fine_onsets(reach_s=0.1),
             fine_deviations=THRESHOLDS.onset_fine_deviations,
-            highest_confidence=0.95,
         )
         answer = place(evidence, strongest_first(evidence), manner, beat)
         pair = evidence.pairs[0] if evidence.pairs else None

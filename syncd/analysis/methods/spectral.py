@@ -5,9 +5,8 @@ Does not need waveforms that agree: a remixed, reverberant or re-recorded bed ke
 
 from __future__ import annotations
 
-import numpy as np
-
 from syncd.analysis.align import Aligned, Alignment, align_onsets
+from syncd.analysis.calibration import confidence_of
 from syncd.analysis.evidence import Beat
 from syncd.analysis.methods import Evidence, MethodAnswer
 from syncd.analysis.steadiness import support_of
@@ -61,15 +60,10 @@ def _answer(alignment: Alignment, height: float, lags: int) -> MethodAnswer:
     elif uncertainty_ms > THRESHOLDS.onset_uncertainty_ms:
         outcome = Inconclusive((f"the windows scatter too much to place the dub (±{uncertainty_ms:.0f} ms)",))
     else:
-        borne = 0.5 + 0.5 * min(1.0, support.share / THRESHOLDS.doubtful_supporting_share)
-        outcome = Estimate(_lag_s(one), borne * _confidence(height), uncertainty_ms)
+        confidence = confidence_of(Spectral.name, height, metadata, uncertainty_ms)
+        outcome = Estimate(_lag_s(one), confidence, uncertainty_ms)
     return MethodAnswer(outcome, height, metadata, (onsets.found,), alignment.channel, alignment=alignment)
 
 
 def _lag_s(one: Aligned) -> float:
     return one.onsets.found.lag_s if one.onsets is not None else one.piece.lag_s
-
-
-def _confidence(height: float) -> float:
-    """Heuristic until it is calibrated: height over the floor."""
-    return min(0.97, (1.0 - float(np.exp(-(height - 5.0) / 5.0))))

@@ -5,11 +5,11 @@ It rests on the dialogue's timing and on nothing else: lines of a dub start wher
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
+from syncd.analysis.calibration import confidence_of
 from syncd.analysis.correlate import CoarseResult
-from syncd.analysis.dialogue import Placed, place_by_starts, run_apart, search_dialogue
+from syncd.analysis.dialogue import place_by_starts, run_apart, search_dialogue
 from syncd.analysis.evidence import Beat, ChannelPair
 from syncd.analysis.methods import Evidence, MethodAnswer
 from syncd.analysis.silero import ModelUnavailable, load_silero
@@ -18,9 +18,6 @@ from syncd.analysis.thresholds import THRESHOLDS
 from syncd.domain import Estimate, Inconclusive, Metadata
 
 RESTS_ON: Final = "dialogue timing"
-MOST_CONFIDENCE: Final = 0.95
-"""However many lines agree: they say when people speak, not where the sound lies."""
-_DEVIATIONS_A_HALF_INTERVAL: Final = 1.96
 
 
 class Speech:
@@ -89,6 +86,9 @@ def _answer(coarse: CoarseResult, master: Lines, dub: Lines, rate: float, metada
     ours_s, theirs_s = starts_in_common(master, dub, rate, lag_s)
     common = min(ours_s.size, theirs_s.size)
     metadata["lines_in_common_stretch"] = common
+    if placed is not None:
+        metadata["lines_matched"] = placed.matched
+        metadata["lines_scatter_ms"] = round(placed.scatter_ms, 1)
     outcome: Estimate | Inconclusive
     if placed is None or placed.matched < THRESHOLDS.speech_least_share * common:
         matched = placed.matched if placed else 0
@@ -106,10 +106,8 @@ def _answer(coarse: CoarseResult, master: Lines, dub: Lines, rate: float, metada
         )
         outcome = Inconclusive((reason,))
     else:
-        outcome = Estimate(placed.lag_s, _confidence(placed), placed.uncertainty_ms)
-    if placed is not None:
-        metadata["lines_matched"] = placed.matched
-        metadata["lines_scatter_ms"] = round(placed.scatter_ms, 1)
+        confidence = confidence_of(Speech.name, height, metadata, placed.uncertainty_ms)
+        outcome = Estimate(placed.lag_s, confidence, placed.uncertainty_ms)
     return MethodAnswer(outcome, height, metadata, channel=coarse.channel)
 
 
@@ -132,12 +130,6 @@ def starts_in_common(master: Lines, dub: Lines, rate: float, lag_s: float) -> tu
     ours = (master.starts_s >= lag_s) & (master.starts_s <= rate * dub.duration_s + lag_s)
     theirs = (moved_s >= 0.0) & (moved_s <= master.duration_s)
     return master.starts_s[ours], dub.starts_s[theirs]
-
-
-def _confidence(placed: Placed) -> float:
-    """Probability that the error is below half a frame, if it is normal with the interval that is told."""
-    deviation_ms = placed.uncertainty_ms / _DEVIATIONS_A_HALF_INTERVAL
-    return MOST_CONFIDENCE * math.erf(THRESHOLDS.agreement_ms / (deviation_ms * math.sqrt(2.0)))
 
 
 def _metadata(master: Lines, dub: Lines) -> Metadata:
