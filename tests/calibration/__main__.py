@@ -1,8 +1,8 @@
 """``python -m tests.calibration [--pairs N] [--jobs N] [--kept FILE] [--write]``: observe, fit, check, tell.
 
 Half of the programmes are fitted and the other half checked; what is written is fitted on all of them.
-``--kept`` is a file of observations, made if it is not there; ``--write`` writes syncd/analysis/calibration.json and the
-reliability diagram of the docs.
+``--kept`` is a file of observations, made if it is not there; ``--write`` writes
+syncd/analysis/calibration.json and the reliability diagram of the docs.
 """
 
 from __future__ import annotations
@@ -18,20 +18,8 @@ from pathlib import Path
 import msgspec
 from rich.progress import track
 
-from tests.calibration.observed import Observed, observe
+from tests.calibration.observed import Twice, both
 from tests.calibration.pairs import NEIGHBOURS, PROGRAMMES
-
-
-class Twice(msgspec.Struct):
-    """One pair, with thresholds lowered and as they are."""
-
-    lowered: Observed
-    usual: Observed
-
-
-def both(number: int) -> Twice:
-    """Measure the pair twice."""
-    return Twice(observe(number, lowered=True), observe(number, lowered=False))
 
 
 def observe_all(numbers: Iterable[int], jobs: int, kept: Path) -> list[Twice]:

@@ -139,3 +139,15 @@ def _all_right(drawn: Pair, answer: Answer) -> bool:
 def lag_certainty(observed: Observed) -> float:
     """What the report's confidence says of the lag, its interval put aside."""
     return min(1.0, observed.confidence / within_half_a_frame(observed.uncertainty_ms))
+
+
+class Twice(msgspec.Struct):
+    """One pair, with thresholds lowered and as they are."""
+
+    lowered: Observed
+    usual: Observed
+
+
+def both(number: int) -> Twice:
+    """Measure the pair twice."""
+    return Twice(observe(number, lowered=True), observe(number, lowered=False))

@@ -1,0 +1,175 @@
+"""From observations to curves: pure, by maximum likelihood with a light pull towards «we do not know»."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import scipy.optimize
+import scipy.special
+from numpy.typing import NDArray
+
+from syncd.analysis.calibration import Calibration, Curve, together, within_half_a_frame
+from syncd.domain import Verdict
+from tests.calibration.observed import METHODS, Observed, Voice
+from tests.material.judging import RIGHT_MS
+
+Floats = NDArray[np.float64]
+
+PULL: Final = 0.02
+"""Of each coefficient towards zero: it matters only where nothing was ever wrong."""
+SHARES_NOTHING: Final = frozenset({"unrelated", "title", "dialogue"})
+EDGES: Final = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0001)
+_OFFSETS: Final = (Verdict.IN_SYNC, Verdict.OFFSET, Verdict.DRIFT, Verdict.EDITED)
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Of the offsets given with a confidence between two edges: how many, what was stated, how many were right."""
+
+    low: float
+    high: float
+    number: int
+    stated: float
+    right: int
+
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the share that is right (Wilson, 1927)."""
+        z, n = 1.96, self.number
+        share = self.right / n
+        middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+        return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def fit(lowered: Sequence[Observed], usual: Sequence[Observed]) -> Calibration:
+    """All curves: of what the lowered thresholds let through, and the reports' own shares as they usually are."""
+    methods = {name: method_curve([v for o in lowered for v in o.voices if v.method == name]) for name in METHODS}
+    given = [o for o in usual if o.given]
+    right = [o for o in given if is_right_lag(o)]
+    objected = [o for o in right if o.objected]
+    plain = {v: [o.all_right for o in right if o.verdict == v.value and not o.objected] for v in _OFFSETS}
+    nothing = [o for o in usual if o.verdict == Verdict.NO_MATCH.value]
+    apart = _Shares([o.shorter_s for o in nothing], [1.0] * len(nothing), [o.what in SHARES_NOTHING for o in nothing])
+    sure = Calibration(
+        methods=methods,
+        per_other=0.0,
+        per_dissenter=0.0,
+        most=laplace([is_right_lag(o) for o in given if sum(v.together for v in o.voices) > 1]),
+        holds={verdict: laplace(rights) for verdict, rights in plain.items()},
+        holds_against_objections=laplace([o.all_right for o in objected]),
+        no_match=_logistic(apart),
+        summary=_summary(lowered, usual),
+    )
+    per_other, per_dissenter = _fit_together(sure, [o for o in lowered if o.given and o.voices])
+    return msgspec.structs.replace(sure, per_other=per_other, per_dissenter=per_dissenter)
+
+
+def method_curve(voices: Sequence[Voice]) -> Curve:
+    """Of one method's offsets."""
+    return _logistic(_Shares([v.height for v in voices], [v.share for v in voices], [v.right_lag for v in voices]))
+
+
+def is_right_lag(observed: Observed) -> bool:
+    """The offset that was given is that of a true piece, as precisely as is told."""
+    return observed.error_ms is not None and observed.error_ms <= max(RIGHT_MS, 2.0 * observed.uncertainty_ms)
+
+
+def laplace(rights: Sequence[bool]) -> float:
+    """The rule of succession: what may be said of the next one."""
+    return (sum(rights) + 1) / (len(rights) + 2)
+
+
+def confidence(calibration: Calibration, observed: Observed) -> float:
+    """What a report would say of the same evidence with this calibration."""
+    own, others = [], []
+    for voice in observed.voices:
+        (own if voice.together else others).append(
+            calibration.methods[voice.method].probability(voice.height, voice.share)
+        )
+    return together(own, others, calibration) * within_half_a_frame(observed.uncertainty_ms)
+
+
+def reliability(stated: Sequence[float], right: Sequence[bool]) -> list[Bin]:
+    """Binned by what was stated; empty bins are left out."""
+    bins = []
+    for low, high in itertools.pairwise(EDGES):
+        inside = [(s, r) for s, r in zip(stated, right, strict=True) if low <= s < high]
+        if inside:
+            mean = sum(s for s, _ in inside) / len(inside)
+            bins.append(Bin(low, high, len(inside), mean, sum(r for _, r in inside)))
+    return bins
+
+
+# ---------------------------------------------------------------- maximum likelihood
+
+
+@dataclass(frozen=True)
+class _Shares:
+    heights: Sequence[float]
+    shares: Sequence[float]
+    right: Sequence[bool]
+
+
+def _logistic(seen: _Shares) -> Curve:
+    """Height and share never speak against an offset: their coefficients are no less than zero."""
+    if not seen.right:
+        return Curve(0.0, 0.0, 0.0, 0.5)
+    log_heights = np.log(np.maximum(np.asarray(seen.heights, np.float64), 1.0))
+    evidence = np.stack((np.ones_like(log_heights), log_heights, np.asarray(seen.shares, np.float64)))
+    signs = np.where(np.asarray(seen.right), 1.0, -1.0)
+
+    def loss(weights: Floats) -> float:
+        likelihood = scipy.special.log_expit(signs * (weights @ evidence)).sum()
+        return float(PULL * np.dot(weights, weights) - likelihood)
+
+    best = scipy.optimize.minimize(
+        loss, np.array([0.0, 1.0, 0.0]), method="L-BFGS-B", bounds=((None, None), (0.0, None), (0.0, None))
+    ).x
+    # The strongest quarter says how sure one can be at most.
+    strong = log_heights >= np.quantile(log_heights, 0.75)
+    most = laplace([bool(r) for r in np.asarray(seen.right)[strong]])
+    return Curve(*(round(float(w), 4) for w in best), most=round(most, 4))
+
+
+def _fit_together(curves: Calibration, given: Sequence[Observed]) -> tuple[float, float]:
+    def loss(weights: Any) -> float:
+        tried = msgspec.structs.replace(curves, per_other=float(weights[0]), per_dissenter=float(weights[1]))
+        total = 0.0
+        for observed in given:
+            probability = confidence(tried, observed) / within_half_a_frame(observed.uncertainty_ms)
+            kept = min(max(probability, 1e-6), 1.0 - 1e-6)
+            total -= math.log(kept if is_right_lag(observed) else 1.0 - kept)
+        return total
+
+    grid = itertools.product(np.linspace(0.0, 1.0, 11), np.linspace(0.0, 2.0, 11))
+    best = min(grid, key=loss)
+    return round(float(best[0]), 2), round(float(best[1]), 2)
+
+
+def _summary(lowered: Sequence[Observed], usual: Sequence[Observed]) -> dict[str, object]:
+    """What it was measured on, in figures."""
+    by_what = {
+        what: {
+            "pairs": len(here := [o for o in usual if o.what == what]),
+            "offsets": len(given := [o for o in here if o.given]),
+            "right": sum(is_right_lag(o) for o in given),
+            "offsets_with_lowered_thresholds": len(low := [o for o in lowered if o.what == what and o.given]),
+            "right_with_lowered_thresholds": sum(is_right_lag(o) for o in low),
+        }
+        for what in sorted({o.what for o in usual})
+    }
+    voices = [v for o in lowered for v in o.voices]
+    by_method = {
+        name: {
+            "offsets": len(here := [v for v in voices if v.method == name]),
+            "right": sum(v.right_lag for v in here),
+        }
+        for name in METHODS
+    }
+    return {"pairs": len(usual), "by_kind": by_what, "by_method_with_lowered_thresholds": by_method}
