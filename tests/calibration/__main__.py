@@ -11,15 +11,20 @@ import argparse
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from importlib import resources
 from pathlib import Path
 
 import msgspec
+from rich.console import Console
 from rich.progress import track
+from rich.table import Table
 
-from tests.calibration.observed import Twice, both
+from tests.calibration.fit import Bin, confidence, fit, reliability
+from tests.calibration.observed import Observed, Twice, both
 from tests.calibration.pairs import NEIGHBOURS, PROGRAMMES
+from tests.material.judging import RIGHT_MS
 
 
 def observe_all(numbers: Iterable[int], jobs: int, kept: Path) -> list[Twice]:
@@ -40,14 +45,77 @@ def observe_all(numbers: Iterable[int], jobs: int, kept: Path) -> list[Twice]:
     return known
 
 
+def cross_checked(seen: Sequence[Twice]) -> tuple[list[float], list[bool]]:
+    """What is stated of each offset by curves fitted on the other half of the programmes, and whether it is right."""
+    stated, right = [], []
+    for half in (0, 1):
+        fitted = fit(*_split([one for one in seen if _half(one) != half]))
+        lowered, usual = _split([one for one in seen if _half(one) == half])
+        for observed in (*lowered, *usual):
+            if observed.given and observed.voices:
+                stated.append(confidence(fitted, observed))
+                right.append(observed.error_ms is not None and observed.error_ms <= RIGHT_MS)
+    return stated, right
+
+
+def _half(one: Twice) -> int:
+    return one.usual.number // NEIGHBOURS % 2
+
+
+def _split(seen: Sequence[Twice]) -> tuple[list[Observed], list[Observed]]:
+    return [one.lowered for one in seen], [one.usual for one in seen]
+
+
+def told(bins: Sequence[Bin]) -> Table:
+    """The diagram in figures."""
+    shown = Table("confidence", "offsets", "stated", "right", "95 % interval", box=None)
+    for one in bins:
+        low, high = one.interval()
+        shown.add_row(
+            f"{one.low:g} to {min(one.high, 1.0):g}",
+            str(one.number),
+            f"{one.stated:.3f}",
+            f"{one.right / one.number:.3f}",
+            f"{low:.3f} to {high:.3f}",
+        )
+    return shown
+
+
+def draw(bins: Sequence[Bin], path: Path) -> None:
+    """Stated against right, with Wilson's intervals, on the diagonal that honesty would draw."""
+    import matplotlib as mpl  # noqa: PLC0415 - heavy, and of no use where nothing is drawn
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - the same
+
+    plt.rcParams |= {"svg.hashsalt": "syncd", "svg.fonttype": "none", "font.family": "sans-serif"}
+    figure, axes = plt.subplots(figsize=(5.0, 5.0))
+    axes.plot((0, 1), (0, 1), color="0.7", linewidth=1)
+    for one in bins:
+        low, high = one.interval()
+        axes.plot((one.stated, one.stated), (low, high), color="tab:blue", linewidth=1.5)
+        axes.plot(one.stated, one.right / one.number, "o", color="tab:blue", markersize=3 + min(9.0, one.number**0.33))
+    axes.set(xlim=(0, 1.01), ylim=(0, 1.01), xlabel="stated confidence", ylabel="share right to 20 ms")
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
 def main() -> int:
     """Everything."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--pairs", type=int, default=NEIGHBOURS * PROGRAMMES)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--kept", type=Path, default=Path("calibration.jsonl"))
+    parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
-    observe_all(range(asked.pairs), asked.jobs, asked.kept)
+    seen = observe_all(range(asked.pairs), asked.jobs, asked.kept)
+    fitted, bins = fit(*_split(seen)), reliability(*cross_checked(seen))
+    Console().print(told(bins))
+    written = msgspec.json.format(msgspec.json.encode(fitted), indent=2) + b"\n"
+    sys.stdout.write(written.decode())
+    if asked.write:
+        Path(str(resources.files("syncd.analysis").joinpath("calibration.json"))).write_bytes(written)
+        draw(bins, Path(__file__).parents[2] / "docs" / "reliability.svg")
     return 0
 
 

@@ -96,7 +96,7 @@ def _judged(number: int, drawn: Pair, answer: Answer) -> Observed:
             result.quality_score,
             share_of(result.metadata),
             result.outcome.uncertainty_ms,
-            _error_ms(drawn.pieces, result.outcome) <= max(RIGHT_MS, 2.0 * result.outcome.uncertainty_ms),
+            bool(_error_ms(drawn.pieces, result.outcome) <= max(RIGHT_MS, 2.0 * result.outcome.uncertainty_ms)),
             together=id(result) not in ours,
         )
         for result in answer.method_results
@@ -120,8 +120,8 @@ def _judged(number: int, drawn: Pair, answer: Answer) -> Observed:
 
 
 def _error_ms(pieces: tuple[TruePiece, ...], estimate: Estimate) -> float:
-    """Of the nearest true offset; infinite where there is none."""
-    return min((1000.0 * abs(piece.offset_s - estimate.offset_s) for piece in pieces), default=float("inf"))
+    """Of the nearest true offset; beyond all bounds where there is none (JSON knows no infinity)."""
+    return float(min((1000.0 * abs(piece.offset_s - estimate.offset_s) for piece in pieces), default=1e9))
 
 
 def _all_right(drawn: Pair, answer: Answer) -> bool:

@@ -69,7 +69,7 @@ def pair(number: int) -> Pair:
     """The pair of that number; neighbours are of one programme."""
     rng = stream(FIRST_SEED, "calibration", number)
     stems = _stems(number // NEIGHBOURS % PROGRAMMES)
-    what: What = rng.choice(list(SHARES), p=list(SHARES.values()))
+    what = list(SHARES)[int(rng.choice(len(SHARES), p=list(SHARES.values())))]
     seconds = min(stems.seconds - 2.0, float(np.exp(rng.uniform(np.log(SHORTEST_S), np.log(stems.seconds)))))
     most_s = min(5.0, seconds / 4)
     first = rng.uniform(0.0, stems.seconds - seconds)
