@@ -49,23 +49,32 @@ def solve(
         gaps = [gap for gap in gaps_between(stretches, master_s, dub_s * alignment.rate) if _is_worth(gap)]
         new = [gap for gap in gaps if _rounded(gap) not in seen]
         seen.update(_rounded(gap) for gap in new)
-        lags_s = [one.piece.lag_s for one in alignment.pieces]
-        pieces = [
-            piece
-            for gap in new
-            for piece in surveyor.within(alignment.channel, alignment.rate, gap)
-            if all(abs(piece.lag_s - lag_s) > SAME_LAG_S for lag_s in lags_s)
-        ]
-        if not pieces:
-            break
-        found = align(replace(alignment, pieces=tuple(_unaligned(piece) for piece in pieces)))
-        borne = tuple(one for one in found.pieces if (one.matches if alignment.by_waves else one.is_borne_out))
+        borne = tuple(one for gap in new for one in _pieces_within(gap, surveyor, pairs, alignment, align))
         if not borne:
             break
         together = sorted((*alignment.pieces, *borne), key=lambda one: one.piece.start_s + one.piece.end_s)
         alignment = replace(alignment, pieces=tuple(together))
         stretches = find_stretches(alignment, pairs, surveyor.fits, master_s, dub_s * alignment.rate)
     return Solution(alignment, stretches)
+
+
+def _pieces_within(
+    gap: Gap, surveyor: Surveyor, pairs: Sequence[ChannelPair], alignment: Alignment, align: Align
+) -> tuple[Aligned, ...]:
+    """What is borne out there, by the alignment's own channel or else by another: a bed may be heard in one of them."""
+    known_s = [one.piece.lag_s for one in alignment.pieces]
+    others = [pair.name for pair in pairs if pair.name != alignment.channel]
+    for channel in (alignment.channel, *others):
+        pieces = tuple(
+            _unaligned(piece)
+            for piece in surveyor.within(channel, alignment.rate, gap)
+            if all(abs(piece.lag_s - lag_s) > SAME_LAG_S for lag_s in known_s)
+        )
+        found = align(replace(alignment, channel=channel, pieces=pieces)).pieces if pieces else ()
+        borne = tuple(one for one in found if (one.matches if alignment.by_waves else one.is_borne_out))
+        if borne:
+            return borne
+    return ()
 
 
 def _unaligned(piece: Piece) -> Aligned:

@@ -61,6 +61,8 @@ SPEED_MARGIN: Final = 8.0
 FITS_REACH_S: Final = 6.0
 FITS_DEVIATIONS: Final = 3.5
 """Of three lags about the one that is asked for; chance seldom gets there."""
+FITS_BEST: Final = 0.95
+"""Of the best of those neighbours: rhythm fits a beat farther on as well, but where it belongs it fits best."""
 LEAST_MOVE_FRAMES: Final = 1.0
 """A line that moves the lag by less from end to end may be flat: the fine stages see whether it is."""
 
@@ -356,7 +358,8 @@ class _Channel:
         cross = scipy.fft.rfft(master, n_fft) * np.conj(scipy.fft.rfft(dub.astype(np.float32), n_fft))
         curve = scipy.fft.irfft(cross.sum(axis=0), n_fft)[: 2 * reach + 1].astype(np.float32)
         floor = trimmed_rms(curve)
-        return bool(floor > 0.0 and curve[reach - 1 : reach + 2].max() >= FITS_DEVIATIONS * floor)
+        here = curve[reach - 1 : reach + 2].max()
+        return bool(floor > 0.0 and here >= FITS_DEVIATIONS * floor and here >= FITS_BEST * curve.max())
 
     def repeating(self, beat: Beat) -> tuple[str, ...]:
         """Which of master and dub fit themselves elsewhere nearly as well as in place."""
