@@ -30,9 +30,6 @@ from syncd.domain import AnalysisSettings, Candidate, Estimate, Inconclusive, Me
 
 _T = TypeVar("_T")
 
-ANALYSIS_VERSION: Final = 2
-"""Grows when the same pair may get another answer."""
-
 MOST_TRIED: Final = 5
 """Lags of a weak survey that are looked at closely, a channel."""
 
