@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-import numpy as np
-
 from syncd.analysis.agreement import FRAME_SAMPLES, HOP_SAMPLES, Agreement, agreement
 from syncd.analysis.align import Aligned, Alignment
 from syncd.analysis.cuts import WEAKEST, foreign_stretches, place_cut, supported_span, usual_agreement
@@ -281,9 +279,3 @@ def is_edited(timeline: Sequence[Segment]) -> bool:
 def longest(stretches: Sequence[Stretch]) -> Stretch:
     """The stretch whose offset stands for the dub."""
     return max(stretches, key=lambda s: s.end_s - s.start_s)
-
-
-def middle_of(stretches: Sequence[Stretch]) -> float:
-    """Of all matching time (stretched clock)."""
-    weights = np.array([s.end_s - s.start_s for s in stretches])
-    return float(np.average([(s.start_s + s.end_s) / 2 for s in stretches], weights=weights))

@@ -80,15 +80,13 @@ def _answer(alignment: Alignment) -> MethodAnswer:
             if found.deviations < THRESHOLDS.fine_match_deviations
             else f"only {support.agreeing} of {support.with_sound} windows agree with the best lag"
         )
-        return MethodAnswer(
-            Inconclusive((reason,)), found.deviations, metadata, (found,), alignment.channel, alignment=alignment
-        )
+        return MethodAnswer(Inconclusive((reason,)), found.deviations, metadata, alignment.channel, alignment=alignment)
     estimate = Estimate(
         offset_s=one.piece.lag_s,
         confidence=_confidence(found, support),
         uncertainty_ms=spread_ms(found),
     )
-    return MethodAnswer(estimate, found.deviations, metadata, (found,), alignment.channel, alignment=alignment)
+    return MethodAnswer(estimate, found.deviations, metadata, alignment.channel, alignment=alignment)
 
 
 def _confidence(best: FineResult, support: Support) -> float:

@@ -63,7 +63,7 @@ def _answer(alignment: Alignment, height: float, lags: int) -> MethodAnswer:
     else:
         borne = 0.5 + 0.5 * min(1.0, support.share / THRESHOLDS.doubtful_supporting_share)
         outcome = Estimate(_lag_s(one), borne * _confidence(height), uncertainty_ms)
-    return MethodAnswer(outcome, height, metadata, (onsets.found,), alignment.channel, alignment=alignment)
+    return MethodAnswer(outcome, height, metadata, alignment.channel, alignment=alignment)
 
 
 def _lag_s(one: Aligned) -> float:
