@@ -10,7 +10,7 @@ from typing import Final
 from syncd.analysis.agreement import FRAME_SAMPLES, HOP_SAMPLES, Agreement, agreement
 from syncd.analysis.align import Aligned, Alignment
 from syncd.analysis.cuts import WEAKEST, foreign_stretches, place_cut, supported_span, usual_agreement
-from syncd.analysis.evidence import ChannelPair
+from syncd.analysis.evidence import Beat, ChannelPair, part_of, quietly
 from syncd.analysis.steadiness import agreeing, spread_ms
 from syncd.analysis.stretch import SR_HZ
 from syncd.analysis.survey import Gap
@@ -52,14 +52,21 @@ Fits = Callable[[str, float, float, float, float], bool]
 
 
 def find_stretches(
-    alignment: Alignment, pairs: Sequence[ChannelPair], fits: Fits, master_s: float, dub_s: float
+    alignment: Alignment,
+    pairs: Sequence[ChannelPair],
+    fits: Fits,
+    master_s: float,
+    dub_s: float,
+    beat: Beat = quietly,
 ) -> tuple[Stretch, ...]:
     """The matching stretches in order of time; lengths of the sides in seconds, the dub's on the stretched clock."""
     pieces = _merged(alignment.pieces)
     if not pieces:
         return ()
     ends = [max(0.0, -pieces[0].piece.lag_s)]
-    for first, second in itertools.pairwise(pieces):
+    parts = 2 * len(pieces)
+    for i, (first, second) in enumerate(itertools.pairwise(pieces)):
+        beat(i, parts)
         ends += _cut(alignment, pairs, first, second, ends[-1])
     ends.append(min(dub_s, master_s - pieces[-1].piece.lag_s))
     stretches: list[Stretch] = []
@@ -67,7 +74,8 @@ def find_stretches(
         start_s, end_s = ends[2 * i], ends[2 * i + 1]
         if end_s > start_s:
             cut = i > 0, i < len(pieces) - 1
-            stretches += _without_foreign(alignment, pairs, fits, Stretch(start_s, end_s, piece), cut)
+            told = part_of(beat, len(pieces) + i, parts)
+            stretches += _without_foreign(alignment, pairs, fits, Stretch(start_s, end_s, piece), cut, told)
     return tuple(stretches)
 
 
@@ -108,10 +116,12 @@ def _cut(
 
 
 def _without_foreign(
-    alignment: Alignment, pairs: Sequence[ChannelPair], fits: Fits, whole: Stretch, cut: tuple[bool, bool]
+    alignment: Alignment, pairs: Sequence[ChannelPair], fits: Fits, whole: Stretch, cut: tuple[bool, bool], beat: Beat
 ) -> list[Stretch]:
     """The parts of a stretch between those that share nothing with the master."""
-    found = agreement(pairs, alignment.rate, whole.lag_s, whole.start_s, whole.end_s, hop_samples=WHOLE_HOP_SAMPLES)
+    found = agreement(
+        pairs, alignment.rate, whole.lag_s, whole.start_s, whole.end_s, hop_samples=WHOLE_HOP_SAMPLES, beat=beat
+    )
     if usual_agreement(found.values[found.sounding], found.step_s) < WEAKEST:
         return [_supported(whole)]
     kept: list[Stretch] = []

@@ -5,23 +5,27 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncd.analysis.align import Aligned
+from syncd.analysis.align import Aligned, Alignment
+from syncd.analysis.evidence import MID
 from syncd.analysis.survey import Gap, Piece
 from syncd.analysis.timeline import (
     LEAST_GAP_S,
     LEAST_TOLD_S,
     Stretch,
     coverage_of,
+    find_stretches,
     gaps_between,
     is_edited,
     longest,
     segments_of,
 )
 from syncd.domain import Segment, SegmentKind
+from tests.unit.in_memory import SR_HZ, pair_of
 
 KINDS = SegmentKind
 often = settings(max_examples=200, deadline=None, derandomize=True)
@@ -204,6 +208,20 @@ def test_without_a_stretch_both_sides_are_unmatched() -> None:
     assert gaps_between((), 10.0, 12.0) == (Gap((0.0, 12.0), (0.0, 10.0)),)
     nothing = coverage_of((), 0.0, 0.0)
     assert (nothing.master, nothing.dub) == (0.0, 0.0)
+
+
+def test_looking_for_foreign_stretches_tells_how_far_it_is_every_minute_or_so() -> None:
+    sound = 0.1 * np.random.default_rng(1).standard_normal(240 * SR_HZ)
+    told: list[tuple[int, int]] = []
+    find_stretches(
+        Alignment(MID, 1.0, None, (stretch(0.0, 240.0, 0.0).aligned,)),
+        (pair_of(sound, sound),),
+        lambda *_: False,
+        240.0,
+        240.0,
+        lambda done, total: told.append((done, total)),
+    )
+    assert told == [(4, 8), (5, 8), (6, 8), (7, 8)]
 
 
 def test_the_longest_stretch_stands_for_the_dub() -> None:
