@@ -79,7 +79,7 @@ class Piece:
     end_s: float
     lag_s: float
     score: float
-    """Log-likelihood ratio against chance."""
+    """Log-likelihood ratio against chance, less the choice of where it begins and ends."""
     rivals_s: tuple[float, ...] = ()
     """Other lags at which it stands nearly as high."""
 
@@ -301,12 +301,13 @@ class _Channel:
         tries = 2 * AT_REACH + 1
         path = best_path(deviations, centres, np.asarray(lags), places=found.places, weight=weight, tries=tries)
         starts, length = found.blocks.starts, found.blocks.length
+        ends = float(np.log(len(starts) * (len(starts) + 1) / 2))
         pieces = tuple(
             Piece(
                 starts[run.first] / self._fps,
                 (starts[run.last] + length) / self._fps,
                 lags[run.candidate] / self._fps,
-                run.score,
+                run.score - ends,
                 self._rivals(found, run.first, run.last, lags[run.candidate]),
             )
             for run in path.runs
