@@ -217,6 +217,10 @@ class MediaInfo:
 
 # --- what the analysis says ------------------------------------------------------------------------------------------
 
+ANALYSIS_VERSION: Final = 2
+"""Grows when the same pair may get another answer. What was measured before keeps its answer until somebody asks for it
+anew: the same pair dropped twice runs once."""
+
 
 class Estimate(msgspec.Struct, frozen=True, tag="estimate"):
     """An offset somebody vouches for."""
@@ -364,7 +368,7 @@ class Result:
     settings: Metadata = field(default_factory=dict)
     """Every threshold that shaped the verdict."""
     stage_seconds: dict[str, float] = field(default_factory=dict)
-    analysis_version: int = 1
+    analysis_version: int = ANALYSIS_VERSION
     timecode_offset_s: float | None = None
     """Where the start timecodes alone would place the dub; None unless both sides carry one."""
 

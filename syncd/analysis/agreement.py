@@ -15,10 +15,10 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from syncd.analysis.evidence import ChannelPair
+from syncd.analysis.evidence import Beat, ChannelPair, quietly
 from syncd.analysis.features import periodic_hann
 from syncd.analysis.stretch import SR_HZ, Stretched
-from syncd.analysis.threads import THREADS
+from syncd.analysis.threads import THREADS, in_order
 
 Floats = NDArray[np.float32]
 
@@ -57,8 +57,9 @@ def agreement(
     end_s: float,
     *,
     hop_samples: int = HOP_SAMPLES,
+    beat: Beat = quietly,
 ) -> Agreement:
-    """Of all channels together, from `start_s` to `end_s`. Two threads."""
+    """Of all channels together, from `start_s` to `end_s`. Two threads. `beat` counts a thousand frames at a time."""
     count = max(0, int((end_s - start_s) * SR_HZ) // hop_samples)
     start = round(start_s * SR_HZ)
     total = np.zeros(count)
@@ -72,7 +73,9 @@ def agreement(
             channels[first : first + frames] += sounding
 
     with ThreadPoolExecutor(THREADS) as threads:
-        list(threads.map(fill, range(0, count, FRAMES_AT_ONCE)))
+        firsts = range(0, count, FRAMES_AT_ONCE)
+        for done, _ in enumerate(in_order(threads, fill, firsts)):
+            beat(done, len(firsts))
     return Agreement(start / SR_HZ, hop_samples / SR_HZ, total / np.sqrt(np.maximum(channels, 1.0)), channels > 0)
 
 

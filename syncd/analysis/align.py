@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from syncd.analysis.evidence import Beat, ChannelPair
+from syncd.analysis.evidence import Beat, ChannelPair, part_of
 from syncd.analysis.fit import Samples, fit_lags
 from syncd.analysis.onsets import OnsetFinding, onset_search
 from syncd.analysis.phat import fine_search
@@ -89,7 +89,7 @@ def align_onsets(pair: ChannelPair, start: Alignment, beat: Beat, *, hold_rate: 
     for turn in range(2):
         found = []
         for i, p in enumerate(kept):
-            told = _part(beat, 2 * i + turn, 2 * len(kept))
+            told = part_of(beat, 2 * i + turn, 2 * len(kept))
             span_s = (p.start_s, p.end_s)
             found.append(onset_search(pair, p.lag_s, told, rate=rate, span_s=span_s, most_windows=share))
         tracks = [None if f is None else f.found for f in found]
@@ -144,7 +144,7 @@ def align_waves(pair: ChannelPair, start: Alignment, beat: Beat, *, hold_rate: b
 
 def _waves(pair: ChannelPair, rate: float, pieces: Sequence[Piece], beat: Beat) -> list[FineResult | None]:
     return [
-        fine_search(pair, p.lag_s, _part(beat, i, len(pieces)), rate=rate, span_s=(p.start_s, p.end_s))
+        fine_search(pair, p.lag_s, part_of(beat, i, len(pieces)), rate=rate, span_s=(p.start_s, p.end_s))
         for i, p in enumerate(pieces)
     ]
 
@@ -240,35 +240,32 @@ def _runs_of(found: FineResult, step_s: float) -> list[Samples]:
     Windows that merely wander stay together: cut apart at every stray, each part would have a slope of its own.
     """
     track = found.track
-    used = track.heard & (np.abs(track.lag_s - found.lag_s) <= THRESHOLDS.fit_reach_ms / 1000.0)
-    weights = np.square(np.minimum(track.deviations, THRESHOLDS.fit_most_deviations))
+    used = _near(found)
     levels = _steps(found, step_s)
     inside = [used & (track.dub_centre_s >= a) & (track.dub_centre_s <= b) for a, b, _ in levels]
     parts = [part for part in inside if part.any()] if len(levels) > 1 else []
-    return [Samples(track.dub_centre_s[p], track.lag_s[p], weights[p]) for p in parts or [used] if p.any()]
+    return [_samples(track, part) for part in parts or [used] if part.any()]
 
 
-def _samples(found: FineResult) -> Samples:
-    used = found.track.heard & (np.abs(found.track.lag_s - found.lag_s) <= THRESHOLDS.fit_reach_ms / 1000.0)
-    weights = np.square(np.minimum(found.track.deviations[used], THRESHOLDS.fit_most_deviations))
-    return Samples(found.track.dub_centre_s[used], found.track.lag_s[used], weights)
+def _near(found: FineResult) -> NDArray[np.bool_]:
+    """The windows that speak for themselves and lie near the common lag."""
+    reach_s = THRESHOLDS.fit_reach_ms / 1000.0
+    return np.asarray(found.track.heard & (np.abs(found.track.lag_s - found.lag_s) <= reach_s))
+
+
+def _samples(track: WindowTrack, used: NDArray[np.bool_]) -> Samples:
+    weights = np.square(np.minimum(track.deviations[used], THRESHOLDS.fit_most_deviations))
+    return Samples(track.dub_centre_s[used], track.lag_s[used], weights)
 
 
 def _precise_lag_s(found: FineResult) -> float:
     """The windows' robust mean where there are enough of them, else the peak of their sum."""
-    samples = _samples(found)
+    samples = _samples(found.track, _near(found))
     near = np.abs(samples.lags_s - found.lag_s) <= THRESHOLDS.window_agrees_ms / 1000.0
     if np.count_nonzero(near) < ENOUGH_WINDOWS:
         return found.lag_s
     fit = fit_lags([Samples(samples.times_s[near], samples.lags_s[near], samples.weights[near])], with_slope=False)
     return found.lag_s if fit is None else fit.intercepts_s[0]
-
-
-def _part(beat: Beat, index: int, parts: int) -> Beat:
-    def tell(done: int, total: int) -> None:
-        beat(index * total + done, parts * total)
-
-    return tell
 
 
 def _restretched(rate: float, pieces: Sequence[Piece], slope: float) -> tuple[float, list[Piece]]:
@@ -292,7 +289,7 @@ def _tilted(found: FineResult, slope: float) -> FineResult:
     """The same windows on the clock of the better speed; the common lag is read off them anew."""
     track = found.track
     lags_s = track.lag_s - slope * track.dub_centre_s
-    used = track.heard & (np.abs(track.lag_s - found.lag_s) <= THRESHOLDS.fit_reach_ms / 1000.0)
+    used = _near(found)
     middle_s = float(np.mean(track.dub_centre_s)) if track.dub_centre_s.size else 0.0
     lag_s = float(np.median(lags_s[used])) if used.any() else found.lag_s - slope * middle_s
     return replace(

@@ -22,7 +22,7 @@ import scipy.ndimage
 from numpy.typing import NDArray
 
 from syncd.analysis.evidence import BandSource, Beat
-from syncd.analysis.features import MelLayout, flux_of
+from syncd.analysis.features import MelLayout
 from syncd.analysis.threads import THREADS
 
 Floats = NDArray[np.float32]
@@ -82,36 +82,6 @@ class CoarseResult:
     def best_deviations(self) -> float:
         """Of the best peak; 0 where there is none."""
         return self.peaks[0].deviations if self.peaks else 0.0
-
-
-def coarse_search(
-    channel: str,
-    master: BandSource,
-    dub: BandSource,
-    layout: MelLayout,
-    beat: Beat,
-    *,
-    rate: Fraction | float = Fraction(1),
-) -> CoarseResult:
-    """Compare the flux of two sides' levels (dB) at all lags; see `search_lags`."""
-    compared = Compared(layout.n_mels, layout.frames_per_s)
-    return search_lags(channel, FluxBands(master), FluxBands(dub), compared, beat, rate=rate)
-
-
-@dataclass(frozen=True)
-class FluxBands:
-    """The flux of levels, taken as each band is read."""
-
-    levels: BandSource
-
-    @property
-    def frames(self) -> int:
-        """As many as there are levels."""
-        return self.levels.frames
-
-    def read_band(self, band: int) -> Floats:
-        """Shape (frames,)."""
-        return flux_of(self.levels.read_band(band))
 
 
 @dataclass(frozen=True)

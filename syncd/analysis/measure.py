@@ -30,9 +30,6 @@ from syncd.domain import AnalysisSettings, Candidate, Estimate, Inconclusive, Me
 
 _T = TypeVar("_T")
 
-ANALYSIS_VERSION: Final = 2
-"""Grows when the same pair may get another answer."""
-
 MOST_TRIED: Final = 5
 """Lags of a weak survey that are looked at closely, a channel."""
 
@@ -257,9 +254,9 @@ def _placed(
         return None
     primary = longest(solution.stretches)
     alignment = solution.alignment
-    timeline = segments_of(solution.stretches, alignment.rate, master_s, dub_s, estimate.confidence)
     error_ppm = alignment.rate_error_ppm
     matches = [(s.start_s, s.end_s, s.lag_s) for s in solution.stretches]
+    timeline = segments_of(matches, alignment.rate, master_s, dub_s, estimate.confidence)
     pair = next(pair for pair in pairs if pair.name == alignment.channel)
     # Waveforms that agree once the speed is undone have moved in pitch with it.
     semitones = (

@@ -3,7 +3,8 @@
 Staying at a lag is free, another lag costs what chance had to choose from, and «nowhere» is a state of its own, so a
 block that speaks for nothing (dialogue over a faint bed, an advertisement) neither breaks a run nor invents one. The
 evidence of a block at a lag is the log-likelihood ratio of «a shared bed of the usual strength» against chance:
-``weight * (strength * z - strength² / 2)`` for a deviation of z, with `weight` for blocks that overlap.
+``weight * (strength * z - strength² / 2 - log(tries))`` for a deviation of z that is the highest of so many, with
+`weight` for blocks that overlap.
 """
 
 from __future__ import annotations
@@ -52,22 +53,25 @@ def best_path(
     *,
     places: int,
     weight: float,
+    tries: int = 1,
     margin: float = 3.0,
 ) -> Path:
     """The path of the highest score.
 
     `deviations`: shape (blocks, candidates), each block at each lag; `centres` of the blocks and `lags` in the same
-    unit; `places`: how many lags chance could choose from; `margin`: what a new lag must be worth beyond that. The
-    master only runs forward: a later block never lies before an earlier one.
+    unit; `places`: how many lags chance could choose from; `tries`: of how many neighbours each deviation is the
+    highest; `margin`: what a new lag must be worth beyond `places`. The master only runs forward: a later block never
+    lies before an earlier one.
     """
     if deviations.size == 0:
         return Path((), 0.0, LEAST_STRENGTH)
+    chance = float(np.log(tries))
     price = float(np.log(max(places, 2))) + margin
     strength = float(np.clip(np.median(deviations.max(axis=1, initial=0.0)), LEAST_STRENGTH, MOST_STRENGTH))
     path = Path((), 0.0, strength)
     for _ in range(ROUNDS):
         capped = np.minimum(deviations, 2.0 * strength)
-        gains = weight * (strength * capped - strength * strength / 2.0)
+        gains = weight * (strength * capped - strength * strength / 2.0 - chance)
         path = _traced(gains.astype(np.float64), centres, lags, price, strength)
         held = [float(np.median(deviations[run.first : run.last + 1, run.candidate])) for run in path.runs]
         spans = [run.last - run.first + 1 for run in path.runs]

@@ -162,17 +162,13 @@ class _Scanner:
         self._turns = bins_hz.astype(np.float32) / SR_HZ
         self._band = ((bins_hz >= LOW_HZ) & (bins_hz <= HIGH_HZ)).astype(np.float32)
         self._reach = min(REACH_SAMPLES, length // 4)
-        # Only a gentle fade: a full bell would throw half of the window away.
-        fade = length // 16
-        self._taper = np.ones(length, dtype=np.float32)
-        self._taper[:fade] = 0.5 - 0.5 * np.cos(np.pi * np.arange(fade) / fade)
-        self._taper[-fade:] = self._taper[:fade][::-1]
+        self._taper = taper(length)
 
     def scan(self, start: int) -> tuple[int, Floats | None]:
         """The window's start, and its correlation from -REACH to +REACH samples in deviations (None in silence)."""
         theirs, late_samples = self._dub.read(start, self._length)
         ours = self._master.read(start + self._lag_samples, self._length)
-        if min(_rms(ours), _rms(theirs)) < SILENT_RMS:
+        if is_silent(ours, theirs):
             return start, None
         cross: NDArray[np.complex64] = scipy.fft.rfft(theirs * self._taper, overwrite_x=True)
         np.conjugate(cross, out=cross)
@@ -244,6 +240,20 @@ def _sinc_top(curve: NDArray[np.floating], top: int) -> float:
     if not 0 < best < fine.size - 1:
         return float(offsets[best])
     return float(offsets[best]) + parabola_top(*(float(v) for v in fine[best - 1 : best + 2])) / SINC_STEPS
+
+
+def taper(length: int) -> Floats:
+    """Only a gentle fade: a full bell would throw half of the window away."""
+    fade = length // 16
+    faded = np.ones(length, dtype=np.float32)
+    faded[:fade] = 0.5 - 0.5 * np.cos(np.pi * np.arange(fade) / fade)
+    faded[-fade:] = faded[:fade][::-1]
+    return faded
+
+
+def is_silent(*windows: Floats) -> bool:
+    """Whether one of them bears no evidence."""
+    return min(_rms(window) for window in windows) < SILENT_RMS
 
 
 def _rms(samples: Floats) -> float:

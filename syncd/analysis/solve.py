@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from syncd.analysis.align import Aligned, Alignment
-from syncd.analysis.evidence import Beat, ChannelPair, quietly
+from syncd.analysis.evidence import Beat, ChannelPair, part_of, quietly
 from syncd.analysis.survey import Gap, Piece, Surveyor
 from syncd.analysis.timeline import Stretch, find_stretches, gaps_between
 
@@ -41,8 +41,13 @@ def solve(
     """
     master_s, dub_s = sides_s
     alignment = start
+
+    def stretches_of(known: Alignment, turn: int) -> tuple[Stretch, ...]:
+        told = part_of(beat, turn, MOST_ROUNDS + 1)
+        return find_stretches(known, pairs, surveyor.fits, master_s, dub_s * known.rate, told)
+
     beat(0, MOST_ROUNDS + 1)
-    stretches = find_stretches(alignment, pairs, surveyor.fits, master_s, dub_s * alignment.rate)
+    stretches = stretches_of(alignment, 0)
     seen: set[tuple[int, ...]] = set()
     for turn in range(MOST_ROUNDS):
         beat(turn + 1, MOST_ROUNDS + 1)
@@ -54,7 +59,7 @@ def solve(
             break
         together = sorted((*alignment.pieces, *borne), key=lambda one: one.piece.start_s + one.piece.end_s)
         alignment = replace(alignment, pieces=tuple(together))
-        stretches = find_stretches(alignment, pairs, surveyor.fits, master_s, dub_s * alignment.rate)
+        stretches = stretches_of(alignment, turn + 1)
     return Solution(alignment, stretches)
 
 

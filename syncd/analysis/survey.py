@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 import scipy.fft
+import scipy.special
 from numpy.typing import NDArray
 
 from syncd.analysis.correlate import CLIP_DEVIATIONS, prepare_bands, trimmed_rms
@@ -42,11 +43,15 @@ MOST_FRAMES: Final = 270_000
 """Of the longer side: an hour and a half. Longer ones are surveyed at fewer frames a second."""
 
 PEAKS_A_BLOCK: Final = 6
+LEAST_PLACES: Final = 600
+"""With fewer places the last peak of a block may be the flank of its first."""
 APART_S: Final = 0.3
 SECTION_BLOCKS: Final = 8
 CANDIDATE_DEVIATIONS: Final = 4.0
 MOST_CANDIDATES: Final = 64
 NEAR_FRAMES: Final = 2
+AT_REACH: Final = 1
+"""Frames: a block's lag may lie between two, or a little beside its piece's."""
 
 SURE_SCORE: Final = 40.0
 """A line this far beyond chance ends the search for another speed."""
@@ -76,7 +81,7 @@ class Piece:
     end_s: float
     lag_s: float
     score: float
-    """Log-likelihood ratio against chance."""
+    """Log-likelihood ratio against chance, less the choice of where it begins and ends."""
     rivals_s: tuple[float, ...] = ()
     """Other lags at which it stands nearly as high."""
 
@@ -292,17 +297,19 @@ class _Channel:
         lags = self._candidate_lags(found, peaks, tops)
         if not lags:
             return (), 0.0
-        deviations = np.stack([found.at(lag, 1) for lag in lags], axis=1)
+        deviations = np.stack([found.at(lag, AT_REACH) for lag in lags], axis=1) / _chance(found, peaks)[:, None]
         centres = _centres(found.blocks)
         weight = _weight(found.blocks)
-        path = best_path(deviations, centres, np.asarray(lags), places=found.places, weight=weight)
+        tries = 2 * AT_REACH + 1
+        path = best_path(deviations, centres, np.asarray(lags), places=found.places, weight=weight, tries=tries)
         starts, length = found.blocks.starts, found.blocks.length
+        ends = float(np.log(len(starts) * (len(starts) + 1) / 2))
         pieces = tuple(
             Piece(
                 starts[run.first] / self._fps,
                 (starts[run.last] + length) / self._fps,
                 lags[run.candidate] / self._fps,
-                run.score,
+                run.score - ends,
                 self._rivals(found, run.first, run.last, lags[run.candidate]),
             )
             for run in path.runs
@@ -404,6 +411,22 @@ def _stretched_part(curves: Curves, rate: float, first: int, last: int) -> Curve
 
 def _centres(blocks: Blocks) -> NDArray[np.float64]:
     return np.asarray(blocks.starts, dtype=np.float64) + blocks.length / 2
+
+
+def _chance(found: LagMap, peaks: list[BlockPeak]) -> NDArray[np.float32]:
+    """How much higher than a normal variable chance stands for each block, at least 1. Shape (blocks,).
+
+    A block of few or regular events fits many places by halves. The last of its peaks tells: that one is chance's.
+    """
+    rows = len(found.blocks.starts)
+    if found.places < LEAST_PLACES:
+        return np.ones(rows, dtype=np.float32)
+    blocks, heights = np.array([p.block for p in peaks], dtype=np.intp), np.array([p.deviations for p in peaks])
+    last = np.full(rows, np.inf)
+    np.minimum.at(last, blocks, heights)
+    due = float(scipy.special.ndtri(1.0 - PEAKS_A_BLOCK / found.places))
+    known = np.bincount(blocks, minlength=rows) == PEAKS_A_BLOCK
+    return np.where(known, np.maximum(last / due, 1.0), 1.0).astype(np.float32)
 
 
 def _weight(blocks: Blocks) -> float:

@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-import numpy as np
-
 from syncd.analysis.agreement import FRAME_SAMPLES, HOP_SAMPLES, Agreement, agreement
 from syncd.analysis.align import Aligned, Alignment
 from syncd.analysis.cuts import WEAKEST, foreign_stretches, place_cut, supported_span, usual_agreement
-from syncd.analysis.evidence import ChannelPair
+from syncd.analysis.evidence import Beat, ChannelPair, part_of, quietly
 from syncd.analysis.steadiness import agreeing, spread_ms
 from syncd.analysis.stretch import SR_HZ
 from syncd.analysis.survey import Gap
@@ -27,7 +25,12 @@ WHOLE_HOP_SAMPLES: Final = 1_024
 """For foreign stretches: frames side by side."""
 SAME_LAG_S: Final = 0.001
 LEAST_GAP_S: Final = 0.04
-"""A gap shorter than a frame of film is none."""
+"""A gap or a match shorter than a frame of film is none."""
+LEAST_TOLD_S: Final = 0.001
+"""Less than this of one side alone is a rounding, and nobody could act on it."""
+
+Match = tuple[float, float, float]
+"""From and to (s, stretched clock) of the dub, and its lag (s)."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,21 @@ Fits = Callable[[str, float, float, float, float], bool]
 
 
 def find_stretches(
-    alignment: Alignment, pairs: Sequence[ChannelPair], fits: Fits, master_s: float, dub_s: float
+    alignment: Alignment,
+    pairs: Sequence[ChannelPair],
+    fits: Fits,
+    master_s: float,
+    dub_s: float,
+    beat: Beat = quietly,
 ) -> tuple[Stretch, ...]:
     """The matching stretches in order of time; lengths of the sides in seconds, the dub's on the stretched clock."""
     pieces = _merged(alignment.pieces)
     if not pieces:
         return ()
     ends = [max(0.0, -pieces[0].piece.lag_s)]
-    for first, second in itertools.pairwise(pieces):
+    parts = 2 * len(pieces)
+    for i, (first, second) in enumerate(itertools.pairwise(pieces)):
+        beat(i, parts)
         ends += _cut(alignment, pairs, first, second, ends[-1])
     ends.append(min(dub_s, master_s - pieces[-1].piece.lag_s))
     stretches: list[Stretch] = []
@@ -64,7 +74,8 @@ def find_stretches(
         start_s, end_s = ends[2 * i], ends[2 * i + 1]
         if end_s > start_s:
             cut = i > 0, i < len(pieces) - 1
-            stretches += _without_foreign(alignment, pairs, fits, Stretch(start_s, end_s, piece), cut)
+            told = part_of(beat, len(pieces) + i, parts)
+            stretches += _without_foreign(alignment, pairs, fits, Stretch(start_s, end_s, piece), cut, told)
     return tuple(stretches)
 
 
@@ -105,10 +116,12 @@ def _cut(
 
 
 def _without_foreign(
-    alignment: Alignment, pairs: Sequence[ChannelPair], fits: Fits, whole: Stretch, cut: tuple[bool, bool]
+    alignment: Alignment, pairs: Sequence[ChannelPair], fits: Fits, whole: Stretch, cut: tuple[bool, bool], beat: Beat
 ) -> list[Stretch]:
     """The parts of a stretch between those that share nothing with the master."""
-    found = agreement(pairs, alignment.rate, whole.lag_s, whole.start_s, whole.end_s, hop_samples=WHOLE_HOP_SAMPLES)
+    found = agreement(
+        pairs, alignment.rate, whole.lag_s, whole.start_s, whole.end_s, hop_samples=WHOLE_HOP_SAMPLES, beat=beat
+    )
     if usual_agreement(found.values[found.sounding], found.step_s) < WEAKEST:
         return [_supported(whole)]
     kept: list[Stretch] = []
@@ -181,51 +194,75 @@ def gaps_between(stretches: Sequence[Stretch], master_s: float, dub_s: float) ->
 
 
 def segments_of(
-    stretches: Sequence[Stretch], rate: float, master_s: float, dub_s: float, confidence: float
+    matches: Sequence[Match], rate: float, master_s: float, dub_s: float, confidence: float
 ) -> tuple[Segment, ...]:
-    """The whole of both sides, in order of time; `dub_s` is the dub's own length, not stretched."""
+    """The whole of both sides, in order of time; `dub_s` is the dub's own length, not stretched.
+
+    Every moment of either side is in exactly one segment.
+    """
+    sides_s = master_s, rate * dub_s
+    laid = _without_slivers(_laid(matches, *sides_s), *sides_s)
     segments: list[Segment] = []
     master_at, dub_at = 0.0, 0.0
-    for i, stretch in enumerate(stretches):
-        start_s, end_s = stretch.start_s / rate, stretch.end_s / rate
-        master_start, master_end = stretch.start_s + stretch.lag_s, stretch.end_s + stretch.lag_s
-        gap = (master_at, max(master_at, master_start)), (dub_at, max(dub_at, start_s))
+    for i, (start_s, end_s, lag_s) in enumerate(laid):
+        master, dub = (start_s + lag_s, end_s + lag_s), (start_s / rate, end_s / rate)
+        master, dub = _joined(master, (master_at, master_s)), _joined(dub, (dub_at, dub_s))
+        gap = (master_at, master[0]), (dub_at, dub[0])
         segments += _outer(*gap) if i == 0 else _inner(*gap)
-        segments.append(
-            Segment(
-                kind=SegmentKind.MATCH,
-                master_start_s=max(0.0, master_start),
-                master_end_s=min(master_s, master_end),
-                dub_start_s=max(0.0, start_s),
-                dub_end_s=min(dub_s, end_s),
-                offset_s=stretch.lag_s,
-                lag_start_ms=0.0,
-                lag_end_ms=0.0,
-                confidence=confidence,
-            )
-        )
-        master_at, dub_at = min(master_s, master_end), min(dub_s, end_s)
+        segments.append(Segment(SegmentKind.MATCH, *master, *dub, lag_s, 0.0, 0.0, confidence))
+        master_at, dub_at = master[1], dub[1]
     return (*segments, *_outer((master_at, master_s), (dub_at, dub_s)))
+
+
+def _laid(matches: Sequence[Match], master_s: float, dub_s: float) -> list[Match]:
+    """Within both sides, none before the end of another (`dub_s` stretched)."""
+    laid: list[Match] = []
+    master_at, dub_at = 0.0, 0.0
+    for start_s, end_s, lag_s in matches:
+        first_s, last_s = max(start_s, dub_at, master_at - lag_s), min(end_s, dub_s, master_s - lag_s)
+        if last_s - first_s > LEAST_GAP_S:
+            laid.append((first_s, last_s, lag_s))
+            master_at, dub_at = last_s + lag_s, last_s
+    return laid
+
+
+def _without_slivers(laid: Sequence[Match], master_s: float, dub_s: float) -> list[Match]:
+    """What either side has too little of to be a gap belongs to the match before it, a head to the first."""
+    filled: list[Match] = []
+    for i, (start_s, end_s, lag_s) in enumerate(laid):
+        head_s = min(start_s, start_s + lag_s)
+        first_s = start_s - head_s if i == 0 and head_s <= LEAST_GAP_S else start_s
+        next_s, next_lag_s = (laid[i + 1][0], laid[i + 1][2]) if i + 1 < len(laid) else (dub_s, master_s - dub_s)
+        left_s = min(next_s - end_s, next_s + next_lag_s - end_s - lag_s)
+        filled.append((first_s, end_s + left_s if left_s <= LEAST_GAP_S else end_s, lag_s))
+    return filled
+
+
+def _joined(match: tuple[float, float], room: tuple[float, float]) -> tuple[float, float]:
+    """To what is before it and, at the very end, behind it, where nobody could tell that there is a gap."""
+    start_s = room[0] if match[0] - room[0] < LEAST_TOLD_S else match[0]
+    end_s = room[1] if room[1] - match[1] < LEAST_TOLD_S else match[1]
+    return start_s, end_s
 
 
 def _outer(master: tuple[float, float], dub: tuple[float, float]) -> list[Segment]:
     """Head and tail: each side's for itself."""
     segments = []
-    if master[1] - master[0] > 1e-6:
+    if master[1] > master[0]:
         segments.append(Segment(SegmentKind.UNMATCHED, *master, None, None))
-    if dub[1] - dub[0] > 1e-6:
+    if dub[1] > dub[0]:
         segments.append(Segment(SegmentKind.UNMATCHED, None, None, *dub))
     return segments
 
 
 def _inner(master: tuple[float, float], dub: tuple[float, float]) -> list[Segment]:
     """Between two matches."""
-    only_master, only_dub = master[1] - master[0], dub[1] - dub[0]
-    if only_master > LEAST_GAP_S and only_dub > LEAST_GAP_S:
+    only_master, only_dub = master[1] > master[0], dub[1] > dub[0]
+    if only_master and only_dub:
         return [Segment(SegmentKind.REPLACED, *master, *dub)]
-    if only_master > 1e-6 and only_master >= only_dub:
+    if only_master:
         return [Segment(SegmentKind.MISSING, *master, None, None)]
-    if only_dub > 1e-6:
+    if only_dub:
         return [Segment(SegmentKind.INSERTED, None, None, *dub)]
     return []
 
@@ -252,9 +289,3 @@ def is_edited(timeline: Sequence[Segment]) -> bool:
 def longest(stretches: Sequence[Stretch]) -> Stretch:
     """The stretch whose offset stands for the dub."""
     return max(stretches, key=lambda s: s.end_s - s.start_s)
-
-
-def middle_of(stretches: Sequence[Stretch]) -> float:
-    """Of all matching time (stretched clock)."""
-    weights = np.array([s.end_s - s.start_s for s in stretches])
-    return float(np.average([(s.start_s + s.end_s) / 2 for s in stretches], weights=weights))

@@ -13,7 +13,7 @@ from syncd.analysis.calibration import CALIBRATION, share_that_holds
 from syncd.analysis.consensus import Consensus
 from syncd.analysis.features import Activity
 from syncd.analysis.thresholds import THRESHOLDS
-from syncd.analysis.timeline import coverage_of, is_edited
+from syncd.analysis.timeline import coverage_of, is_edited, segments_of
 from syncd.analysis.words import clock, early_or_late
 from syncd.domain import (
     AnalysisSettings,
@@ -115,30 +115,6 @@ def nothing_to_hear(side: Heard) -> str | None:
     return None
 
 
-def timeline_of(master_s: float, dub_s: float, estimate: Estimate, rate: float = 1.0) -> tuple[Segment, ...]:
-    """One match over the overlap, and what lies beyond the other side before and after it, in order of time."""
-    offset_s = estimate.offset_s
-    start_s, end_s = max(0.0, offset_s), min(master_s, rate * dub_s + offset_s)
-    match = Segment(
-        kind=SegmentKind.MATCH,
-        master_start_s=start_s,
-        master_end_s=end_s,
-        dub_start_s=(start_s - offset_s) / rate,
-        dub_end_s=(end_s - offset_s) / rate,
-        offset_s=offset_s,
-        lag_start_ms=0.0,
-        lag_end_ms=0.0,
-        confidence=estimate.confidence,
-    )
-    return (
-        *_beyond(0.0, start_s, on_master=True),
-        *_beyond(0.0, (start_s - offset_s) / rate, on_master=False),
-        match,
-        *_beyond(end_s, master_s, on_master=True),
-        *_beyond((end_s - offset_s) / rate, dub_s, on_master=False),
-    )
-
-
 def is_in_sync(offset_s: float, settings: AnalysisSettings) -> bool:
     """Whether the tolerance holds; a negative offset is a late dub."""
     limit_ms = settings.tolerance.late_ms if offset_s < 0.0 else settings.tolerance.early_ms
@@ -153,9 +129,9 @@ def is_drift(rate: Rate, timeline: tuple[Segment, ...]) -> bool:
 
 
 def _one_piece(master: Heard, dub: Heard, estimate: Estimate) -> Placed:
-    return Placed(
-        estimate, timeline_of(master.duration_s, dub.duration_s, estimate), Rate(), by_waves=False, support=1.0
-    )
+    whole = (0.0, dub.duration_s, estimate.offset_s)
+    timeline = segments_of((whole,), 1.0, master.duration_s, dub.duration_s, estimate.confidence)
+    return Placed(estimate, timeline, Rate(), by_waves=False, support=1.0)
 
 
 def _with_offset(consensus: Consensus, placed: Placed, coverage: Coverage, settings: AnalysisSettings) -> Decision:
@@ -270,17 +246,6 @@ def _bare(
     confidence: float,
     review: bool,
 ) -> Decision:
-    timeline = (
-        *_beyond(0.0, master.duration_s, on_master=True),
-        *_beyond(0.0, dub.duration_s, on_master=False),
-    )
+    timeline = segments_of((), 1.0, master.duration_s, dub.duration_s, 0.0)
     nothing = Coverage(0.0, 0.0)
     return Decision(verdict, review, None, None, confidence, timeline, nothing, candidates, reasons, ())
-
-
-def _beyond(start_s: float, end_s: float, *, on_master: bool) -> tuple[Segment, ...]:
-    if end_s - start_s <= 1e-9:
-        return ()
-    own, none = (start_s, end_s), (None, None)
-    master, dub = (own, none) if on_master else (none, own)
-    return (Segment(SegmentKind.UNMATCHED, master[0], master[1], dub[0], dub[1]),)

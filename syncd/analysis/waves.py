@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from syncd.analysis.correlate import parabola_top, trimmed_rms
 from syncd.analysis.evidence import ChannelPair
-from syncd.analysis.phat import FAINT, HIGH_HZ, LOW_HZ, SILENT_RMS
+from syncd.analysis.phat import FAINT, HIGH_HZ, LOW_HZ, is_silent, taper
 from syncd.analysis.stretch import SR_HZ
 
 Floats = NDArray[np.float32]
@@ -67,13 +67,13 @@ def _window(pair: ChannelPair, start: int, lag_samples: int, length: int, rate: 
     ours = pair.master.sound.read(start + lag_samples, length)
     begins = round(start / rate)
     theirs = pair.dub.sound.read(begins, round(length / rate))
-    if min(_rms(ours), _rms(theirs)) < SILENT_RMS:
+    if is_silent(ours, theirs):
         return None
     bins = length // 2 + 1
     cross = np.zeros(bins, dtype=np.complex64)
-    spectrum = scipy.fft.rfft(theirs * _taper(theirs.size))
+    spectrum = scipy.fft.rfft(theirs * taper(theirs.size))
     cross[: spectrum.size] = np.conj(spectrum[:bins])
-    cross *= scipy.fft.rfft(ours * _taper(length))
+    cross *= scipy.fft.rfft(ours * taper(length))
     magnitude = np.abs(cross)
     magnitude += np.float32(max(FAINT * float(magnitude.mean()), 1e-30))
     hz = np.arange(bins) * (SR_HZ / length)
@@ -86,16 +86,3 @@ def _window(pair: ChannelPair, start: int, lag_samples: int, length: int, rate: 
     near = np.concatenate((circular[-REACH_SAMPLES:], circular[: REACH_SAMPLES + 1]))
     floor = trimmed_rms(near)
     return (near / np.float32(floor)).astype(np.float32) if floor > 0.0 else None
-
-
-def _taper(length: int) -> Floats:
-    """Only a gentle fade: a full bell would throw half of the window away."""
-    fade = length // 16
-    taper = np.ones(length, dtype=np.float32)
-    taper[:fade] = 0.5 - 0.5 * np.cos(np.pi * np.arange(fade) / fade)
-    taper[-fade:] = taper[:fade][::-1]
-    return taper
-
-
-def _rms(samples: Floats) -> float:
-    return float(np.sqrt(np.mean(np.square(samples), dtype=np.float64)))

@@ -1,8 +1,9 @@
 """A pair becomes a job, once: which jobs are the same, and which one takes whose place.
 
 Two keys say who a job is. The *place* is where it lies: both paths, tracks, profile. The *version* is what it would
-measure: both contents, tracks, language (it chooses the track where none is named), profile, version of the analysis.
-Same version: the same job, wherever it lies now. Same place, other version: the newer one takes the older one's place.
+measure: both contents, tracks, language (it chooses the track where none is named), profile. Same version: the same
+job, wherever it lies now. Same place, other version: the newer one takes the older one's place. Which analysis measures
+it is no part of either: a newer one must not measure whole archives again at the next start.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from typing import Final
 from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from syncd.domain import AnalysisSettings, JobState, MediaFile, Pair, Priority
+from syncd.domain import ANALYSIS_VERSION, AnalysisSettings, JobState, MediaFile, Pair, Priority
 from syncd.errors import ErrorCode
 from syncd.ledger.columns import PathBytes, readable, readable_path, to_json
 from syncd.ledger.models import jobs, media, orphans
 from syncd.ledger.records import AttemptOutcome, Enqueued
 from syncd.ledger.rows import select_files, to_file
 from syncd.ledger.transitions import LIVE, append_event, drop_live
+
+KEY_VERSION: Final = 1
+"""Of what a version key is made of. With another one every pair in every archive is measured again."""
 
 HEAD_START: Final = {
     Priority.HIGH: timedelta(hours=1),
@@ -86,7 +90,6 @@ class Order:
     settings: AnalysisSettings
     priority: Priority
     origin: str
-    analysis_version: int
 
 
 def rank_at(enqueued_at: datetime, priority: Priority) -> float:
@@ -112,7 +115,7 @@ def version_key(order: Order) -> str:
         pair.dub_track,
         pair.language,
         order.profile,
-        order.analysis_version,
+        KEY_VERSION,
     )
 
 
@@ -246,7 +249,7 @@ def _insert(
         "dub_track": pair.dub_track,
         "profile": order.profile,
         "settings": to_json(order.settings),
-        "analysis_version": order.analysis_version,
+        "analysis_version": ANALYSIS_VERSION,
         "origin": order.origin,
         "place_key": keys[0],
         "version_key": keys[1],

@@ -74,20 +74,17 @@ _QUEUED_COUNT: Final = select(func.count()).select_from(jobs).where(_IS_QUEUED)
 class Ledger:
     """The one writer of jobs."""
 
-    def __init__(self, path: Path, lock: LedgerLock, *, analysis_version: int) -> None:
+    def __init__(self, path: Path, lock: LedgerLock) -> None:
         self._path = path
         self._lock = lock
-        self._analysis_version = analysis_version
         self._engine = writing_engine(path)
         self._durable_engine = durable(self._engine)
         self._reading_engine = reading_engine(path)
         self._paused = False
 
     @classmethod
-    def open(cls, path: Path, *, analysis_version: int = 1) -> Ledger:
+    def open(cls, path: Path) -> Ledger:
         """Take the ledger, making or migrating it first; what an earlier daemon left running is handed back.
-
-        `analysis_version` tells jobs apart that other versions of the analysis would answer otherwise.
 
         Raises `SyncdError` LEDGER_IN_USE, LEDGER_NEWER, LEDGER_DAMAGED, PERMISSION_DENIED, DISK_FULL.
         """
@@ -98,7 +95,7 @@ class Ledger:
         lock = LedgerLock.take(path)
         try:
             bring_up_to_date(path)
-            ledger = cls(path, lock, analysis_version=analysis_version)
+            ledger = cls(path, lock)
         except BaseException:
             lock.release()
             raise
@@ -137,7 +134,7 @@ class Ledger:
         Versions are compared by content, so a renamed or linked pair is the same; a job that failed because a file was
         gone or changing does not count. Other versions in the same place are superseded.
         """
-        order = Order(pair, profile, settings, priority, origin, self._analysis_version)
+        order = Order(pair, profile, settings, priority, origin)
         with self._writing() as connection:
             return enqueue(connection, order, utc_now(), force=force)
 
@@ -350,7 +347,7 @@ class Ledger:
         ended, or is completed and not forced.
         """
         with self._writing() as connection:
-            return retry_as_new(connection, job_id, utc_now(), analysis_version=self._analysis_version, force=force)
+            return retry_as_new(connection, job_id, utc_now(), force=force)
 
     # --- the service -------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from syncd.ledger.models import jobs, media
 from syncd.ledger.rows import AnyRow, select_files, to_file
 
 
-def retry_as_new(connection: Connection, job_id: int, now: datetime, *, analysis_version: int, force: bool) -> int:
+def retry_as_new(connection: Connection, job_id: int, now: datetime, *, force: bool) -> int:
     """-> queued; the caller's docstring says the rest."""
     row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
     if row is None:
@@ -24,11 +24,11 @@ def retry_as_new(connection: Connection, job_id: int, now: datetime, *, analysis
         raise SyncdError(ErrorCode.USAGE, f"Job {job_id} has not ended: it is {state.value}.")
     if state is JobState.COMPLETED and not force:
         raise SyncdError(ErrorCode.USAGE, f"Job {job_id} is completed; only --force runs it again.")
-    enqueued = enqueue(connection, _order(connection, row, analysis_version), now, force=True)
+    enqueued = enqueue(connection, _order(connection, row), now, force=True)
     return enqueued.job_id
 
 
-def _order(connection: Connection, row: AnyRow, analysis_version: int) -> Order:
+def _order(connection: Connection, row: AnyRow) -> Order:
     pair = Pair(
         title=row.title,
         master=_as_last_seen(connection, row.master_id),
@@ -38,7 +38,7 @@ def _order(connection: Connection, row: AnyRow, analysis_version: int) -> Order:
         dub_track=row.dub_track,
     )
     settings = from_json(row.settings, AnalysisSettings)
-    return Order(pair, row.profile, settings, Priority(row.priority), "retry", analysis_version)
+    return Order(pair, row.profile, settings, Priority(row.priority), "retry")
 
 
 def _as_last_seen(connection: Connection, media_id: int) -> MediaFile:

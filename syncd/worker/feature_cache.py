@@ -33,8 +33,8 @@ from numpy.typing import NDArray
 from syncd import __version__
 from syncd.analysis.evidence import MID, Beat, ChannelEvidence, SideEvidence
 from syncd.analysis.features import CHROMA, COARSE_MEL, PITCH_CLASSES, Activity
-from syncd.analysis.measure import ANALYSIS_VERSION, EndsAnalysis
-from syncd.domain import FileStamp, MediaFile
+from syncd.analysis.measure import EndsAnalysis
+from syncd.domain import ANALYSIS_VERSION, FileStamp, MediaFile
 from syncd.media.decode import LOUDEST, SAMPLE_RATE_HZ, DecodeReport
 from syncd.worker.cache_folder import CacheFolder, NotKept
 from syncd.worker.scratch import FULL_SCALE, Readable, Scratch, StoredCurve, StoredSound, read_into

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from syncd.analysis.evidence import MID, Beat, ChannelEvidence, SideEvidence
 from syncd.analysis.features import CHROMA, COARSE_MEL, PITCH_CLASSES, ChromaMaker, LevelMaker
-from syncd.analysis.measure import ANALYSIS_VERSION, Answer, EndsAnalysis, measure
+from syncd.analysis.measure import Answer, EndsAnalysis, measure
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.clock import monotonic_s
 from syncd.domain import AudioTrack, CacheUse, MeasuredSide, MediaInfo, Metadata, MethodResult, Result, Role
@@ -442,7 +442,6 @@ def _result(master: _ReadSide, dub: _ReadSide, answer: Answer, request: MeasureR
         ),
         settings=_settings(request),
         stage_seconds={"decode": decode_s, **answer.stage_seconds},
-        analysis_version=ANALYSIS_VERSION,
         timecode_offset_s=timecodes_s,
     )
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from syncd.domain import Failure, FileStamp, Identity, JobState, MediaFile, Pair, Priority
+from syncd.domain import ANALYSIS_VERSION, Failure, FileStamp, Identity, JobState, MediaFile, Pair, Priority
 from syncd.errors import ErrorCode
+from syncd.ledger import enqueue as enqueue_module
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import StaleLease
@@ -106,14 +109,18 @@ def test_force_runs_a_completed_pair_again_but_not_one_that_is_live(ledger: Ledg
     assert state(reader, lease.job_id) is JobState.COMPLETED
 
 
-def test_a_completed_pair_is_run_again_by_another_version_of_the_analysis(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    ledger = Ledger.open(path, analysis_version=1)
-    complete(ledger, start(ledger))
-    ledger.close()
-    ledger = Ledger.open(path, analysis_version=2)
-    assert enqueue(ledger, a_pair()).created
-    ledger.close()
+def test_a_newer_analysis_measures_a_completed_pair_again_only_when_it_is_asked_to(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = start(ledger)
+    complete(ledger, old)
+    monkeypatch.setattr(enqueue_module, "ANALYSIS_VERSION", 999)
+    assert not enqueue(ledger, a_pair()).created
+    new = enqueue(ledger, a_pair(), force=True)
+    assert new.created
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        versions = dict(connection.execute("SELECT id, analysis_version FROM jobs").fetchall())
+    assert versions == {old.job_id: ANALYSIS_VERSION, new.job_id: 999}
 
 
 def test_a_new_version_takes_the_place_of_a_queued_job(ledger: Ledger, reader: LedgerReader) -> None:

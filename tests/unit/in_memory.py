@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from syncd.analysis.evidence import MID, SIDE, ChannelEvidence, ChannelPair, SideEvidence
-from syncd.analysis.features import CHROMA, COARSE_MEL, ChromaMaker, LevelMaker
+from syncd.analysis.correlate import CoarseResult, Compared, search_lags
+from syncd.analysis.evidence import MID, SIDE, BandSource, ChannelEvidence, ChannelPair, SideEvidence
+from syncd.analysis.features import CHROMA, COARSE_MEL, ChromaMaker, LevelMaker, flux_of
 from syncd.analysis.measure import Answer, Watcher, measure
 from syncd.domain import TOLERANCES, AnalysisSettings, MethodResult
 
@@ -76,6 +77,26 @@ def side_of(sound: Floats) -> SideEvidence:
         kept[SIDE] = (stereo[0] - stereo[1]) / 2.0
     channels = {name: channel_of(one, chroma=False) for name, one in kept.items()}
     return SideEvidence(stereo.shape[1] / SR_HZ, channels)
+
+
+class Flux:
+    """The flux of levels, taken as each band is read."""
+
+    def __init__(self, levels: BandSource) -> None:
+        self._levels = levels
+
+    @property
+    def frames(self) -> int:
+        return self._levels.frames
+
+    def read_band(self, band: int) -> Floats:
+        return flux_of(self._levels.read_band(band))
+
+
+def coarse_search(master: BandSource, dub: BandSource, *, rate: float = 1.0) -> CoarseResult:
+    """The lags at which the flux of two sides' levels agrees."""
+    compared = Compared(COARSE_MEL.n_mels, COARSE_MEL.frames_per_s)
+    return search_lags(MID, Flux(master), Flux(dub), compared, quietly, rate=rate)
 
 
 class Deaf:

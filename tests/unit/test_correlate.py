@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from syncd.analysis.correlate import MOST_FRAMES, coarse_search, parabola_top, trimmed_rms
-from syncd.analysis.evidence import MID
+from syncd.analysis.correlate import MOST_FRAMES, parabola_top, trimmed_rms
 from syncd.analysis.features import COARSE_MEL
 from syncd.analysis.phat import fine_search, plan_windows
-from tests.unit.in_memory import SR_HZ, Curve, moved, pair_of, quietly
+from tests.unit.in_memory import SR_HZ, Curve, coarse_search, moved, pair_of, quietly
 
 Floats = NDArray[Any]
 
@@ -54,23 +53,21 @@ def bursts(seconds: float, seed: int) -> Floats:
 def test_an_excerpt_is_found_wherever_it_lies_in_a_long_master(start: int, length: int, seed: int) -> None:
     master = random_flux(7_000, seed)
     dub = master[:, start : start + length] + random_flux(length, seed + 1)
-    found = coarse_search(MID, rising(master), rising(dub), COARSE_MEL, quietly)
+    found = coarse_search(rising(master), rising(dub))
     assert found.peaks[0].lag_s == pytest.approx(start / COARSE_MEL.frames_per_s, abs=0.01)
     assert found.best_deviations > 8.0
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_unrelated_curves_stay_near_chance(seed: int) -> None:
-    found = coarse_search(
-        MID, rising(random_flux(6_000, seed)), rising(random_flux(900, seed + 99)), COARSE_MEL, quietly
-    )
+    found = coarse_search(rising(random_flux(6_000, seed)), rising(random_flux(900, seed + 99)))
     assert found.best_deviations < 6.0
 
 
 def test_a_shared_swell_of_loudness_is_no_agreement() -> None:
     swell = 1.0 + np.sin(np.arange(6_000) / 200.0)
     ours, theirs = random_flux(6_000, 1) * swell, random_flux(6_000, 2) * swell
-    found = coarse_search(MID, rising(ours), rising(theirs), COARSE_MEL, quietly)
+    found = coarse_search(rising(ours), rising(theirs))
     assert found.best_deviations < 6.0
 
 
@@ -78,17 +75,17 @@ def test_very_long_files_are_found_with_fewer_frames_a_second() -> None:
     frames, start = MOST_FRAMES, 400_001
     master = Random(frames, 3)
     dub = Curve(np.stack([master.read_band(b)[start : start + 9_000] for b in range(COARSE_MEL.n_mels)]))
-    found = coarse_search(MID, master, dub, COARSE_MEL, quietly)
+    found = coarse_search(master, dub)
     assert found.peaks[0].lag_s == pytest.approx(start / COARSE_MEL.frames_per_s, abs=0.04)
 
 
 def test_silence_has_no_candidates() -> None:
     silence = np.zeros((COARSE_MEL.n_mels, 1_000), dtype=np.float32)
-    assert coarse_search(MID, Curve(silence), rising(random_flux(1_000, 1)), COARSE_MEL, quietly).peaks == ()
+    assert coarse_search(Curve(silence), rising(random_flux(1_000, 1))).peaks == ()
 
 
 def test_curves_of_a_few_frames_have_no_candidates() -> None:
-    assert coarse_search(MID, rising(random_flux(5, 1)), rising(random_flux(900, 1)), COARSE_MEL, quietly).peaks == ()
+    assert coarse_search(rising(random_flux(5, 1)), rising(random_flux(900, 1))).peaks == ()
 
 
 @given(

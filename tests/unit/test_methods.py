@@ -13,13 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from syncd.analysis.chunks import CHUNK_S, ChunkSearch, plan_chunks
-from syncd.analysis.correlate import coarse_search
 from syncd.analysis.evidence import MID, ChannelPair
-from syncd.analysis.features import COARSE_MEL
 from syncd.analysis.methods import Evidence, MethodAnswer, SegmentHint, registry
 from syncd.config import MethodName
 from syncd.domain import Estimate, Inconclusive
-from tests.unit.in_memory import SR_HZ, channel_of, moved, pair_of, quietly, tune
+from tests.unit.in_memory import SR_HZ, channel_of, coarse_search, moved, pair_of, quietly, tune
 
 Floats = NDArray[Any]
 NAMES = ("mfcc", "onset", "chroma", "chunked")
@@ -35,7 +33,7 @@ def master() -> Floats:
 
 
 def evidence_of(pair: ChannelPair, *, rate: float = 1.0, segments: tuple[SegmentHint, ...] = ()) -> Evidence:
-    coarse = coarse_search(MID, pair.master.levels, pair.dub.levels, COARSE_MEL, quietly, rate=rate)
+    coarse = coarse_search(pair.master.levels, pair.dub.levels, rate=rate)
     return Evidence((pair,), coarse=(coarse,), rate=rate, segments=segments)
 
 
@@ -215,8 +213,8 @@ class TestChunked:
         for chunk, lag_s in search.far({0: -20.0, 1: 300.0}, quietly)[::2]:
             assert abs(lag_s - 90.0) < 0.05, chunk
 
-    def test_each_chunk_is_told_like_a_window(self) -> None:
+    def test_each_chunk_is_told(self) -> None:
         ours = tune(60.0, 55)
-        (found,) = asked("chunked", ours, moved(ours, 0.5)).findings
-        assert found.track.lag_s.size == found.track.heard.sum() == 3
-        assert found.track.lag_s == pytest.approx(-0.5, abs=1e-4)
+        told = asked("chunked", ours, moved(ours, 0.5)).metadata
+        assert told["chunks"] == told["chunks_agreeing"] == told["chunks_by_waveform"] == 3
+        assert told["chunk_offset_seconds"] == pytest.approx([-0.5] * 3, abs=1e-4)

@@ -24,9 +24,9 @@ def evidence(*rows: list[float]) -> Floats:
     return np.array(rows, dtype=np.float32).T
 
 
-def path_of(deviations: Floats, lags: list[float], *, weight: float = 1.0) -> Path:
+def path_of(deviations: Floats, lags: list[float], *, weight: float = 1.0, tries: int = 1) -> Path:
     centres = HOP * np.arange(deviations.shape[0])
-    return best_path(deviations, centres, np.array(lags), places=PLACES, weight=weight)
+    return best_path(deviations, centres, np.array(lags), places=PLACES, weight=weight, tries=tries)
 
 
 def spans(path: Path) -> list[tuple[int, int, int]]:
@@ -38,6 +38,11 @@ def test_blocks_that_stay_at_one_lag_are_one_run_and_pay_once() -> None:
     assert spans(path) == [(0, 0, 11)]
     gain = 12 * (path.strength * 5.0 - path.strength**2 / 2.0)
     assert path.score == pytest.approx(gain - PRICE, rel=1e-4)
+
+
+def test_the_highest_of_three_neighbours_says_less_than_one_alone() -> None:
+    alone, highest = (path_of(evidence([5.0] * 12), [0.0], tries=tries) for tries in (1, 3))
+    assert highest.score == pytest.approx(alone.score - 12 * np.log(3.0))
 
 
 def test_a_block_that_speaks_for_nothing_does_not_break_a_run() -> None:

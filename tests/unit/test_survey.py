@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from syncd.analysis.evidence import MID, ChannelEvidence, ChannelPair
+from syncd.analysis.features import COARSE_MEL, Activity
 from syncd.analysis.survey import Surveyor
-from tests.unit.in_memory import SR_HZ, pair_of, quietly, tune
+from syncd.analysis.thresholds import THRESHOLDS
+from tests.unit.in_memory import SR_HZ, Curve, Sound, pair_of, quietly, tune
+
+Floats = NDArray[Any]
 
 
 class Enough(Exception):
@@ -42,3 +51,39 @@ def test_an_excerpt_is_one_piece_and_a_cut_makes_two() -> None:
     assert [piece.lag_s for piece in found.pieces] == [pytest.approx(lag_s, abs=0.02) for lag_s in (0.0, 3.0)]
     assert found.pieces[0].end_s == pytest.approx(40.0, abs=13.0)
     assert found.pieces[1].start_s == pytest.approx(40.0, abs=13.0)
+
+
+def random_flux(minutes: float, seed: int) -> Floats:
+    """Every band rises by chance."""
+    frames = round(60.0 * minutes * COARSE_MEL.frames_per_s)
+    return np.random.default_rng(seed).exponential(1.0, (COARSE_MEL.n_mels, frames)).astype(np.float32)
+
+
+def far_between(minutes: float, seed: int) -> Floats:
+    """The same with a blow in all bands every four seconds or so."""
+    rng = np.random.default_rng(seed)
+    flux = 0.3 * random_flux(minutes, seed)
+    every = rng.uniform(0.8, 1.2, flux.shape[1] // 200) * 4.0 * COARSE_MEL.frames_per_s
+    at = np.cumsum(every).astype(int)
+    at = at[at < flux.shape[1]]
+    flux[:, at] += rng.uniform(2.0, 12.0, at.size)
+    return flux
+
+
+def rising(flux: Floats) -> ChannelEvidence:
+    """Levels that rise as the flux says, and never fall."""
+    return ChannelEvidence(Sound(np.zeros(1)), Curve(np.cumsum(flux, axis=1, dtype=np.float64)), Activity(-30.0, 5.0))
+
+
+@pytest.mark.parametrize(
+    ("flux", "minutes"), [(random_flux, 20.0), (far_between, 3.0)], ids=["much of everything", "a blow now and then"]
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_not_shared_has_no_pieces_however_long_or_sparse(
+    flux: Callable[[float, int], Floats], minutes: float, seed: int
+) -> None:
+    """Nor does it stand out enough to doubt that the two have nothing in common."""
+    pair = ChannelPair(MID, rising(flux(minutes, 2 * seed)), rising(flux(minutes, 2 * seed + 1)))
+    (found,) = Surveyor((pair,)).survey(quietly)
+    assert found.pieces == ()
+    assert found.deviations < THRESHOLDS.coarse_doubt_deviations

@@ -5,22 +5,27 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncd.analysis.align import Aligned
+from syncd.analysis.align import Aligned, Alignment
+from syncd.analysis.evidence import MID
 from syncd.analysis.survey import Gap, Piece
 from syncd.analysis.timeline import (
     LEAST_GAP_S,
+    LEAST_TOLD_S,
     Stretch,
     coverage_of,
+    find_stretches,
     gaps_between,
     is_edited,
     longest,
     segments_of,
 )
 from syncd.domain import Segment, SegmentKind
+from tests.unit.in_memory import SR_HZ, pair_of
 
 KINDS = SegmentKind
 often = settings(max_examples=200, deadline=None, derandomize=True)
@@ -54,18 +59,21 @@ class Plan:
         return (sum(d for _, d in self.before) + sum(self.lengths_s) + self.after[1]) / self.rate
 
     def segments(self) -> tuple[Segment, ...]:
-        return segments_of(self.stretches(), self.rate, self.master_s, self.dub_s, 0.9)
+        matches = [(one.start_s, one.end_s, one.lag_s) for one in self.stretches()]
+        return segments_of(matches, self.rate, self.master_s, self.dub_s, 0.9)
 
 
 def stretch(start_s: float, end_s: float, lag_s: float) -> Stretch:
     return Stretch(start_s, end_s, Aligned(Piece(start_s, end_s, lag_s, 50.0), None, None))
 
 
-gap_s = st.one_of(st.just(0.0), st.floats(1.1 * LEAST_GAP_S, 300.0))
+plain_gap_s = st.one_of(st.just(0.0), st.floats(1.1 * LEAST_GAP_S, 300.0))
+sliver_s = st.floats(0.0, 1.2 * LEAST_GAP_S)
+match = st.tuples(st.floats(0.0, 900.0), st.floats(0.0, 900.0), st.floats(-600.0, 600.0))
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> Plan:
+def plans(draw: st.DrawFn, gap_s: st.SearchStrategy[float] = plain_gap_s) -> Plan:
     count = draw(st.integers(1, 6))
     return Plan(
         before=tuple(draw(st.tuples(gap_s, gap_s)) for _ in range(count)),
@@ -80,17 +88,65 @@ def spans(segments: tuple[Segment, ...], role: str) -> list[tuple[float, float]]
     return [span for span in both if span[0] is not None]
 
 
-@given(plan=plans())
-@often
-def test_segments_tile_both_sides_without_overlap_or_hole(plan: Plan) -> None:
-    segments = plan.segments()
-    for role, whole_s in (("master", plan.master_s), ("dub", plan.dub_s)):
+def assert_tiled(segments: tuple[Segment, ...], master_s: float, dub_s: float) -> None:
+    """To the last bit: what one segment leaves the next one takes."""
+    for role, whole_s in (("master", master_s), ("dub", dub_s)):
         found = spans(segments, role)
-        assert found[0][0] == 0.0
-        assert found[-1][1] == pytest.approx(whole_s, abs=1e-5)
+        assert (found[0][0], found[-1][1]) == (0.0, whole_s)
         assert all(start_s < end_s for start_s, end_s in found)
-        for (_, end_s), (start_s, _) in itertools.pairwise(found):
-            assert start_s == pytest.approx(end_s, abs=1e-5)
+        assert all(before[1] == after[0] for before, after in itertools.pairwise(found))
+
+
+@given(plan=plans(st.one_of(plain_gap_s, sliver_s)))
+@often
+def test_every_moment_of_either_side_is_in_one_segment(plan: Plan) -> None:
+    assert_tiled(plan.segments(), plan.master_s, plan.dub_s)
+
+
+@given(
+    matches=st.lists(match, max_size=6),
+    rate=st.sampled_from([1.0, 25 / 24, 0.97]),
+    master_s=st.floats(1.0, 900.0),
+    dub_s=st.floats(1.0, 900.0),
+)
+@often
+def test_so_it_is_whatever_was_matched(
+    matches: list[tuple[float, float, float]], rate: float, master_s: float, dub_s: float
+) -> None:
+    assert_tiled(segments_of(matches, rate, master_s, dub_s, 0.9), master_s, dub_s)
+
+
+@given(plan=plans(st.one_of(plain_gap_s, sliver_s)))
+@often
+def test_no_gap_is_shorter_than_anybody_could_act_on(plan: Plan) -> None:
+    for segment in plan.segments():
+        if segment.kind is KINDS.REPLACED:
+            assert min(_length(segment, "master"), plan.rate * _length(segment, "dub")) > 0.999 * LEAST_GAP_S
+        elif segment.kind is not KINDS.MATCH:
+            assert max(_length(segment, "master"), _length(segment, "dub")) >= 0.999 * LEAST_TOLD_S
+
+
+@pytest.mark.parametrize(
+    ("matches", "expected"),
+    [
+        ([(0.0, 29.9996, 0.0004)], [(KINDS.MATCH, (0.0, 30.0), (0.0, 30.0))]),
+        (
+            [(0.0, 10.0, 0.0), (10.02, 25.0, 5.0)],
+            [
+                (KINDS.MATCH, (0.0, 10.02), (0.0, 10.02)),
+                (KINDS.MISSING, (10.02, 15.02), (None, None)),
+                (KINDS.MATCH, (15.02, 30.0), (10.02, 25.0)),
+                (KINDS.UNMATCHED, (None, None), (25.0, 30.0)),
+            ],
+        ),
+    ],
+    ids=["a head and a tail of less than a millisecond", "a few milliseconds of dub beside missing seconds"],
+)
+def test_what_is_too_short_to_be_a_gap_belongs_to_the_match_beside_it(
+    matches: list[tuple[float, float, float]], expected: list[tuple[SegmentKind, object, object]]
+) -> None:
+    told = segments_of(matches, 1.0, 30.0, 30.0, 0.9)
+    assert [(s.kind, (s.master_start_s, s.master_end_s), (s.dub_start_s, s.dub_end_s)) for s in told] == expected
 
 
 @given(plan=plans())
@@ -106,9 +162,7 @@ def test_every_gap_has_its_kind(plan: Plan) -> None:
         elif only_master_s or only_dub_s:
             expected.append(KINDS.MISSING if only_master_s else KINDS.INSERTED)
         expected += [KINDS.MATCH] * (i < len(plan.before))
-    # Sums of floats leave a billionth here and there.
-    told = [s.kind for s in plan.segments() if max(_length(s, "master"), _length(s, "dub")) > 1e-4]
-    assert told == expected
+    assert [segment.kind for segment in plan.segments()] == expected
 
 
 def _length(segment: Segment, role: str) -> float:
@@ -154,6 +208,20 @@ def test_without_a_stretch_both_sides_are_unmatched() -> None:
     assert gaps_between((), 10.0, 12.0) == (Gap((0.0, 12.0), (0.0, 10.0)),)
     nothing = coverage_of((), 0.0, 0.0)
     assert (nothing.master, nothing.dub) == (0.0, 0.0)
+
+
+def test_looking_for_foreign_stretches_tells_how_far_it_is_every_minute_or_so() -> None:
+    sound = 0.1 * np.random.default_rng(1).standard_normal(240 * SR_HZ)
+    told: list[tuple[int, int]] = []
+    find_stretches(
+        Alignment(MID, 1.0, None, (stretch(0.0, 240.0, 0.0).aligned,)),
+        (pair_of(sound, sound),),
+        lambda *_: False,
+        240.0,
+        240.0,
+        lambda done, total: told.append((done, total)),
+    )
+    assert told == [(4, 8), (5, 8), (6, 8), (7, 8)]
 
 
 def test_the_longest_stretch_stands_for_the_dub() -> None:

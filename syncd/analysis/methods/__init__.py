@@ -14,7 +14,6 @@ from typing import Protocol
 from syncd.analysis.align import Alignment
 from syncd.analysis.correlate import CoarseResult
 from syncd.analysis.evidence import Beat, ChannelPair
-from syncd.analysis.tracks import FineResult
 from syncd.domain import Estimate, Inconclusive, Metadata
 
 
@@ -67,8 +66,6 @@ class MethodAnswer:
     outcome: Estimate | Inconclusive
     quality_score: float
     metadata: Metadata = field(default_factory=dict)
-    findings: tuple[FineResult, ...] = ()
-    """Common lags with what each window says to them, best first: the verdict asks whether one holds throughout."""
     channel: str | None = None
     skipped: bool = False
     """It could not run at all, for want of something that is not installed."""

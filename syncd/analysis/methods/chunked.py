@@ -20,7 +20,6 @@ from syncd.analysis.methods import Evidence, MethodAnswer
 from syncd.analysis.methods.answers import strongest_first
 from syncd.analysis.threads import THREADS, in_order
 from syncd.analysis.thresholds import THRESHOLDS
-from syncd.analysis.tracks import FineResult, WindowTrack
 from syncd.analysis.waves import wave_lag
 from syncd.domain import Estimate, Inconclusive, Metadata
 
@@ -156,7 +155,6 @@ def _answer(plan: ChunkPlan, placed: tuple[PlacedChunk, ...], rate: float, chann
     group = _largest_group(placed)
     quality = sum(chunk.deviations for chunk in group) / float(np.sqrt(len(group)))
     lag_s, uncertainty_ms = _common(group)
-    found = FineResult(lag_s, quality, _track(plan, placed, group, rate))
     metadata = _metadata(plan, placed, group, rate)
     share = len(group) / chunks
     reason = None
@@ -175,9 +173,9 @@ def _answer(plan: ChunkPlan, placed: tuple[PlacedChunk, ...], rate: float, chann
     elif uncertainty_ms > THRESHOLDS.onset_uncertainty_ms:
         reason = f"the chunks scatter too much to place the dub (±{uncertainty_ms:.0f} ms)"
     if reason is not None:
-        return MethodAnswer(Inconclusive((reason,)), quality, metadata, (found,), channel)
+        return MethodAnswer(Inconclusive((reason,)), quality, metadata, channel)
     confidence = confidence_of(Chunked.name, quality, metadata, uncertainty_ms)
-    return MethodAnswer(Estimate(lag_s, confidence, uncertainty_ms), quality, metadata, (found,), channel)
+    return MethodAnswer(Estimate(lag_s, confidence, uncertainty_ms), quality, metadata, channel)
 
 
 def _largest_group(placed: tuple[PlacedChunk, ...]) -> tuple[PlacedChunk, ...]:
@@ -206,24 +204,6 @@ def _common(group: tuple[PlacedChunk, ...]) -> tuple[float, float]:
     # The ends cover a slow movement that stays within what chunks may wander.
     ends_ms = 750.0 * abs(float(np.median(lags_s[:third]) - np.median(lags_s[-third:])))
     return float(np.median(lags_s)), max(floor_ms, scatter_ms, ends_ms)
-
-
-def _track(
-    plan: ChunkPlan, placed: tuple[PlacedChunk, ...], group: tuple[PlacedChunk, ...], rate: float
-) -> WindowTrack:
-    """The chunks as if they were windows; those that fit nowhere bear nothing."""
-    by_start = {chunk.start_s: chunk for chunk in placed}
-    starts_s = [plan.span_s(chunk)[0] for chunk in range(len(plan.starts))]
-    found = [by_start.get(start_s) for start_s in starts_s]
-    return WindowTrack(
-        dub_centre_s=(np.array(starts_s) + plan.length_s / 2) / rate,
-        lag_s=np.array([0.0 if chunk is None else chunk.lag_s for chunk in found]),
-        sounding=np.ones(len(found), dtype=np.bool_),
-        deviations=np.array([0.0 if chunk is None else chunk.deviations for chunk in found]),
-        heard=np.array([chunk is not None for chunk in found]),
-        supports=np.array([chunk in group for chunk in found]),
-        window_s=plan.length_s,
-    )
 
 
 def _metadata(

@@ -81,13 +81,11 @@ def _answer(alignment: Alignment) -> MethodAnswer:
             if found.deviations < THRESHOLDS.fine_match_deviations
             else f"only {support.agreeing} of {support.with_sound} windows agree with the best lag"
         )
-        return MethodAnswer(
-            Inconclusive((reason,)), found.deviations, metadata, (found,), alignment.channel, alignment=alignment
-        )
+        return MethodAnswer(Inconclusive((reason,)), found.deviations, metadata, alignment.channel, alignment=alignment)
     uncertainty_ms = spread_ms(found)
     confidence = confidence_of(Correlation.name, found.deviations, metadata, uncertainty_ms)
     estimate = Estimate(one.piece.lag_s, confidence, uncertainty_ms)
-    return MethodAnswer(estimate, found.deviations, metadata, (found,), alignment.channel, alignment=alignment)
+    return MethodAnswer(estimate, found.deviations, metadata, alignment.channel, alignment=alignment)
 
 
 def _metadata(best: FineResult, support: Support, alignment: Alignment) -> Metadata:

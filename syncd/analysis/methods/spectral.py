@@ -62,7 +62,7 @@ def _answer(alignment: Alignment, height: float, lags: int) -> MethodAnswer:
     else:
         confidence = confidence_of(Spectral.name, height, metadata, uncertainty_ms)
         outcome = Estimate(_lag_s(one), confidence, uncertainty_ms)
-    return MethodAnswer(outcome, height, metadata, (onsets.found,), alignment.channel, alignment=alignment)
+    return MethodAnswer(outcome, height, metadata, alignment.channel, alignment=alignment)
 
 
 def _lag_s(one: Aligned) -> float:
