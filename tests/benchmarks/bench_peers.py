@@ -92,7 +92,7 @@ def install() -> Iterator[str]:
 def absence(tool: Tool, pair: Pair) -> str | None:
     """Why a tool is not measured on a pair, in a sentence; None where it is."""
     if pair.minutes > tool.longest_minutes:
-        return "left out: its memory grows with the length, to more than there is"
+        return f"left out: it is asked for {tool.longest_minutes:g} minutes at most, for what four of them take already"
     if not tool.python.exists():
         return "not installed: python -m tests.benchmarks.bench_peers --install"
     if tool.requirement and shutil.which("ffmpeg") is None:
@@ -136,7 +136,7 @@ def _edited() -> Case:
     def own(start_s: float, end_s: float) -> Piece:
         return Piece("programme", round((end_s - start_s) * RATE_HZ), round(start_s * RATE_HZ))
 
-    advertisement = Piece("foreign", 25 * RATE_HZ, seed=81)
+    advertisement = Piece("foreign", 12 * RATE_HZ, seed=81)
     return replace(_programme(), pieces=(own(1.5, 70.0), own(95.0, 160.0), advertisement, own(160.0, 240.0)))
 
 
@@ -148,7 +148,7 @@ def _unrelated() -> Case:
 PAIRS = {
     "offset": lambda folder: _plain(folder, MINUTES),
     "pal": lambda folder: _made(folder, "4 min, PAL speed", in_one_piece(_programme(), 0.7431, rate=PAL)),
-    "edited": lambda folder: _made(folder, "4 min, 25 s cut out, 25 s put in", _edited()),
+    "edited": lambda folder: _made(folder, "4 min, 25 s cut out, 12 s put in", _edited()),
     "unrelated": lambda folder: _made(folder, "4 min, another programme", _unrelated()),
     "long": lambda folder: _plain(folder, 30.0),
 }
@@ -233,9 +233,14 @@ def told(pair: Pair, answer: dict[str, Any]) -> str:
     error = error_s(pair, answer)
     if error is None:
         return f"names none ({answer['says']})"
-    off = f"{max(error * 1000.0, 0.001):.2g} ms off" if error < 0.1 else f"{error:.2f} s off"
     pieces = f", {pieces_named(pair, answer)} of {len(pair.segments)} pieces" if len(pair.segments) > 1 else ""
-    return f"{off}{pieces} ({answer['says']})"
+    return f"{_amount(error)} off{pieces} ({answer['says']})"
+
+
+def _amount(error: float) -> str:
+    if error < 1e-6:
+        return "below 0.001 ms"
+    return f"{error * 1000.0:.2g} ms" if error < 0.1 else f"{error:.2f} s"
 
 
 # ---------------------------------------------------------------- all of it
