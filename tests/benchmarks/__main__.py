@@ -18,6 +18,7 @@ SUITES: dict[str, str] = {
     "cache": "tests.benchmarks.bench_cache",
     "corpus": "tests.benchmarks.bench_corpus",
     "unrelated": "tests.benchmarks.bench_unrelated",
+    "peers": "tests.benchmarks.bench_peers",
     "service": "tests.benchmarks.bench_service",
 }
 
