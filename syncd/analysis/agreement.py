@@ -15,7 +15,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from syncd.analysis.evidence import Beat, ChannelPair, quietly
+from syncd.analysis.evidence import NO_CENTRE, SIDE, Beat, ChannelPair, quietly
 from syncd.analysis.features import periodic_hann
 from syncd.analysis.stretch import SR_HZ, Stretched
 from syncd.analysis.threads import THREADS, in_order
@@ -31,6 +31,10 @@ SILENT_POWER: Final = 1e-9
 """Mean square of a frame (-90 dB): there is nothing to compare in it."""
 AUDIBLE_POWER: Final = 3e-6
 """Mean square of a frame (-55 dB) that is heard: silence on the other side is then disagreement."""
+LOUD_QUANTILE: Final = 0.8
+NOISE_FLOOR_SHARE: Final = 10.0**-3.5
+"""Of a side's loud frames: what lies 35 dB below them is its noise, which no other side shares."""
+WITHOUT_DIALOGUE: Final = frozenset({SIDE, NO_CENTRE})
 FRAMES_AT_ONCE: Final = 1024
 
 
@@ -43,6 +47,10 @@ class Agreement:
     values: NDArray[np.float64]
     """About standard normal where nothing is shared; 0 in silence."""
     sounding: NDArray[np.bool_]
+    """Whether there is something to compare: more than either side's own noise floor."""
+    bed_values: NDArray[np.float64]
+    """The same of the channels that centred dialogue is not in."""
+    bed_sounding: NDArray[np.bool_]
 
     def times_s(self) -> NDArray[np.float64]:
         """Centres of the frames."""
@@ -62,26 +70,53 @@ def agreement(
     """Of all channels together, from `start_s` to `end_s`. Two threads. `beat` counts a thousand frames at a time."""
     count = max(0, int((end_s - start_s) * SR_HZ) // hop_samples)
     start = round(start_s * SR_HZ)
-    total = np.zeros(count)
-    channels = np.zeros(count)
+    channels = [_Frames(np.zeros(count), np.zeros((2, count))) for _ in pairs]
 
     def fill(first: int) -> None:
         frames = min(FRAMES_AT_ONCE, count - first)
-        for pair in pairs:
-            values, sounding = _frames(pair, rate, lag_s, start + first * hop_samples, frames, hop_samples)
-            total[first : first + frames] += values
-            channels[first : first + frames] += sounding
+        for pair, channel in zip(pairs, channels, strict=True):
+            values, power = _frames(pair, rate, lag_s, start + first * hop_samples, frames, hop_samples)
+            channel.values[first : first + frames] = values
+            channel.power[:, first : first + frames] = power
 
     with ThreadPoolExecutor(THREADS) as threads:
         firsts = range(0, count, FRAMES_AT_ONCE)
         for done, _ in enumerate(in_order(threads, fill, firsts)):
             beat(done, len(firsts))
-    return Agreement(start / SR_HZ, hop_samples / SR_HZ, total / np.sqrt(np.maximum(channels, 1.0)), channels > 0)
+    beds = [channel for pair, channel in zip(pairs, channels, strict=True) if pair.name in WITHOUT_DIALOGUE]
+    return Agreement(start / SR_HZ, hop_samples / SR_HZ, *_together(channels, count), *_together(beds, count))
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """One channel's."""
+
+    values: NDArray[np.float64]
+    power: NDArray[np.float64]
+    """Mean squares, (2, frames): master, dub."""
+
+    def sounding(self) -> NDArray[np.bool_]:
+        """Above both sides' own noise floors; or heard on one side where the other has nothing."""
+        loud = np.quantile(self.power, LOUD_QUANTILE, axis=1, keepdims=True)
+        floor = np.maximum(SILENT_POWER, NOISE_FLOOR_SHARE * loud)
+        above = self.power > floor
+        alone = (self.power.max(axis=0) > AUDIBLE_POWER) & (self.power.min(axis=0) <= SILENT_POWER)
+        return np.asarray(above.all(axis=0) | alone)
+
+
+def _together(channels: Sequence[_Frames], count: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Values and whether anything sounds, of several channels."""
+    if not channels or not count:
+        return np.zeros(count), np.zeros(count, dtype=bool)
+    heard = np.sum([channel.power.min(axis=0) > SILENT_POWER for channel in channels], axis=0)
+    values = np.sum([channel.values for channel in channels], axis=0) / np.sqrt(np.maximum(heard, 1.0))
+    return values, np.any([channel.sounding() for channel in channels], axis=0)
 
 
 def _frames(
     pair: ChannelPair, rate: float, lag_s: float, start: int, frames: int, hop_samples: int
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Agreement, 0 in silence, and both sides' mean squares."""
     count = (frames - 1) * hop_samples + FRAME_SAMPLES
     first = start - FRAME_SAMPLES // 2
     theirs, late_samples = Stretched(pair.dub.sound, rate).read(first, count)
@@ -94,8 +129,7 @@ def _frames(
         np.lib.stride_tricks.sliding_window_view(sound, FRAME_SAMPLES)[::hop_samples][:frames] * window
         for sound in (ours, theirs)
     ]
-    power = [np.mean(np.square(cut), axis=1) for cut in both]
-    sounding = ((power[0] > SILENT_POWER) & (power[1] > SILENT_POWER)) | (np.maximum(*power) > AUDIBLE_POWER)
+    power = np.stack([np.mean(np.square(cut), axis=1, dtype=np.float64) for cut in both])
     bins_hz = np.arange(FRAME_SAMPLES // 2 + 1) * (SR_HZ / FRAME_SAMPLES)
     used = (bins_hz >= LOW_HZ) & (bins_hz <= HIGH_HZ)
     spectra = [scipy.fft.rfft(cut, axis=1)[:, used] for cut in both]
@@ -103,7 +137,7 @@ def _frames(
     cross *= np.exp(2j * np.pi * early_samples * bins_hz[used] / SR_HZ).astype(np.complex64)
     cosines = cross.real / np.maximum(np.abs(cross), 1e-20)
     values = cosines.sum(axis=1) / np.sqrt(used.sum() * _EQUIVALENT)
-    return np.where(sounding, values, 0.0), sounding
+    return np.where(power.min(axis=0) > SILENT_POWER, values, 0.0), power
 
 
 _EQUIVALENT: Final = 0.5 * 1.9

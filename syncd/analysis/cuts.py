@@ -5,6 +5,7 @@ Pure functions over `Agreement` values: sums of what speaks for a lag, less what
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -25,6 +26,14 @@ STRONG_SECONDS: Final = 24.0
 """Agreement times duration that a foreign stretch must lack where agreement is strong: 3 s at 8 deviations."""
 SHORTEST_S: Final = 1.0
 SHORTEST_WEAK_S: Final = 20.0
+BED_SECONDS: Final = 5.0
+"""A channel without centred dialogue that sounds and does not agree for so long is another bed; what a room and a wide
+voice leave in it lasts as long as a line."""
+LONGEST_TALK_S: Final = 30.0
+"""Dialogue alone lasts no longer than this in a programme that has a bed elsewhere."""
+LONGEST_LINE_S: Final = 20.0
+LINES_RATIO: Final = 4.0
+"""Where no channel is free of dialogue: so many times the next longest stretch without agreement is not a line."""
 BESIDE_CUT: Final = 0.1
 WEAKEST: Final = 1.0
 """Below it agreement is too faint to say that anything is foreign."""
@@ -87,6 +96,35 @@ def foreign_stretches(
         if gain >= NOISE_FACTOR * noise * count and residue <= min(RESIDUE_SHARE * usual, RESIDUE_DEVIATIONS * noise):
             found.append((begin, end))
     return tuple(sorted(found))
+
+
+def is_another_bed(
+    values: NDArray[np.float64], sounding: NDArray[np.bool_], begin: int, end: int, step_s: float
+) -> bool | None:
+    """Whether a stretch has a bed of its own, by channels that centred dialogue is not in; None where they cannot say.
+
+    Dialogue hides the bed that both sides share, in a quiet scene for as long as somebody speaks: that nothing agrees
+    proves nothing. Another bed is heard.
+    """
+    usual = usual_agreement(values[sounding], step_s)
+    if usual < WEAKEST:
+        return None
+    heard = sounding[begin:end]
+    count = int(np.count_nonzero(heard))
+    if count * step_s < max(BED_SECONDS, STRONG_SECONDS / usual):
+        return False
+    residue = abs(float(values[begin:end][heard].mean()))
+    return residue <= max(RESIDUE_SHARE * usual, RESIDUE_DEVIATIONS / float(np.sqrt(count)))
+
+
+def outlasts_dialogue(duration_s: float, others_s: Sequence[float], *, bed_is_heard: bool) -> bool:
+    """Whether a stretch without agreement is too long to be somebody speaking, next to the others of its kind.
+
+    `bed_is_heard`: whether another channel could have told a bed.
+    """
+    if duration_s >= LONGEST_TALK_S or bed_is_heard:
+        return duration_s >= LONGEST_TALK_S
+    return duration_s >= max(LONGEST_LINE_S, LINES_RATIO * max(others_s, default=0.0))
 
 
 def supported_span(supports: NDArray[np.bool_]) -> tuple[int, int]:

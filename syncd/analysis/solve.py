@@ -10,6 +10,7 @@ from syncd.analysis.align import Aligned, Alignment
 from syncd.analysis.evidence import Beat, ChannelPair, part_of, quietly
 from syncd.analysis.survey import Gap, Piece, Surveyor
 from syncd.analysis.timeline import Stretch, find_stretches, gaps_between
+from syncd.analysis.wide import wide_within
 
 LEAST_GAP_S: Final = 1.0
 """A gap shorter than this on either side holds no piece that could be told from chance."""
@@ -79,6 +80,18 @@ def _pieces_within(
         borne = tuple(one for one in found if (one.matches if alignment.by_waves else one.is_borne_out))
         if borne:
             return borne
+    return _by_waveforms_within(gap, pairs, alignment, align) if alignment.by_waves else ()
+
+
+def _by_waveforms_within(
+    gap: Gap, pairs: Sequence[ChannelPair], alignment: Alignment, align: Align
+) -> tuple[Aligned, ...]:
+    """The piece that one long correlation finds there, if its windows bear it out."""
+    for wide in wide_within(pairs, alignment.rate, gap):
+        piece = Piece(*gap.dub_s, wide.lag_s, wide.deviations**2 / 2.0)
+        found = align(replace(alignment, channel=wide.channel, pieces=(_unaligned(piece),))).pieces
+        if any(one.matches for one in found):
+            return found
     return ()
 
 

@@ -9,7 +9,15 @@ from typing import Final
 
 from syncd.analysis.agreement import FRAME_SAMPLES, HOP_SAMPLES, Agreement, agreement
 from syncd.analysis.align import Aligned, Alignment
-from syncd.analysis.cuts import WEAKEST, foreign_stretches, place_cut, supported_span, usual_agreement
+from syncd.analysis.cuts import (
+    WEAKEST,
+    foreign_stretches,
+    is_another_bed,
+    outlasts_dialogue,
+    place_cut,
+    supported_span,
+    usual_agreement,
+)
 from syncd.analysis.evidence import Beat, ChannelPair, part_of, quietly
 from syncd.analysis.steadiness import agreeing, spread_ms
 from syncd.analysis.stretch import SR_HZ
@@ -131,6 +139,9 @@ def _without_foreign(
     )
     for begin, end in foreign:
         from_s, to_s = _edges(found, begin, end, whole)
+        beside_cut = (begin == 0 and cut[0]) or (end == found.values.size and cut[1])
+        if not (beside_cut or _is_foreign(found, (begin, end), foreign)):
+            continue
         if fits(alignment.channel, alignment.rate, whole.lag_s, from_s, to_s):
             continue
         if from_s - start_s > LEAST_GAP_S:
@@ -139,6 +150,15 @@ def _without_foreign(
     if whole.end_s - start_s > LEAST_GAP_S:
         kept.append(replace(whole, start_s=start_s))
     return kept
+
+
+def _is_foreign(found: Agreement, stretch: tuple[int, int], all_of_them: Sequence[tuple[int, int]]) -> bool:
+    """Whether a stretch that agrees nowhere is another programme's , not dialogue over a bed that is not heard."""
+    another = is_another_bed(found.bed_values, found.bed_sounding, *stretch, found.step_s)
+    if another:
+        return True
+    seconds = [(end - begin) * found.step_s for begin, end in all_of_them if (begin, end) != stretch]
+    return outlasts_dialogue((stretch[1] - stretch[0]) * found.step_s, seconds, bed_is_heard=another is not None)
 
 
 def _supported(whole: Stretch) -> Stretch:

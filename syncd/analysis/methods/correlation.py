@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from syncd.analysis.align import Alignment, align_onsets, align_waves
+from syncd.analysis.align import Aligned, Alignment, align_onsets, align_waves
 from syncd.analysis.calibration import confidence_of
 from syncd.analysis.evidence import Beat, ChannelPair
 from syncd.analysis.methods import Evidence, MethodAnswer
 from syncd.analysis.pitch import pitch_shift_semitones, semitones_of_rate
 from syncd.analysis.steadiness import Support, spread_ms, support_of
+from syncd.analysis.stretch import SR_HZ
+from syncd.analysis.survey import Piece
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.analysis.tracks import FineResult
+from syncd.analysis.wide import wide_search
 from syncd.domain import Estimate, Inconclusive, Metadata
 
+MOST_WIDE: Final = 3
+"""Lags of the wide search that are looked at closely."""
 LEAST_SEMITONES: Final = 0.12
 """A shift in pitch that is told beyond doubt."""
 
@@ -27,18 +33,38 @@ class Correlation:
 
     def run(self, evidence: Evidence, beat: Beat) -> MethodAnswer:
         """The lag at which the windows' waveforms agree: of the longest piece where there are several."""
-        best: MethodAnswer | None = None
-        for start in evidence.starts:
-            pair = evidence.pair(start.channel)
-            known = start if start.by_onsets or not start.is_sure else align_onsets(pair, start, beat)
-            answer = _unless_repitched(_answer(align_waves(pair, known, beat)), pair)
-            if best is None or _rank(answer) > _rank(best):
-                best = answer
-            sure = answer.quality_score >= THRESHOLDS.waves_sure_deviations
-            if isinstance(answer.outcome, Estimate) and start.is_sure and sure:
-                break
+        best = _best_of(evidence, evidence.starts, beat)
+        if best is not None and (isinstance(best.outcome, Estimate) or evidence.starts[0].is_sure):
+            return best
+        # The curves are not sure of anything: the waveforms may be.
+        best = _best_of(evidence, _wide_starts(evidence, beat), beat) or best
         reason = "no lag of the whole files stands out enough to compare waveforms there"
         return best or MethodAnswer(Inconclusive((reason,)), 0.0)
+
+
+def _best_of(evidence: Evidence, starts: Sequence[Alignment], beat: Beat) -> MethodAnswer | None:
+    best: MethodAnswer | None = None
+    for start in starts:
+        pair = evidence.pair(start.channel)
+        known = start if start.by_onsets or not start.is_sure else align_onsets(pair, start, beat)
+        answer = _unless_repitched(_answer(align_waves(pair, known, beat)), pair)
+        if best is None or _rank(answer) > _rank(best):
+            best = answer
+        sure = answer.quality_score >= THRESHOLDS.waves_sure_deviations
+        if isinstance(answer.outcome, Estimate) and start.is_sure and sure:
+            break
+    return best
+
+
+def _wide_starts(evidence: Evidence, beat: Beat) -> list[Alignment]:
+    """What one long correlation finds: the whole dub at that lag, or the stretch that it was found by."""
+    starts = []
+    for found in wide_search(evidence.pairs, beat)[:MOST_WIDE]:
+        whole_s = 0.0, evidence.pair(found.channel).dub.sound.samples * found.rate / SR_HZ
+        for start_s, end_s in {whole_s, found.span_s}:
+            piece = Piece(start_s, end_s, found.lag_s, found.deviations**2 / 2.0)
+            starts.append(Alignment(found.channel, found.rate, None, (Aligned(piece, None, None),)))
+    return starts
 
 
 def _unless_repitched(answer: MethodAnswer, pair: ChannelPair) -> MethodAnswer:

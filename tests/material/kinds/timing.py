@@ -112,6 +112,11 @@ def _stretched(case: Case, number: int, semitones: float) -> Case:
     return replace(case, speed=speed, limit_ms=4.0, rate_limit_ppm=20.0)
 
 
+LEAST_REPLACED_S = 7.0
+"""A shorter stretch replaced by one of the same length cannot be told from a line over a faint bed, nor does it move
+anything."""
+
+
 def edits(rng: Rng, number: int) -> Case:
     """One to four cuts, insertions or replacements; every third case has them at blacks."""
     case = plain(rng, number, duration_s=float(rng.uniform(150.0, 300.0)))
@@ -133,6 +138,8 @@ def _edited(case: Case, rng: Rng, *, n_edits: int, at_blacks: bool) -> Case:
             blacks.append((middle_s - half_s, middle_s + half_s))
         what = ("cut", "insert", "replace")[int(rng.choice(3, p=[0.4, 0.4, 0.2]))]
         length = round(_edit_s(rng, case.duration_s) * RATE_HZ)
+        if what == "replace":
+            length = max(length, round(LEAST_REPLACED_S * RATE_HZ))
         pieces.append(Piece("programme", at - done, own.first_sample + done))
         done = at
         if what != "insert":

@@ -1,0 +1,164 @@
+"""The wide search: one long whitened correlation against all of the master, where the curves say nothing.
+
+A bed that lies far below dialogue or noise leaves no mark on the levels, and a clip is too short to say at which speed
+it runs; the waveform still adds up over a minute. GCC-PHAT as in `phat`, over every lag at once: among millions of lags
+chance reaches seven deviations, so more is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from syncd.analysis.correlate import trimmed_rms
+from syncd.analysis.evidence import Beat, ChannelPair, quietly
+from syncd.analysis.phat import FAINT, HIGH_HZ, LOW_HZ, is_silent
+from syncd.analysis.rate import KNOWN_SPEEDS
+from syncd.analysis.stretch import SR_HZ, Stretched
+from syncd.analysis.survey import Gap
+from syncd.analysis.threads import THREADS, in_order
+from syncd.analysis.thresholds import THRESHOLDS
+
+Floats = NDArray[np.float32]
+
+EXCERPT_SAMPLES: Final = 2_000_000
+"""125 s: a speed that is half a ppm off still adds up."""
+OTHER_EXCERPT_SAMPLES: Final = 640_000
+"""40 s, where other speeds are tried."""
+LONGEST_FOR_OTHER_SPEEDS_S: Final = 600.0
+"""Of the master; in longer ones the curves of many blocks have found the speed."""
+EXCERPTS: Final = 3
+LEAST_OVERLAP_SAMPLES: Final = 3 * SR_HZ
+MOST_SAMPLES: Final = 1 << 22
+"""Of the master in one transform."""
+SPEEDS: Final = (1.0, *(float(rate) for rate in KNOWN_SPEEDS.values()))
+SAME_LAG_S: Final = 0.03
+
+
+@dataclass(frozen=True)
+class WideLag:
+    """A lag at which a stretch of the dub stands out."""
+
+    channel: str
+    rate: float
+    lag_s: float
+    deviations: float
+    span_s: tuple[float, float]
+    """The stretch, on the stretched clock."""
+
+
+def wide_search(pairs: Sequence[ChannelPair], beat: Beat) -> tuple[WideLag, ...]:
+    """Over all lags, channels and well-known speeds; what stands beyond chance, highest first. Two threads."""
+    asked = [scan for pair in pairs for rate in SPEEDS for scan in _scans_of(pair, rate)]
+    return _best(_scanned(asked, beat))
+
+
+def wide_within(pairs: Sequence[ChannelPair], rate: float, gap: Gap) -> tuple[WideLag, ...]:
+    """The same at one speed, within a rectangle."""
+    dub, master = ((round(a * SR_HZ), round(b * SR_HZ)) for a, b in (gap.dub_s, gap.master_s))
+    asked = [
+        _Scan(pair, rate, excerpt, master)
+        for pair in pairs
+        for excerpt in _excerpts(dub[0], dub[1], EXCERPT_SAMPLES, EXCERPTS)
+    ]
+    return _best(_scanned(asked, quietly))
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """A stretch of the dub against a stretch of the master, in samples."""
+
+    pair: ChannelPair
+    rate: float
+    dub: tuple[int, int]
+    master: tuple[int, int]
+
+    def run(self) -> WideLag | None:
+        """The lag that stands highest; None where there is nothing to hear, or nothing beyond chance."""
+        length = self.dub[1] - self.dub[0]
+        theirs, late_samples = Stretched(self.pair.dub.sound, self.rate).read(self.dub[0], length)
+        if is_silent(theirs):
+            return None
+        spectrum: NDArray[np.complex64] | None = None
+        best: WideLag | None = None
+        for first, n_fft, lags in self._chunks(length):
+            ours = self.pair.master.sound.read(first, n_fft)
+            if is_silent(ours):
+                continue
+            if spectrum is None or spectrum.size != n_fft // 2 + 1:
+                spectrum = np.conj(scipy.fft.rfft(theirs, n_fft))
+            height, at = _highest(ours, spectrum, lags)
+            if height >= THRESHOLDS.wide_match_deviations and (best is None or height > best.deviations):
+                lag_s = (first + at - self.dub[0] - late_samples) / SR_HZ
+                span_s = self.dub[0] / SR_HZ, self.dub[1] / SR_HZ
+                best = WideLag(self.pair.name, self.rate, lag_s, height, span_s)
+        return best
+
+    def _chunks(self, length: int) -> Iterator[tuple[int, int, int]]:
+        """(first sample of the master, transform, lags that do not wrap around), so that all overlaps are compared."""
+        least = min(LEAST_OVERLAP_SAMPLES, length // 2)
+        first, last = self.master[0] - length + least, self.master[1] - least
+        while first < last:
+            wanted = length + last - first
+            n_fft = MOST_SAMPLES if wanted >= MOST_SAMPLES else scipy.fft.next_fast_len(wanted, real=True)
+            lags = n_fft - length + 1
+            yield first, n_fft, min(lags, last - first)
+            first += lags
+
+
+def _highest(ours: Floats, spectrum: NDArray[np.complex64], lags: int) -> tuple[float, int]:
+    """Deviations over chance of the highest lag, and its place."""
+    cross: NDArray[np.complex64] = scipy.fft.rfft(ours)
+    bins_hz = np.arange(cross.size, dtype=np.float32) * np.float32(SR_HZ / ours.size)
+    cross *= spectrum
+    magnitude = np.abs(cross)
+    magnitude += np.float32(max(FAINT * float(magnitude.mean()), 1e-30))
+    cross *= ((bins_hz >= LOW_HZ) & (bins_hz <= HIGH_HZ)) / magnitude
+    curve = np.abs(scipy.fft.irfft(cross, ours.size, overwrite_x=True)[:lags])
+    floor = trimmed_rms(curve)
+    top = int(np.argmax(curve))
+    return (float(curve[top]) / floor if floor > 0.0 else 0.0), top
+
+
+def _scans_of(pair: ChannelPair, rate: float) -> list[_Scan]:
+    master = pair.master.sound.samples
+    dub = Stretched(pair.dub.sound, rate).samples
+    if rate == 1.0:
+        excerpts = _excerpts(0, dub, EXCERPT_SAMPLES, EXCERPTS)
+    elif master <= LONGEST_FOR_OTHER_SPEEDS_S * SR_HZ:
+        excerpts = _excerpts(0, dub, OTHER_EXCERPT_SAMPLES, 1)
+    else:
+        excerpts = []
+    return [_Scan(pair, rate, excerpt, (0, master)) for excerpt in excerpts]
+
+
+def _excerpts(first: int, last: int, longest: int, most: int) -> list[tuple[int, int]]:
+    """Up to so many stretches, spread evenly; all of it where it is short."""
+    length = min(longest, last - first)
+    count = min(most, -(-(last - first) // max(1, length)))
+    # One of several speaks for the middle, not for the start.
+    starts = [(last - length + first) // 2] if count == 1 else np.linspace(first, last - length, count).astype(int)
+    return [(int(start), int(start) + length) for start in starts]
+
+
+def _scanned(scans: Sequence[_Scan], beat: Beat) -> Iterator[WideLag]:
+    with ThreadPoolExecutor(THREADS) as threads:
+        for done, found in enumerate(in_order(threads, _Scan.run, scans)):
+            beat(done, len(scans))
+            if found is not None:
+                yield found
+
+
+def _best(found: Iterator[WideLag]) -> tuple[WideLag, ...]:
+    """Highest first, of one speed and lag only the highest."""
+    kept: list[WideLag] = []
+    for one in sorted(found, key=lambda lag: -lag.deviations):
+        if all(one.rate != other.rate or abs(one.lag_s - other.lag_s) > SAME_LAG_S for other in kept):
+            kept.append(one)
+    return tuple(kept)
