@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from syncd.analysis.cuts import foreign_stretches, place_cut
+from syncd.analysis.cuts import foreign_stretches, is_another_bed, outlasts_dialogue, place_cut
 
 Floats = NDArray[Any]
 STEP_S = 0.064
@@ -122,3 +122,47 @@ def test_silence_on_both_sides_is_not_foreign() -> None:
     sounding[quiet] = False
     assert foreign_stretches(values, sounding, STEP_S, STEP_S) == ()
     assert foreign_stretches(values, np.zeros_like(sounding), STEP_S, STEP_S) == ()
+
+
+class TestWhatIsNoBed:
+    """Dialogue hides a bed; another bed is heard."""
+
+    def another(self, seconds: float, *, heard: bool, shared: float = 0.0, usual: float = 10.0) -> bool | None:
+        """What a channel without dialogue says of that many seconds after a minute of its usual agreement."""
+        values = agreement(frames(60.0 + seconds), usual, 5)
+        values[frames(60.0) :] = agreement(values.size - frames(60.0), shared, 6)
+        sounding = np.ones(values.size, dtype=np.bool_)
+        sounding[frames(60.0) :] = heard
+        return is_another_bed(values, sounding, frames(60.0), values.size, STEP_S)
+
+    def test_a_channel_without_dialogue_that_sounds_and_does_not_agree_is_another_bed(self) -> None:
+        assert self.another(10.0, heard=True) is True
+
+    def test_a_line_over_a_bed_that_is_not_heard_is_not(self) -> None:
+        assert self.another(10.0, heard=False) is False
+
+    def test_nor_what_lasts_no_longer_than_a_line(self) -> None:
+        assert self.another(3.0, heard=True) is False
+
+    def test_nor_what_agrees_in_that_channel(self) -> None:
+        assert self.another(10.0, heard=True, shared=9.0) is False
+
+    def test_a_channel_that_never_agrees_cannot_say(self) -> None:
+        assert self.another(10.0, heard=True, usual=0.0) is None
+
+    @pytest.mark.parametrize(
+        ("duration_s", "others_s", "bed_is_heard", "outlasts"),
+        [
+            (15.0, [], False, False),
+            (25.0, [], False, True),
+            (25.0, [3.0, 8.0], False, False),
+            (25.0, [3.0, 5.0], False, True),
+            (25.0, [], True, False),
+            (31.0, [20.0], False, True),
+            (31.0, [20.0], True, True),
+        ],
+    )
+    def test_nobody_speaks_for_half_a_minute_nor_four_times_as_long_as_ever(
+        self, duration_s: float, others_s: list[float], bed_is_heard: bool, outlasts: bool
+    ) -> None:
+        assert outlasts_dialogue(duration_s, others_s, bed_is_heard=bed_is_heard) is outlasts
