@@ -17,6 +17,7 @@ from syncd.analysis.evidence import Beat, ChannelPair, part_of
 from syncd.analysis.fit import Samples, fit_lags
 from syncd.analysis.onsets import OnsetFinding, onset_search
 from syncd.analysis.phat import fine_search
+from syncd.analysis.rate import nominal_rate
 from syncd.analysis.steadiness import is_match, support_of
 from syncd.analysis.survey import Piece
 from syncd.analysis.thresholds import THRESHOLDS
@@ -103,6 +104,12 @@ def align_onsets(pair: ChannelPair, start: Alignment, beat: Beat, *, hold_rate: 
         found = [None if f is None else replace(f, found=_tilted(f.found, fit.slope)) for f in found]
         if abs(fit.slope) * 1e6 < SMEARS_ONSETS_PPM:
             break
+    nominal = None if hold_rate or error_ppm is None else nominal_rate(rate, error_ppm)
+    if nominal is not None:
+        # Onsets scatter by milliseconds; a dub whose speed they cannot tell from a usual one was made at that.
+        slope = nominal / rate - 1.0
+        rate, kept = _restretched(rate, kept, slope)
+        found = [None if f is None else replace(f, found=_tilted(f.found, slope)) for f in found]
     aligned = (
         Aligned(p if f is None else replace(p, lag_s=f.found.lag_s), f, None) for p, f in zip(kept, found, strict=True)
     )

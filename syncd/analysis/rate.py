@@ -119,9 +119,20 @@ def name_of_rate(rate: float, uncertainty_ppm: float) -> str | None:
 
     None too where that could be another known one, or none at all.
     """
+    nominal = _nominal(rate, uncertainty_ppm)
+    return nominal[0] if nominal else None
+
+
+def nominal_rate(rate: float, uncertainty_ppm: float) -> float | None:
+    """The same as a rate, «no change» among them: what a dub of about that speed was made at."""
+    nominal = _nominal(rate, uncertainty_ppm)
+    return float(nominal[1]) if nominal else None
+
+
+def _nominal(rate: float, uncertainty_ppm: float) -> tuple[str | None, Fraction] | None:
     reach_ppm = max(5.0, uncertainty_ppm)
     near = [
-        name
+        (name, known)
         for name, known in ((None, Fraction(1)), *KNOWN_SPEEDS.items())
         if abs(rate / float(known) - 1.0) * 1e6 <= reach_ppm
     ]
