@@ -32,6 +32,7 @@ NEAR_S: Final = 0.5
 WHOLE_HOP_SAMPLES: Final = 1_024
 """For foreign stretches: frames side by side."""
 SAME_LAG_S: Final = 0.001
+LEAST_LACKING_S: Final = 3.0
 LEAST_GAP_S: Final = 0.04
 """A gap or a match shorter than a frame of film is none."""
 LEAST_TOLD_S: Final = 0.001
@@ -48,11 +49,19 @@ class Stretch:
     start_s: float
     end_s: float
     aligned: Aligned
+    lacking_s: tuple[tuple[float, float], ...] = ()
+    """From and to, where nothing agrees and nothing says that it is foreign: dialogue, or material of another place."""
 
     @property
     def lag_s(self) -> float:
         """Of its piece."""
         return self.aligned.piece.lag_s
+
+    def agreeing_parts(self) -> tuple[Stretch, ...]:
+        """What lies between the parts that lack agreement."""
+        ends_s = (self.start_s, *itertools.chain.from_iterable(self.lacking_s), self.end_s)
+        parts = zip(ends_s[::2], ends_s[1::2], strict=True)
+        return tuple(replace(self, start_s=a, end_s=b, lacking_s=()) for a, b in parts if b - a > LEAST_GAP_S)
 
 
 Fits = Callable[[str, float, float, float, float], bool]
@@ -134,22 +143,27 @@ def _without_foreign(
         return [_supported(whole)]
     kept: list[Stretch] = []
     start_s = whole.start_s
+    lacking_s: list[tuple[float, float]] = []
     foreign = foreign_stretches(
         found.values, found.sounding, found.step_s, FRAME_SAMPLES / SR_HZ, cut_before=cut[0], cut_after=cut[1]
     )
     for begin, end in foreign:
         from_s, to_s = _edges(found, begin, end, whole)
         beside_cut = (begin == 0 and cut[0]) or (end == found.values.size and cut[1])
-        if not (beside_cut or _is_foreign(found, (begin, end), foreign)):
-            continue
-        if fits(alignment.channel, alignment.rate, whole.lag_s, from_s, to_s):
+        in_place = fits(alignment.channel, alignment.rate, whole.lag_s, from_s, to_s)
+        if in_place or not (beside_cut or _is_foreign(found, (begin, end), foreign)):
+            if to_s - from_s >= LEAST_LACKING_S:
+                lacking_s.append((from_s, to_s))
             continue
         if from_s - start_s > LEAST_GAP_S:
             kept.append(replace(whole, start_s=start_s, end_s=from_s))
         start_s = to_s
     if whole.end_s - start_s > LEAST_GAP_S:
         kept.append(replace(whole, start_s=start_s))
-    return kept
+    return [
+        replace(one, lacking_s=tuple(span for span in lacking_s if one.start_s <= span[0] and span[1] <= one.end_s))
+        for one in kept
+    ]
 
 
 def _is_foreign(found: Agreement, stretch: tuple[int, int], all_of_them: Sequence[tuple[int, int]]) -> bool:
@@ -201,10 +215,10 @@ def uncertainty_ms(one: Aligned) -> float:
 
 
 def gaps_between(stretches: Sequence[Stretch], master_s: float, dub_s: float) -> tuple[Gap, ...]:
-    """Where both sides have something that lies nowhere yet: before, between and after (`dub_s` stretched)."""
+    """Where both sides have something that lies nowhere for certain: before, between and after (`dub_s` stretched)."""
     gaps = []
     master_at, dub_at = 0.0, 0.0
-    for stretch in stretches:
+    for stretch in (part for whole in stretches for part in whole.agreeing_parts()):
         gaps.append(Gap((dub_at, stretch.start_s), (master_at, stretch.start_s + stretch.lag_s)))
         master_at, dub_at = stretch.end_s + stretch.lag_s, stretch.end_s
     gaps.append(Gap((dub_at, dub_s), (master_at, master_s)))
