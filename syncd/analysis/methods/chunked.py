@@ -197,7 +197,7 @@ def _common(group: tuple[PlacedChunk, ...]) -> tuple[float, float]:
     lags_s = np.array(waves or [chunk.lag_s for chunk in group])
     floor_ms = WAVE_FLOOR_MS if waves else FLUX_FLOOR_MS
     if lags_s.size == 1:
-        return float(lags_s[0]), WAVE_MS if waves else FLUX_MS
+        return float(lags_s[0]), floor_ms
     factor = _STUDENT[lags_s.size - 2] if lags_s.size - 2 < len(_STUDENT) else 2.0
     scatter_ms = 1000.0 * factor * float(np.std(lags_s, ddof=1)) / float(np.sqrt(lags_s.size))
     third = lags_s.size // 3 + 1
