@@ -154,12 +154,17 @@ def _starts(
         for s in surveys:
             pair = sounds[s.channel]
             master_s, dub_s = (side.sound.samples / 16_000 for side in (pair.master, pair.dub))
-            starts += [
-                Alignment(s.channel, s.rate, None, (Aligned(Piece(0.0, dub_s * s.rate, lag_s, 0.0), None, None),))
-                for lag_s, height in s.candidates[:MOST_TRIED]
-                if height >= THRESHOLDS.candidate_deviations and -dub_s * s.rate < lag_s < master_s
-            ]
+            for lag_s, height in s.candidates[:MOST_TRIED]:
+                if height >= THRESHOLDS.candidate_deviations and -dub_s * s.rate < lag_s < master_s:
+                    piece = Piece(0.0, dub_s * s.rate, lag_s, 0.0, _as_high_elsewhere(s, lag_s, height))
+                    starts.append(Alignment(s.channel, s.rate, None, (Aligned(piece, None, None),)))
     return starts
+
+
+def _as_high_elsewhere(survey: Survey, lag_s: float, height: float) -> tuple[float, ...]:
+    """Lags of the whole programme that stand nearly as high."""
+    least = THRESHOLDS.ambiguous_ratio * height
+    return tuple(other_s for other_s, other in survey.candidates if other_s != lag_s and other >= least)
 
 
 def _with_onsets(evidence: Evidence, beat: Beat) -> Evidence:

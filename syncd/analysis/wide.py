@@ -39,6 +39,9 @@ MOST_SAMPLES: Final = 1 << 22
 """Of the master in one transform."""
 SPEEDS: Final = (1.0, *(float(rate) for rate in KNOWN_SPEEDS.values()))
 SAME_LAG_S: Final = 0.03
+SAME_LAG_SAMPLES: Final = round(SAME_LAG_S * SR_HZ)
+MOST_LAGS: Final = 4
+"""Of one excerpt in one transform: a programme that repeats itself fits at several."""
 
 
 @dataclass(frozen=True)
@@ -79,26 +82,25 @@ class _Scan:
     dub: tuple[int, int]
     master: tuple[int, int]
 
-    def run(self) -> WideLag | None:
-        """The lag that stands highest; None where there is nothing to hear, or nothing beyond chance."""
+    def run(self) -> list[WideLag]:
+        """The lags that stand highest; none where there is nothing to hear, or nothing beyond chance."""
         length = self.dub[1] - self.dub[0]
         theirs, late_samples = Stretched(self.pair.dub.sound, self.rate).read(self.dub[0], length)
         if is_silent(theirs):
-            return None
+            return []
         spectrum: NDArray[np.complex64] | None = None
-        best: WideLag | None = None
+        span_s = self.dub[0] / SR_HZ, self.dub[1] / SR_HZ
+        found: list[WideLag] = []
         for first, n_fft, lags in self._chunks(length):
             ours = self.pair.master.sound.read(first, n_fft)
             if is_silent(ours):
                 continue
             if spectrum is None or spectrum.size != n_fft // 2 + 1:
                 spectrum = np.conj(scipy.fft.rfft(theirs, n_fft))
-            height, at = _highest(ours, spectrum, lags)
-            if height >= THRESHOLDS.wide_match_deviations and (best is None or height > best.deviations):
+            for height, at in _highest(ours, spectrum, lags):
                 lag_s = (first + at - self.dub[0] - late_samples) / SR_HZ
-                span_s = self.dub[0] / SR_HZ, self.dub[1] / SR_HZ
-                best = WideLag(self.pair.name, self.rate, lag_s, height, span_s)
-        return best
+                found.append(WideLag(self.pair.name, self.rate, lag_s, height, span_s))
+        return found
 
     def _chunks(self, length: int) -> Iterator[tuple[int, int, int]]:
         """(first sample of the master, transform, lags that do not wrap around), so that all overlaps are compared."""
@@ -112,8 +114,8 @@ class _Scan:
             first += lags
 
 
-def _highest(ours: Floats, spectrum: NDArray[np.complex64], lags: int) -> tuple[float, int]:
-    """Deviations over chance of the highest lag, and its place."""
+def _highest(ours: Floats, spectrum: NDArray[np.complex64], lags: int) -> list[tuple[float, int]]:
+    """The highest lags beyond chance, apart from each other: deviations, and their places."""
     cross: NDArray[np.complex64] = scipy.fft.rfft(ours)
     bins_hz = np.arange(cross.size, dtype=np.float32) * np.float32(SR_HZ / ours.size)
     cross *= spectrum
@@ -122,8 +124,14 @@ def _highest(ours: Floats, spectrum: NDArray[np.complex64], lags: int) -> tuple[
     cross *= ((bins_hz >= LOW_HZ) & (bins_hz <= HIGH_HZ)) / magnitude
     curve = np.abs(scipy.fft.irfft(cross, ours.size, overwrite_x=True)[:lags])
     floor = trimmed_rms(curve)
-    top = int(np.argmax(curve))
-    return (float(curve[top]) / floor if floor > 0.0 else 0.0), top
+    found: list[tuple[float, int]] = []
+    for _ in range(MOST_LAGS):
+        top = int(np.argmax(curve))
+        if floor <= 0.0 or curve[top] < THRESHOLDS.wide_match_deviations * floor:
+            break
+        found.append((float(curve[top]) / floor, top))
+        curve[max(0, top - SAME_LAG_SAMPLES) : top + SAME_LAG_SAMPLES + 1] = 0.0
+    return found
 
 
 def _scans_of(pair: ChannelPair, rate: float) -> list[_Scan]:
@@ -151,8 +159,7 @@ def _scanned(scans: Sequence[_Scan], beat: Beat) -> Iterator[WideLag]:
     with ThreadPoolExecutor(THREADS) as threads:
         for done, found in enumerate(in_order(threads, _Scan.run, scans)):
             beat(done, len(scans))
-            if found is not None:
-                yield found
+            yield from found
 
 
 def _best(found: Iterator[WideLag]) -> tuple[WideLag, ...]:

@@ -58,11 +58,19 @@ def _best_of(evidence: Evidence, starts: Sequence[Alignment], beat: Beat) -> Met
 
 def _wide_starts(evidence: Evidence, beat: Beat) -> list[Alignment]:
     """What one long correlation finds: the whole dub at that lag, or the stretch that it was found by."""
+    lags = wide_search(evidence.pairs, beat)
     starts = []
-    for found in wide_search(evidence.pairs, beat)[:MOST_WIDE]:
+    for found in lags[:MOST_WIDE]:
+        rivals_s = tuple(
+            other.lag_s
+            for other in lags
+            if other is not found
+            and other.rate == found.rate
+            and other.deviations >= THRESHOLDS.ambiguous_ratio * found.deviations
+        )
         whole_s = 0.0, evidence.pair(found.channel).dub.sound.samples * found.rate / SR_HZ
         for start_s, end_s in {whole_s, found.span_s}:
-            piece = Piece(start_s, end_s, found.lag_s, found.deviations**2 / 2.0)
+            piece = Piece(start_s, end_s, found.lag_s, found.deviations**2 / 2.0, rivals_s)
             starts.append(Alignment(found.channel, found.rate, None, (Aligned(piece, None, None),)))
     return starts
 
