@@ -34,6 +34,9 @@ OTHER_EXCERPT_SAMPLES: Final = 640_000
 LONGEST_FOR_OTHER_SPEEDS_S: Final = 600.0
 """Of the master; in longer ones the curves of many blocks have found the speed."""
 EXCERPTS: Final = 3
+MOST_COMPARED: Final = 60_000_000
+"""Excerpts times samples of the master: three in 20 minutes, one in an hour, none beyond, where the curves of many
+blocks are surer than any excerpt."""
 LEAST_OVERLAP_SAMPLES: Final = 3 * SR_HZ
 MOST_SAMPLES: Final = 1 << 22
 """Of the master in one transform."""
@@ -138,7 +141,8 @@ def _scans_of(pair: ChannelPair, rate: float) -> list[_Scan]:
     master = pair.master.sound.samples
     dub = Stretched(pair.dub.sound, rate).samples
     if rate == 1.0:
-        excerpts = _excerpts(0, dub, EXCERPT_SAMPLES, EXCERPTS)
+        most = min(EXCERPTS, MOST_COMPARED // max(1, master))
+        excerpts = _excerpts(0, dub, EXCERPT_SAMPLES, most)
     elif master <= LONGEST_FOR_OTHER_SPEEDS_S * SR_HZ:
         excerpts = _excerpts(0, dub, OTHER_EXCERPT_SAMPLES, 1)
     else:
@@ -147,9 +151,11 @@ def _scans_of(pair: ChannelPair, rate: float) -> list[_Scan]:
 
 
 def _excerpts(first: int, last: int, longest: int, most: int) -> list[tuple[int, int]]:
-    """Up to so many stretches, spread evenly; all of it where it is short."""
+    """Up to so many stretches (0: none), spread evenly; all of it where it is short."""
     length = min(longest, last - first)
     count = min(most, -(-(last - first) // max(1, length)))
+    if count == 0:
+        return []
     # One of several speaks for the middle, not for the start.
     starts = [(last - length + first) // 2] if count == 1 else np.linspace(first, last - length, count).astype(int)
     return [(int(start), int(start) + length) for start in starts]
