@@ -88,7 +88,7 @@ def _by_waveforms_within(
 ) -> tuple[Aligned, ...]:
     """The piece that one long correlation finds there, if its windows bear it out."""
     for wide in wide_within(pairs, alignment.rate, gap):
-        piece = Piece(*gap.dub_s, wide.lag_s, wide.deviations**2 / 2.0)
+        piece = Piece(*wide.span_s, wide.lag_s, wide.deviations**2 / 2.0)
         found = align(replace(alignment, channel=wide.channel, pieces=(_unaligned(piece),))).pieces
         if any(one.matches for one in found):
             return found

@@ -31,7 +31,8 @@ NEAR_S: Final = 0.5
 """About the place that frames side by side gave, closer ones are looked at."""
 WHOLE_HOP_SAMPLES: Final = 1_024
 """For foreign stretches: frames side by side."""
-SAME_LAG_S: Final = 0.001
+SAME_LAG_S: Final = 0.003
+"""Less is no cut: the shortest buffers that get lost hold 5 ms, and a sound that wanders moves by as much."""
 LEAST_LACKING_S: Final = 2.0
 LEAST_GAP_S: Final = 0.04
 """A gap or a match shorter than a frame of film is none."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -37,7 +37,7 @@ EXCERPTS: Final = 3
 MOST_COMPARED: Final = 60_000_000
 """Excerpts times samples of the master: three in 20 minutes, one in an hour, none beyond, where the curves of many
 blocks are surer than any excerpt."""
-LEAST_OVERLAP_SAMPLES: Final = 3 * SR_HZ
+LEAST_OVERLAP_S: Final = 3.0
 MOST_SAMPLES: Final = 1 << 22
 """Of the master in one transform."""
 SPEEDS: Final = (1.0, *(float(rate) for rate in KNOWN_SPEEDS.values()))
@@ -73,7 +73,16 @@ def wide_within(pairs: Sequence[ChannelPair], rate: float, gap: Gap) -> tuple[Wi
         for pair in pairs
         for excerpt in _excerpts(dub[0], dub[1], EXCERPT_SAMPLES, EXCERPTS)
     ]
-    return _best(_scanned(asked, quietly))
+    return tuple(
+        replace(found, span_s=span_s)
+        for found in _best(_scanned(asked, quietly))
+        if (span_s := _overlap_s(gap, found.lag_s))[1] - span_s[0] >= LEAST_OVERLAP_S
+    )
+
+
+def _overlap_s(gap: Gap, lag_s: float) -> tuple[float, float]:
+    """From and to where the rectangle holds the lag, on the stretched clock."""
+    return max(gap.dub_s[0], gap.master_s[0] - lag_s), min(gap.dub_s[1], gap.master_s[1] - lag_s)
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,7 @@ class _Scan:
 
     def _chunks(self, length: int) -> Iterator[tuple[int, int, int]]:
         """(first sample of the master, transform, lags that do not wrap around), so that all overlaps are compared."""
-        least = min(LEAST_OVERLAP_SAMPLES, length // 2)
+        least = min(round(LEAST_OVERLAP_S * SR_HZ), length // 2)
         first, last = self.master[0] - length + least, self.master[1] - least
         while first < last:
             wanted = length + last - first

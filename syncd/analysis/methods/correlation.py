@@ -21,6 +21,7 @@ from syncd.domain import Estimate, Inconclusive, Metadata
 
 MOST_WIDE: Final = 3
 """Lags of the wide search that are looked at closely."""
+LEAST_WIDE_WINDOWS: Final = 3
 LEAST_SEMITONES: Final = 0.12
 """A shift in pitch that is told beyond doubt."""
 
@@ -37,7 +38,8 @@ class Correlation:
         if best is not None and (isinstance(best.outcome, Estimate) or evidence.starts[0].is_sure):
             return best
         # The curves are not sure of anything: the waveforms may be.
-        best = _best_of(evidence, _wide_starts(evidence, beat), beat) or best
+        wide = _best_of(evidence, _wide_starts(evidence, beat), beat)
+        best = wide if wide is not None and _is_borne(wide) else best
         reason = "no lag of the whole files stands out enough to compare waveforms there"
         return best or MethodAnswer(Inconclusive((reason,)), 0.0)
 
@@ -73,6 +75,12 @@ def _wide_starts(evidence: Evidence, beat: Beat) -> list[Alignment]:
             piece = Piece(start_s, end_s, found.lag_s, found.deviations**2 / 2.0, rivals_s)
             starts.append(Alignment(found.channel, found.rate, None, (Aligned(piece, None, None),)))
     return starts
+
+
+def _is_borne(answer: MethodAnswer) -> bool:
+    """By more than a bang or two, which fit each other wherever they are."""
+    agreeing = answer.metadata["windows_agreeing"]
+    return isinstance(agreeing, int) and agreeing >= LEAST_WIDE_WINDOWS
 
 
 def _unless_repitched(answer: MethodAnswer, pair: ChannelPair) -> MethodAnswer:
