@@ -68,7 +68,7 @@ def agreement(
     beat: Beat = quietly,
 ) -> Agreement:
     """Of all channels together, from `start_s` to `end_s`. Two threads. `beat` counts a thousand frames at a time."""
-    count = max(0, int((end_s - start_s) * SR_HZ) // hop_samples)
+    count = max(0, round((end_s - start_s) * SR_HZ) // hop_samples)
     start = round(start_s * SR_HZ)
     channels = [_Frames(np.zeros(count), np.zeros((2, count))) for _ in pairs]
 

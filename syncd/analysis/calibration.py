@@ -48,6 +48,8 @@ class Calibration(msgspec.Struct, frozen=True):
     """Share (0 to 1) of another method's log-odds that counts, once the best one is counted: they hear one sound."""
     per_dissenter: float
     """The same of a method that vouches for another offset; what it takes away."""
+    alone: float
+    """Log-odds that a method loses where no other one agrees: their silence says something."""
     most: float
     """Of several methods together, as `Curve.most`."""
     holds: Mapping[Verdict, float]
@@ -86,11 +88,12 @@ def within_half_a_frame(uncertainty_ms: float) -> float:
 
 
 def together(agreeing: Iterable[float], dissenting: Iterable[float], calibration: Calibration = CALIBRATION) -> float:
-    """Probability that the lag is right, from what each method gives its own; one method alone is left as it is."""
+    """Probability that the lag is right, from what each method gives its own."""
     own = sorted((_log_odds(p) for p in agreeing), reverse=True)
     others = sum(max(0.0, one) for one in own[1:])
     against = sum(max(0.0, _log_odds(p)) for p in dissenting)
-    log_odds = own[0] + calibration.per_other * others - calibration.per_dissenter * against
+    alone = calibration.alone if len(own) == 1 else 0.0
+    log_odds = own[0] + calibration.per_other * others - calibration.per_dissenter * against - alone
     return min(calibration.most, _probability(log_odds))
 
 

@@ -50,7 +50,10 @@ def place_cut(first: NDArray[np.float64], second: NDArray[np.float64]) -> int:
     """How many frames the first piece keeps, so that the most agreement is kept.
 
     `first`: agreement at the first lag, `second`: at the second, later by what the dub has more; shape (frames,) both.
+    Rounding may have left one of them a frame longer: what only one has does not count.
     """
+    frames = min(first.size, second.size)
+    first, second = first[:frames], second[:frames]
     before = np.concatenate(([0.0], np.cumsum(first)))
     after = np.concatenate((np.cumsum(second[::-1])[::-1], [0.0]))
     totals = before + after

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -23,9 +23,18 @@ Floats = NDArray[np.float64]
 
 PULL: Final = 0.02
 """Of each coefficient towards zero: it matters only where nothing was ever wrong."""
+ALONE_STEPS: Final = tuple(round(0.25 * k, 2) for k in range(25))
+WEIGHT_STEPS: Final = tuple(round(0.1 * k, 1) for k in range(11))
 SHARES_NOTHING: Final = frozenset({"unrelated", "title", "dialogue"})
 EDGES: Final = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0001)
-_OFFSETS: Final = (Verdict.IN_SYNC, Verdict.OFFSET, Verdict.DRIFT, Verdict.EDITED)
+_CONSTANT: Final = frozenset({Verdict.IN_SYNC, Verdict.OFFSET})
+_OFFSETS: Final = {
+    Verdict.IN_SYNC: _CONSTANT,
+    Verdict.OFFSET: _CONSTANT,
+    Verdict.DRIFT: frozenset({Verdict.DRIFT}),
+    Verdict.EDITED: frozenset({Verdict.EDITED}),
+}
+"""Verdicts, and those that are counted with them: whether a constant offset is tolerated does not make it right."""
 
 
 @dataclass(frozen=True)
@@ -53,21 +62,23 @@ def fit(lowered: Sequence[Observed], usual: Sequence[Observed]) -> Calibration:
     given = [o for o in usual if o.given]
     right = [o for o in given if is_right_lag(o)]
     objected = [o for o in right if o.objected]
-    plain = {v: [o.all_right for o in right if o.verdict == v.value and not o.objected] for v in _OFFSETS}
+    plain = {
+        v: [o.all_right for o in right if o.verdict in verdicts and not o.objected] for v, verdicts in _OFFSETS.items()
+    }
     nothing = [o for o in usual if o.verdict == Verdict.NO_MATCH.value]
     apart = _Shares([o.shorter_s for o in nothing], [1.0] * len(nothing), [o.what in SHARES_NOTHING for o in nothing])
     sure = Calibration(
         methods=methods,
         per_other=0.0,
         per_dissenter=0.0,
+        alone=0.0,
         most=laplace([is_right_lag(o) for o in given if sum(v.together for v in o.voices) > 1]),
         holds={verdict: laplace(rights) for verdict, rights in plain.items()},
         holds_against_objections=laplace([o.all_right for o in objected]),
         no_match=_logistic(apart),
         summary=_summary(lowered, usual),
     )
-    per_other, per_dissenter = _fit_together(sure, [o for o in lowered if o.given and o.voices])
-    return msgspec.structs.replace(sure, per_other=per_other, per_dissenter=per_dissenter)
+    return _fit_together(sure, [o for o in lowered if o.given and o.voices])
 
 
 def method_curve(voices: Sequence[Voice]) -> Curve:
@@ -87,7 +98,8 @@ def laplace(rights: Sequence[bool]) -> float:
 
 def confidence(calibration: Calibration, observed: Observed) -> float:
     """What a report would say of the same evidence with this calibration."""
-    own, others = [], []
+    own: list[float] = []
+    others: list[float] = []
     for voice in observed.voices:
         (own if voice.together else others).append(
             calibration.methods[voice.method].probability(voice.height, voice.share)
@@ -134,12 +146,12 @@ def _logistic(seen: _Shares) -> Curve:
     # The strongest quarter says how sure one can be at most.
     strong = log_heights >= np.quantile(log_heights, 0.75)
     most = laplace([bool(r) for r in np.asarray(seen.right)[strong]])
-    return Curve(*(round(float(w), 4) for w in best), most=round(most, 4))
+    intercept, per_log_height, per_share = (round(float(weight), 4) for weight in best)
+    return Curve(intercept, per_log_height, per_share, most=round(most, 4))
 
 
-def _fit_together(curves: Calibration, given: Sequence[Observed]) -> tuple[float, float]:
-    def loss(weights: Any) -> float:
-        tried = msgspec.structs.replace(curves, per_other=float(weights[0]), per_dissenter=float(weights[1]))
+def _fit_together(curves: Calibration, given: Sequence[Observed]) -> Calibration:
+    def loss(tried: Calibration) -> float:
         total = 0.0
         for observed in given:
             probability = confidence(tried, observed) / within_half_a_frame(observed.uncertainty_ms)
@@ -147,9 +159,12 @@ def _fit_together(curves: Calibration, given: Sequence[Observed]) -> tuple[float
             total -= math.log(kept if is_right_lag(observed) else 1.0 - kept)
         return total
 
-    grid = itertools.product(np.linspace(0.0, 1.0, 11), np.linspace(0.0, 2.0, 11))
-    best = min(grid, key=loss)
-    return round(float(best[0]), 2), round(float(best[1]), 2)
+    best = curves
+    for names, steps in ((("alone",), ALONE_STEPS), (("per_other", "per_dissenter"), WEIGHT_STEPS)):
+        choices = itertools.product(steps, repeat=len(names))
+        tried = [msgspec.structs.replace(best, **dict(zip(names, choice, strict=True))) for choice in choices]
+        best = min(tried, key=loss)
+    return best
 
 
 def _summary(lowered: Sequence[Observed], usual: Sequence[Observed]) -> dict[str, object]:
@@ -167,8 +182,8 @@ def _summary(lowered: Sequence[Observed], usual: Sequence[Observed]) -> dict[str
     voices = [v for o in lowered for v in o.voices]
     by_method = {
         name: {
-            "offsets": len(here := [v for v in voices if v.method == name]),
-            "right": sum(v.right_lag for v in here),
+            "offsets": len(own := [v for v in voices if v.method == name]),
+            "right": sum(v.right_lag for v in own),
         }
         for name in METHODS
     }

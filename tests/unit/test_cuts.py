@@ -53,6 +53,14 @@ def test_no_other_place_keeps_more_agreement(seed: int, frames: int) -> None:
     assert kept[place_cut(first, second)] == pytest.approx(max(kept))
 
 
+@given(seed=st.integers(0, 9_999), frames=st.integers(1, 60))
+@often
+def test_a_frame_more_on_one_side_changes_nothing(seed: int, frames: int) -> None:
+    first, second = agreement(frames + 1, 0.0, seed), agreement(frames, 0.0, seed + 1)
+    assert place_cut(first, second) == place_cut(first[:frames], second)
+    assert place_cut(second, first) == place_cut(second, first[:frames])
+
+
 def test_in_silence_the_cut_lies_in_the_middle() -> None:
     first, second = np.zeros(21), np.zeros(21)
     first[:5], second[16:] = 8.0, 8.0
