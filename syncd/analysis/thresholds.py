@@ -31,9 +31,11 @@ class Thresholds:
     """Between this and a match «no match» is not said either."""
     fine_match_deviations: float = 8.0
     """Of the windows' sum; the best of 8,001 chance lags reached 6.1 in 520 unrelated pairs."""
-    wide_match_deviations: float = 12.0
+    wide_match_deviations: float = 14.0
     """Of one long correlation over millions of lags at seven speeds; the best of them reached 11.1 in 306 unrelated
-    pairs, the next best 9.4."""
+    pairs, the next best 9.4, and 12.5 once in dialogue alone, where two voices share their harmonics."""
+    wide_fine_deviations: float = 10.0
+    """What the windows must reach together at a lag that was chosen among so many."""
     mfcc_match_deviations: float = 6.5
     """A peak of the cepstra over the whole files; chance: 5.1 in 1,990 unrelated pairs of 30 s to 13 min."""
     onset_match_deviations: float = 6.0

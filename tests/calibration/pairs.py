@@ -62,7 +62,7 @@ class _Stems(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        return self.bed.shape[1] / SR_HZ
+        return float(self.bed.shape[1] / SR_HZ)
 
 
 def pair(number: int) -> Pair:

@@ -80,7 +80,8 @@ def _wide_starts(evidence: Evidence, beat: Beat) -> list[Alignment]:
 def _is_borne(answer: MethodAnswer) -> bool:
     """By more than a bang or two, which fit each other wherever they are."""
     agreeing = answer.metadata["windows_agreeing"]
-    return isinstance(agreeing, int) and agreeing >= LEAST_WIDE_WINDOWS
+    enough = isinstance(agreeing, int) and agreeing >= LEAST_WIDE_WINDOWS
+    return enough and answer.quality_score >= THRESHOLDS.wide_fine_deviations
 
 
 def _unless_repitched(answer: MethodAnswer, pair: ChannelPair) -> MethodAnswer:
@@ -125,6 +126,10 @@ def _answer(alignment: Alignment) -> MethodAnswer:
         )
         return MethodAnswer(Inconclusive((reason,)), found.deviations, metadata, alignment.channel, alignment=alignment)
     uncertainty_ms = spread_ms(found)
+    if uncertainty_ms > THRESHOLDS.onset_uncertainty_ms:
+        reason = f"the windows scatter too much to place the dub (±{uncertainty_ms:.0f} ms)"
+        scattered = Inconclusive((reason,))
+        return MethodAnswer(scattered, found.deviations, metadata, alignment.channel, alignment=alignment)
     confidence = confidence_of(Correlation.name, found.deviations, metadata, uncertainty_ms)
     estimate = Estimate(one.piece.lag_s, confidence, uncertainty_ms)
     return MethodAnswer(estimate, found.deviations, metadata, alignment.channel, alignment=alignment)
