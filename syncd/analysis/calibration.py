@@ -52,10 +52,8 @@ class Calibration(msgspec.Struct, frozen=True):
     """Log-odds that a method loses where no other one agrees: their silence says something."""
     most: float
     """Of several methods together, as `Curve.most`."""
-    holds: Mapping[Verdict, float]
-    """Where the offset is right, how often the verdict and every segment are."""
-    holds_against_objections: float
-    """The same where the report names something that speaks against it."""
+    holds: Mapping[Verdict, Curve]
+    """Where the offset is right, how often the verdict and every segment are, over the share of windows that agree."""
     no_match: Curve
     """Of «the two share no bed», over the seconds of the shorter side."""
     summary: Mapping[str, object]
@@ -97,9 +95,12 @@ def together(agreeing: Iterable[float], dissenting: Iterable[float], calibration
     return min(calibration.most, _probability(log_odds))
 
 
-def share_that_holds(verdict: Verdict, *, objected: bool) -> float:
-    """Of the reports with the right offset, how many are right in verdict and segments too."""
-    return min(CALIBRATION.holds[verdict], CALIBRATION.holds_against_objections if objected else 1.0)
+def share_that_holds(verdict: Verdict, support: float) -> float:
+    """Of the reports with the right offset, how many are right in verdict and segments too.
+
+    `support`: share (0 to 1) of the windows that agree; where many do not, there may be a cut that nothing shows.
+    """
+    return CALIBRATION.holds[verdict].probability(1.0, support)
 
 
 def _log_odds(probability: float) -> float:

@@ -157,7 +157,7 @@ def _with_offset(consensus: Consensus, placed: Placed, coverage: Coverage, setti
         warnings.append("The interval of the offset crosses a limit of the tolerance: look at it by eye and ear.")
     plain = Verdict.IN_SYNC if in_sync else Verdict.OFFSET
     verdict = Verdict.EDITED if edited else Verdict.DRIFT if drifts else plain
-    confidence = estimate.confidence * share_that_holds(verdict, objected=bool(objections))
+    confidence = estimate.confidence * share_that_holds(verdict, placed.support)
     return Decision(
         verdict=verdict,
         review=bool(crosses or consensus.dissenters or objections or confidence < settings.confidence_threshold),

@@ -61,10 +61,7 @@ def fit(lowered: Sequence[Observed], usual: Sequence[Observed]) -> Calibration:
     methods = {name: method_curve([v for o in lowered for v in o.voices if v.method == name]) for name in METHODS}
     given = [o for o in usual if o.given]
     right = [o for o in given if is_right_lag(o)]
-    objected = [o for o in right if o.objected]
-    plain = {
-        v: [o.all_right for o in right if o.verdict in verdicts and not o.objected] for v, verdicts in _OFFSETS.items()
-    }
+    kept = {v: [o for o in right if o.verdict in verdicts] for v, verdicts in _OFFSETS.items()}
     nothing = [o for o in usual if o.verdict == Verdict.NO_MATCH.value]
     apart = _Shares([o.shorter_s for o in nothing], [1.0] * len(nothing), [o.what in SHARES_NOTHING for o in nothing])
     sure = Calibration(
@@ -73,8 +70,10 @@ def fit(lowered: Sequence[Observed], usual: Sequence[Observed]) -> Calibration:
         per_dissenter=0.0,
         alone=0.0,
         most=laplace([is_right_lag(o) for o in given if sum(v.together for v in o.voices) > 1]),
-        holds={verdict: laplace(rights) for verdict, rights in plain.items()},
-        holds_against_objections=laplace([o.all_right for o in objected]),
+        holds={
+            verdict: _logistic(_Shares([1.0] * len(here), [support(o) for o in here], [o.all_right for o in here]))
+            for verdict, here in kept.items()
+        },
         no_match=_logistic(apart),
         summary=_summary(lowered, usual),
     )
@@ -89,6 +88,12 @@ def method_curve(voices: Sequence[Voice]) -> Curve:
 def is_right_lag(observed: Observed) -> bool:
     """The offset that was given is that of a true piece, as precisely as is told."""
     return observed.error_ms is not None and observed.error_ms <= max(RIGHT_MS, 2.0 * observed.uncertainty_ms)
+
+
+def support(observed: Observed) -> float:
+    """Share of the windows that agree, of the method that placed the pieces."""
+    shares = {voice.method: voice.share for voice in observed.voices}
+    return shares.get("correlation", shares.get("spectral", max(shares.values(), default=1.0)))
 
 
 def laplace(rights: Sequence[bool]) -> float:
@@ -144,7 +149,8 @@ def _logistic(seen: _Shares) -> Curve:
         loss, np.array([0.0, 1.0, 0.0]), method="L-BFGS-B", bounds=((None, None), (0.0, None), (0.0, None))
     ).x
     # The strongest quarter says how sure one can be at most.
-    strong = log_heights >= np.quantile(log_heights, 0.75)
+    likeliest = best @ evidence
+    strong = likeliest >= np.quantile(likeliest, 0.75)
     most = laplace([bool(r) for r in np.asarray(seen.right)[strong]])
     intercept, per_log_height, per_share = (round(float(weight), 4) for weight in best)
     return Curve(intercept, per_log_height, per_share, most=round(most, 4))

@@ -15,6 +15,7 @@ from syncd.analysis.calibration import (
     Curve,
     confidence_of,
     share_of,
+    share_that_holds,
     together,
     within_half_a_frame,
 )
@@ -39,9 +40,14 @@ def test_the_calibration_says_what_it_rests_on() -> None:
 
 
 def test_no_certainty_exceeds_what_the_data_bear() -> None:
-    for curve in (*CALIBRATION.methods.values(), CALIBRATION.no_match):
+    for curve in (*CALIBRATION.methods.values(), *CALIBRATION.holds.values(), CALIBRATION.no_match):
         assert 0.0 < curve.probability(1e9, 1.0) <= curve.most < 1.0
-    assert max(CALIBRATION.most, *CALIBRATION.holds.values()) < 1.0
+    assert CALIBRATION.most < 1.0
+
+
+def test_a_constant_offset_that_half_of_the_windows_do_not_share_is_no_sure_report() -> None:
+    assert share_that_holds(Verdict.OFFSET, 0.5) < 0.5
+    assert share_that_holds(Verdict.OFFSET, 0.95) > 0.9
 
 
 @given(low=st.floats(0.0, 1e4), more=st.floats(0.0, 1e4), share=st.floats(0.0, 1.0))
@@ -131,15 +137,15 @@ def test_what_was_never_seen_is_even() -> None:
 
 
 def observed(number: int, *, right: bool, dissent: bool) -> Observed:
-    """Correlation's offset is given; onset says the same, or another one, which is right if that is wrong."""
-    agreeing = Voice("correlation", 30.0, 1.0, 1.0, right_lag=right, together=True)
+    """Two methods' offset is given; onset says the same, or another one, which is right if that is wrong."""
+    agreeing = [Voice(name, 30.0, 1.0, 1.0, right_lag=right, together=True) for name in ("correlation", "spectral")]
     other = Voice("onset", 8.0, 1.0, 1.0, right_lag=right != dissent, together=not dissent)
     return Observed(
         number=number,
         what="shared",
         verdict="offset",
         shorter_s=60.0,
-        voices=[agreeing, other],
+        voices=[*agreeing, other],
         given=True,
         error_ms=0.0 if right else 500.0,
         uncertainty_ms=1.0,
