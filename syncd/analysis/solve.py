@@ -8,7 +8,9 @@ from typing import Final
 
 from syncd.analysis.align import Aligned, Alignment
 from syncd.analysis.evidence import Beat, ChannelPair, part_of, quietly
+from syncd.analysis.steadiness import support_of
 from syncd.analysis.survey import Gap, Piece, Surveyor
+from syncd.analysis.thresholds import THRESHOLDS
 from syncd.analysis.timeline import Stretch, find_stretches, gaps_between
 from syncd.analysis.wide import wide_within
 
@@ -90,9 +92,19 @@ def _by_waveforms_within(
     for wide in wide_within(pairs, alignment.rate, gap):
         piece = Piece(*wide.span_s, wide.lag_s, wide.deviations**2 / 2.0)
         found = align(replace(alignment, channel=wide.channel, pieces=(_unaligned(piece),))).pieces
-        if any(one.matches for one in found):
+        if all(_is_borne_alone(one) for one in found):
             return found
     return ()
+
+
+def _is_borne_alone(one: Aligned) -> bool:
+    """Whether the windows bear out a lag that one correlation chose among many, and that nothing else suggests."""
+    return (
+        one.matches
+        and one.waves is not None
+        and one.waves.deviations >= THRESHOLDS.wide_fine_deviations
+        and support_of(one.waves).agreeing >= THRESHOLDS.wide_least_windows
+    )
 
 
 def _unaligned(piece: Piece) -> Aligned:

@@ -36,6 +36,8 @@ class Thresholds:
     pairs, the next best 9.4, and 12.5 once in dialogue alone, where two voices share their harmonics."""
     wide_fine_deviations: float = 10.0
     """What the windows must reach together at a lag that was chosen among so many."""
+    wide_least_windows: int = 3
+    """A bang or two fit each other wherever they are."""
     mfcc_match_deviations: float = 6.5
     """A peak of the cepstra over the whole files; chance: 5.1 in 1,990 unrelated pairs of 30 s to 13 min."""
     onset_match_deviations: float = 6.0

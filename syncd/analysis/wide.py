@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from syncd.analysis.correlate import trimmed_rms
 from syncd.analysis.evidence import Beat, ChannelPair, quietly
-from syncd.analysis.phat import FAINT, HIGH_HZ, LOW_HZ, is_silent
+from syncd.analysis.phat import FAINT, HIGH_HZ, LOW_HZ
 from syncd.analysis.rate import KNOWN_SPEEDS
 from syncd.analysis.stretch import SR_HZ, Stretched
 from syncd.analysis.survey import Gap
@@ -38,6 +38,9 @@ MOST_COMPARED: Final = 60_000_000
 """Excerpts times samples of the master: three in 20 minutes, one in an hour, none beyond, where the curves of many
 blocks are surer than any excerpt."""
 LEAST_OVERLAP_S: Final = 3.0
+FRAME_SAMPLES: Final = 1024
+LEAST_POWER: Final = 1e-8
+"""Mean square of a frame that is heard (-80 dB)."""
 MOST_SAMPLES: Final = 1 << 22
 """Of the master in one transform."""
 SPEEDS: Final = (1.0, *(float(rate) for rate in KNOWN_SPEEDS.values()))
@@ -98,14 +101,14 @@ class _Scan:
         """The lags that stand highest; none where there is nothing to hear, or nothing beyond chance."""
         length = self.dub[1] - self.dub[0]
         theirs, late_samples = Stretched(self.pair.dub.sound, self.rate).read(self.dub[0], length)
-        if is_silent(theirs):
+        if not _sounds(theirs):
             return []
         spectrum: NDArray[np.complex64] | None = None
         span_s = self.dub[0] / SR_HZ, self.dub[1] / SR_HZ
         found: list[WideLag] = []
         for first, n_fft, lags in self._chunks(length):
             ours = self.pair.master.sound.read(first, n_fft)
-            if is_silent(ours):
+            if not _sounds(ours):
                 continue
             if spectrum is None or spectrum.size != n_fft // 2 + 1:
                 spectrum = np.conj(scipy.fft.rfft(theirs, n_fft))
@@ -124,6 +127,13 @@ class _Scan:
             lags = n_fft - length + 1
             yield first, n_fft, min(lags, last - first)
             first += lags
+
+
+def _sounds(sound: Floats) -> bool:
+    """Whether enough of it is more than rounding; whitened, that and a silence's edges fit each other by chance."""
+    frames = sound[: sound.size // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
+    loud = np.mean(np.square(frames), axis=1) > LEAST_POWER
+    return bool(np.count_nonzero(loud) * FRAME_SAMPLES >= LEAST_OVERLAP_S * SR_HZ)
 
 
 def _highest(ours: Floats, spectrum: NDArray[np.complex64], lags: int) -> list[tuple[float, int]]:

@@ -21,7 +21,6 @@ from syncd.domain import Estimate, Inconclusive, Metadata
 
 MOST_WIDE: Final = 3
 """Lags of the wide search that are looked at closely."""
-LEAST_WIDE_WINDOWS: Final = 3
 LEAST_SEMITONES: Final = 0.12
 """A shift in pitch that is told beyond doubt."""
 
@@ -80,7 +79,7 @@ def _wide_starts(evidence: Evidence, beat: Beat) -> list[Alignment]:
 def _is_borne(answer: MethodAnswer) -> bool:
     """By more than a bang or two, which fit each other wherever they are."""
     agreeing = answer.metadata["windows_agreeing"]
-    enough = isinstance(agreeing, int) and agreeing >= LEAST_WIDE_WINDOWS
+    enough = isinstance(agreeing, int) and agreeing >= THRESHOLDS.wide_least_windows
     return enough and answer.quality_score >= THRESHOLDS.wide_fine_deviations
 
 
