@@ -99,7 +99,9 @@ def test_stages_have_texts_and_the_estimate_is_shown_wherever_a_person_looks(ben
     bench.enqueue("A1", methods=METHODS)
     seen = watched(bench, "A1")
     stages = {progress.stage for progress in seen.progress}
-    assert {"decode_master", "decode_dub", "onsets", "correlation"} <= stages
+    assert {"onsets", "correlation"} <= stages
+    # Both sides are decoded at once, and the ledger shows whichever spoke last; test_measuring hears them both.
+    assert stages & {"decode_master", "decode_dub"}
     assert all(progress.text and 0 <= progress.done <= progress.total for progress in seen.progress)
     told_s = [left_s for left_s in seen.estimates_s if left_s is not None]
     assert told_s
