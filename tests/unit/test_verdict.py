@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from syncd.analysis.calibration import together
 from syncd.analysis.consensus import Consensus, find_consensus
 from syncd.analysis.features import Activity
 from syncd.analysis.steadiness import is_match, spread_ms, support_of
@@ -263,7 +264,10 @@ def test_methods_that_agree_are_surer_than_one_and_the_narrowest_speaks() -> Non
     )
     assert both.estimate is not None
     assert both.estimate.offset_s == -1.0
-    assert both.estimate.confidence > 0.9
+    alone = find_consensus((result("correlation", -1.0, confidence=0.9),)).estimate
+    assert alone is not None
+    assert both.estimate.confidence > alone.confidence
+    assert both.estimate.confidence == pytest.approx(together([0.9, 0.8], []))
     assert both.agreement == 1.0
 
 
@@ -271,6 +275,8 @@ def test_methods_that_disagree_cost_confidence_and_are_named() -> None:
     torn = find_consensus((result("correlation", -1.0, confidence=0.95), result("spectral", 7.0, confidence=0.9)))
     answer = decision(Findings(torn))
     assert torn.agreement == 0.5
+    assert torn.estimate is not None
+    assert torn.estimate.confidence == pytest.approx(together([0.95], [0.9]))
     assert answer.review
     assert any("spectral" in warning for warning in answer.warnings)
     assert (
