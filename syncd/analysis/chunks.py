@@ -120,8 +120,7 @@ class ChunkSearch:
         with ThreadPoolExecutor(THREADS) as threads:
             for band in range(COARSE_MEL.n_mels):
                 beat(band, COARSE_MEL.n_mels)
-                sides = (self._master_curve, self._dub_curve)
-                master, dub = threads.map(lambda curve_of, band=band: curve_of(band), sides)
+                master, dub = self._master_curve(band), self._dub_curve(band)
                 list(threads.map(partial(add, master, dub), range(THREADS)))
         found = []
         for job, (chunk, lag) in enumerate(jobs):

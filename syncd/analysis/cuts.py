@@ -163,8 +163,8 @@ def usual_agreement(values: NDArray[np.float64], step_s: float) -> float:
 
 def _heaviest(values: NDArray[np.float64]) -> list[tuple[int, int]]:
     """All maximal stretches of positive sum that cannot be extended or cut to gain (Ruzzo and Tompa, 1999)."""
-    # Each entry: left sum, right sum, begin, end.
-    kept: list[tuple[float, float, int, int]] = []
+    # Each entry: left sum, right sum, begin, end, and the last entry before it that starts lower.
+    kept: list[tuple[float, float, int, int, int]] = []
     total = 0.0
     for i, value in enumerate(values.tolist()):
         if value <= 0.0:
@@ -175,10 +175,10 @@ def _heaviest(values: NDArray[np.float64]) -> list[tuple[int, int]]:
         while True:
             j = len(kept) - 1
             while j >= 0 and kept[j][0] >= left:
-                j -= 1
+                j = kept[j][4]
             if j < 0 or kept[j][1] >= right:
-                kept.append((left, right, begin, i + 1))
+                kept.append((left, right, begin, i + 1, j))
                 break
             left, begin = kept[j][0], kept[j][2]
             del kept[j:]
-    return [(begin, end) for _, _, begin, end in kept]
+    return [(begin, end) for _, _, begin, end, _ in kept]

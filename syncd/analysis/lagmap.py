@@ -39,7 +39,8 @@ STEPS: Final = 256
 MOST_STORED: Final = 32_767
 
 BLOCKS_AT_ONCE: Final = 16
-"""Of the dub: bounds the memory that the matrix product needs."""
+COMPARED_AT_ONCE: Final = 600_000
+"""Blocks of the dub, and blocks times places: bound the memory that the matrix product needs."""
 
 
 @dataclass(frozen=True)
@@ -158,10 +159,11 @@ class MasterSegments:
         """The map of the dub's blocks (`dub`: prepared curves, shape (bands, frames)). Two threads."""
         stored = np.zeros((len(blocks.starts), max(self.places, 0)), dtype=np.int16)
         if self.places > 0:
-            groups = range(0, len(blocks.starts), BLOCKS_AT_ONCE)
+            at_once = min(BLOCKS_AT_ONCE, max(2, COMPARED_AT_ONCE // self.places))
+            groups = range(0, len(blocks.starts), at_once)
 
             def fill(first: int) -> None:
-                rows = slice(first, first + BLOCKS_AT_ONCE)
+                rows = slice(first, first + at_once)
                 stored[rows] = self._rows(dub, blocks.starts[rows])
 
             with ThreadPoolExecutor(THREADS) as threads:

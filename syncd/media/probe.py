@@ -62,6 +62,9 @@ _TITLES_OF_OTHERS: Final = {
 _OPTIONS: Final = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS, "max_size": "65536"}
 """`max_size` is WAV's: larger packets, fewer of them."""
 
+_WAVE_OPTIONS: Final = {**_OPTIONS, "max_probe_packets": "4"}
+"""Whether what a WAV calls PCM is DTS in disguise shows in a second of sound; libavformat would search a minute."""
+
 
 def probe(path: Path) -> MediaInfo:
     """Container, duration and audio tracks of the file.
@@ -78,13 +81,14 @@ def probe(path: Path) -> MediaInfo:
 @contextmanager
 def open_media(path: Path) -> Iterator[InputContainer]:
     """The opened container; every error of opening comes out as a `SyncdError` that names the file."""
-    _check_readable(path)
+    head = _head(path)
+    options = _WAVE_OPTIONS if head[8:12] == b"WAVE" else _OPTIONS
     try:
         container = av.open(
             # The prefix keeps a ':' in the name from being read as a protocol.
             "file:" + os.fspath(path),
             mode="r",
-            options=dict(_OPTIONS),
+            options=dict(options),
             metadata_errors="replace",
         )
     except av.FFmpegError as error:
@@ -169,10 +173,11 @@ def truncated(path: Path, *, decoded_s: float | None = None, expected_s: float |
     return SyncdError(ErrorCode.MEDIA_TRUNCATED, f"{shown_name(path)} ends before its header says{told}.")
 
 
-def _check_readable(path: Path) -> None:
+def _head(path: Path) -> bytes:
+    """The first twelve bytes, or fewer; raises `SyncdError` where there are none to be had."""
     try:
         with path.open("rb") as file:
-            first = file.read(1)
+            head = file.read(12)
     except FileNotFoundError as error:
         raise SyncdError(ErrorCode.FILE_NOT_FOUND, f"{shown_name(path)} is not there any more.") from error
     except PermissionError as error:
@@ -180,8 +185,9 @@ def _check_readable(path: Path) -> None:
     except OSError as error:
         message = f"{shown_name(path)} cannot be read: {error.strerror}."
         raise SyncdError(ErrorCode.MEDIA_UNREADABLE, message) from error
-    if not first:
+    if not head:
         raise SyncdError(ErrorCode.MEDIA_UNREADABLE, f"{shown_name(path)} is empty.")
+    return head
 
 
 def is_decodable(stream: AudioStream) -> bool:

@@ -38,13 +38,13 @@ LAST_WORDS_S: Final = 0.2
 """How long one that closed its pipe may take to end by itself."""
 _READ_BYTES: Final = 1 << 18
 _STDERR_TAIL_BYTES: Final = 4096
-_ENVIRONMENT: Final = {
+WORKER_ENVIRONMENT: Final = {
     "OMP_NUM_THREADS": "2",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "2",
-    # Few arenas, and freed memory given back: what a worker holds is what it needs.
+    # Few arenas: what a worker holds is what it needs. No fixed threshold beside it: one keeps glibc from learning how
+    # large the blocks are that come and go, and an analysis then spends as long mapping pages as computing.
     "MALLOC_ARENA_MAX": "2",
-    "MALLOC_TRIM_THRESHOLD_": "1048576",
     "PYTHONFAULTHANDLER": "1",
 }
 
@@ -87,7 +87,7 @@ class Worker:
                 stdout=self._stderr,
                 stderr=self._stderr,
                 start_new_session=True,
-                env={**os.environ, **_ENVIRONMENT},
+                env={**os.environ, **WORKER_ENVIRONMENT},
             )
         except OSError:
             os.close(to_worker_w)

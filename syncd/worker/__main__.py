@@ -40,6 +40,7 @@ from syncd.protocol import (
     decode_to_worker,
     encode_frame,
 )
+from syncd.worker.heap import give_back_memory
 
 _PR_SET_PDEATHSIG: Final = 1
 _READ_BYTES: Final = 1 << 16
@@ -145,6 +146,7 @@ def serve(request: ProbeRequest | MeasureRequest, line: Line) -> None:
         failure = Failure(ErrorCode.INTERNAL, f"The analysis broke off ({type(error).__name__}).")
         answer = Failed(request.task_id, failure, traceback=traceback.format_exc())
     line.say(answer)
+    give_back_memory()
 
 
 def reset_peak_rss() -> None:

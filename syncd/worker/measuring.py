@@ -35,6 +35,7 @@ from syncd.media.stems import MonoFile, decode_stems, probe_stems
 from syncd.protocol import FileVersion, MeasureRequest, ProbeRequest, StemFile
 from syncd.watch.examine import identify
 from syncd.worker.feature_cache import CacheLost, FeatureCache, Features, Source, feature_cache
+from syncd.worker.heap import give_back_memory
 from syncd.worker.scratch import Scratch, ScratchCurve, ScratchSound
 from syncd.worker.timecodes import timecode_offset_s, timecode_warning
 
@@ -264,6 +265,7 @@ class _OneAtATime:
             self._listener.progress(stage, done, total, text)
 
     def method_done(self, result: MethodResult) -> None:
+        give_back_memory()
         with self._lock:
             self._listener.method_done(result)
 

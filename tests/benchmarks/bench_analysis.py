@@ -1,6 +1,6 @@
 """How fast, how small and how right the analysis is.
 
-``python -m tests.benchmarks.bench_analysis [speed|memory|accuracy|unrelated]`` prints each figure beside its aim
+``python -m tests.benchmarks.bench_analysis [speed|memory|length|accuracy|unrelated]`` prints each figure beside its aim
 and ends with 1 if one is missed. ``speed`` compares with decoding alone (plain
 PyAV to 16 kHz mono float, both files in two threads, none of the project's code), turn by turn in the same run.
 """
@@ -9,37 +9,26 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import av
+import numpy as np
 import psutil
+from numpy.typing import NDArray
 
-from syncd.domain import TOLERANCES, AnalysisSettings, MethodResult, Result
-from syncd.protocol import MeasureRequest
-from syncd.worker.measuring import measure_pair
+from syncd.domain import Result
+from tests.benchmarks.as_worker import SOUND_METHODS, fresh_process, measured
 from tests.material import PairTruth, make_pair, make_unrelated_pair
 
-MIB = 1 << 20
-
-WORKER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "1048576", "OPENBLAS_NUM_THREADS": "2"}
-"""What the pool starts its workers with."""
-
-
-class Silent:
-    """A listener that hears nothing."""
-
-    def progress(self, stage: str, done: int, total: int, text: str) -> None: ...
-
-    def method_done(self, result: MethodResult) -> None: ...
+MB = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -61,47 +50,21 @@ class Figure:
         return self.name, f"{self.value:.4g} {self.unit}".strip() + missed, f"at most {self.limit:g}"
 
 
-SOUND_METHODS = ("correlation", "mfcc", "onset", "spectral", "chunked", "chroma")
-"""Every method but `speech` and the models."""
-
-
-def measured(master: Path, dub: Path, scratch: Path, methods: tuple[str, ...] = SOUND_METHODS) -> Result:
-    settings = AnalysisSettings(methods, TOLERANCES["ebu-r37"])
-    paths = os.fsencode(master), os.fsencode(dub)
-    return measure_pair(MeasureRequest(1, *paths, None, None, None, settings, os.fsencode(scratch)), Silent()).result
-
-
-def plain_decode(paths: tuple[Path, Path]) -> float:
-    """Seconds of wall time for decoding alone."""
-
-    def decode(path: Path) -> None:
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=16_000)
-        with av.open(os.fspath(path)) as container:
-            for frame in container.decode(container.streams.audio[0]):
-                for resampled in resampler.resample(frame):
-                    resampled.to_ndarray()
-
-    started_s = time.monotonic()
-    threads = [threading.Thread(target=decode, args=(path,)) for path in paths]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return time.monotonic() - started_s
-
-
 def bench_speed(folder: Path, seconds: float, turns: int) -> Iterator[Figure]:
-    """Wall time of both methods against that of decoding alone, best of some turns each."""
+    """Wall time against that of decoding alone, best of some turns each, in a process started as a worker is."""
     pair = make_pair(folder, seed=7, duration_s=seconds, offset_s=-3.21713)
-    plain_s, ours_s = [], []
-    for _ in range(turns):
-        plain_s.append(plain_decode((pair.master_path, pair.dub_path)))
-        started_s = time.monotonic()
-        result = measured(pair.master_path, pair.dub_path, folder)
-        ours_s.append(time.monotonic() - started_s)
-    told = f"{min(ours_s):.2f} s, decoding alone {min(plain_s):.2f} s"
-    yield Figure(f"wall against decoding, {seconds / 60:g} min ({told})", min(ours_s) / min(plain_s), 2.0, "times")
-    yield error_figure("error of that pair", pair, result, 0.1)
+    yield error_figure("error of that pair", pair, measured(pair.master_path, pair.dub_path, folder), 0.1)
+    with_speech = (*SOUND_METHODS, "speech")
+    best_s = {}
+    for methods in (SOUND_METHODS, with_speech):
+        call = f"turns(*paths, times={turns}, methods={methods})"
+        lines = fresh_process(call, pair.master_path, pair.dub_path, folder, stdout=subprocess.PIPE).communicate()[0]
+        plain_s, best_s[methods] = (min(column) for column in np.loadtxt(lines.splitlines(), ndmin=2).T)
+        if methods is SOUND_METHODS:
+            told = f"{best_s[methods]:.2f} s, decoding alone {plain_s:.2f} s"
+            ratio = best_s[methods] / plain_s
+            yield Figure(f"wall against decoding, {seconds / 60:g} min ({told})", ratio, 2.5, "times")
+    yield Figure("what `speech` adds to it", best_s[with_speech] - best_s[SOUND_METHODS], 6.0, "s")
 
 
 def error_figure(name: str, pair: PairTruth, result: Result, limit_ms: float) -> Figure:
@@ -110,46 +73,82 @@ def error_figure(name: str, pair: PairTruth, result: Result, limit_ms: float) ->
     return Figure(name, abs(result.consensus.offset_s - pair.offset_s) * 1_000.0, limit_ms, "ms")
 
 
-def peak_private_bytes(master: Path, dub: Path, scratch: Path) -> int:
-    """Of a fresh process that measures the pair, imports included."""
-    program = (
-        "import sys; from pathlib import Path; from tests.benchmarks.bench_analysis import measured; "
-        "measured(*map(Path, sys.argv[1:]))"
-    )
-    child = subprocess.Popen(
-        [sys.executable, "-c", program, str(master), str(dub), str(scratch)], env={**os.environ, **WORKER_ENVIRONMENT}
-    )
+@dataclass(frozen=True)
+class Taken:
+    """What a measurement took, in a process started as a worker is."""
+
+    wall_s: float
+    private_bytes: int
+    """The highest, imports included."""
+    scratch_bytes: int
+    """The most room that it had on disk beside the media."""
+
+
+def taken_by(master: Path, dub: Path, scratch: Path) -> Taken:
+    free = shutil.disk_usage(scratch).free
+    started_s = time.monotonic()
+    child = fresh_process("measured(*paths)", master, dub, scratch)
     watched = psutil.Process(child.pid)
-    peak = 0
+    private, on_disk = 0, 0
     while child.poll() is None:
         try:
-            peak = max(peak, watched.memory_full_info().uss)
+            private = max(private, watched.memory_full_info().uss)
         except psutil.Error:
             break
+        on_disk = max(on_disk, free - shutil.disk_usage(scratch).free)
         time.sleep(0.05)
     if child.wait() != 0:
         raise RuntimeError("the measuring process failed")
-    return peak
-
-
-def repeated(source: Path, target: Path, times: int) -> Path:
-    """The same sound again and again: long enough to see whether memory grows, cheap to make."""
-    with wave.open(str(source), "rb") as short, wave.open(str(target), "wb") as long:
-        long.setparams(short.getparams())
-        for _ in range(times):
-            short.rewind()
-            while block := short.readframes(1 << 20):
-                long.writeframesraw(block)
-    return target
+    return Taken(time.monotonic() - started_s, private, on_disk)
 
 
 def bench_memory(folder: Path, seconds: float) -> Iterator[Figure]:
     pair = make_pair(folder, seed=7, duration_s=seconds, offset_s=-3.21713)
-    short = peak_private_bytes(pair.master_path, pair.dub_path, folder)
-    yield Figure(f"private memory, {seconds / 60:g} min", short / MIB, 250.0, "MiB")
-    longer = [repeated(p, folder / f"long_{p.name}", 8) for p in (pair.master_path, pair.dub_path)]
-    long = peak_private_bytes(longer[0], longer[1], folder)
-    yield Figure(f"private memory of eight times the length ({long / MIB:.0f} MiB)", long / short, 1.3, "times")
+    taken = taken_by(pair.master_path, pair.dub_path, folder)
+    name = f"private memory, {seconds / 60:g} min (scratch files: {taken.scratch_bytes / MB:.0f} MB)"
+    yield Figure(name, taken.private_bytes / MB, 250.0, "MB")
+
+
+def bench_length(folder: Path, hours: Sequence[float]) -> Iterator[Figure]:
+    """Time and memory against those of the shortest, for ever longer mono files: linear, and flat."""
+    first: Taken | None = None
+    for length_h in hours:
+        master, dub = long_pair(folder, length_h)
+        taken = taken_by(master, dub, folder)
+        first = first or taken
+        told = (
+            f"{taken.wall_s:.1f} s, {taken.private_bytes / MB:.0f} MB; scratch files {taken.scratch_bytes / MB:.0f} MB"
+        )
+        time_ratio = taken.wall_s / first.wall_s / (length_h / hours[0])
+        yield Figure(f"time an hour, {length_h:g} h against {hours[0]:g} h ({told})", time_ratio, 1.3, "times")
+        memory_ratio = taken.private_bytes / first.private_bytes
+        yield Figure(f"private memory, {length_h:g} h against {hours[0]:g} h", memory_ratio, 1.3, "times")
+        master.unlink()
+        dub.unlink()
+
+
+def long_pair(folder: Path, length_h: float) -> tuple[Path, Path]:
+    """48 kHz mono WAV files that share noise which swells and fades, with noise of their own above it."""
+    rate_hz, second_hz = 48_000, 4
+    both = folder / "long_master.wav", folder / "long_dub.wav"
+    bed, *own = (np.random.default_rng(seed) for seed in (1, 2, 3))
+
+    def noise(rng: np.random.Generator, contrast: float) -> NDArray[np.float32]:
+        """A minute of it."""
+        levels = np.exp(contrast * rng.standard_normal(60 * second_hz + 1, dtype=np.float32))
+        swell = np.interp(np.arange(60 * rate_hz) * (second_hz / rate_hz), np.arange(levels.size), levels)
+        return rng.standard_normal(60 * rate_hz, dtype=np.float32) * swell.astype(np.float32)
+
+    with wave.open(str(both[0]), "wb") as master, wave.open(str(both[1]), "wb") as dub:
+        for file in (master, dub):
+            file.setparams((1, 2, rate_hz, 0, "NONE", "not compressed"))
+        dub.writeframesraw(bytes(2 * 154_422))
+        for _ in range(round(length_h * 60)):
+            shared = 600.0 * noise(bed, 0.7)
+            for file, rng in zip((master, dub), own, strict=True):
+                sound = shared + 400.0 * noise(rng, 1.0)
+                file.writeframesraw(np.clip(sound, -32_767, 32_767).astype("<i2").tobytes())
+    return both
 
 
 def bench_accuracy(folder: Path) -> Iterator[Figure]:
@@ -190,6 +189,7 @@ def run() -> list[tuple[str, str, str]]:
             *bench_unrelated(folder, 20),
             *bench_speed(folder, 1_800.0, 3),
             *bench_memory(folder, 1_800.0),
+            *bench_length(folder, (0.5, 2.0, 10.0)),
         ]
     return [figure.row() for figure in figures]
 
@@ -197,8 +197,9 @@ def run() -> list[tuple[str, str, str]]:
 def main() -> int:
     """Run what is named, at the length that is named; 1 where a figure is missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", nargs="*", default=["speed", "memory", "accuracy", "unrelated"])
+    parser.add_argument("what", nargs="*", default=["speed", "memory", "length", "accuracy", "unrelated"])
     parser.add_argument("--seconds", type=float, default=1_800.0, help="length of the pair for speed and memory")
+    parser.add_argument("--hours", type=float, nargs="*", default=(0.5, 2.0, 10.0), help="lengths for length")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=20, help="how many unrelated pairs")
     asked = parser.parse_args()
@@ -208,6 +209,7 @@ def main() -> int:
         benches = {
             "speed": lambda: bench_speed(folder, asked.seconds, asked.turns),
             "memory": lambda: bench_memory(folder, asked.seconds),
+            "length": lambda: bench_length(folder, asked.hours),
             "accuracy": lambda: bench_accuracy(folder),
             "unrelated": lambda: bench_unrelated(folder, asked.pairs),
         }

@@ -14,7 +14,7 @@ from pathlib import Path
 from syncd.domain import TOLERANCES, AnalysisSettings
 from syncd.protocol import CacheOrder, MeasureRequest
 from syncd.worker.measuring import Measurement, measure_pair
-from tests.benchmarks.bench_analysis import Silent
+from tests.benchmarks.as_worker import Silent
 from tests.material import PairTruth, make_pair
 
 DUBS = 5

@@ -29,8 +29,9 @@ from rich.progress import track
 from rich.table import Table
 
 from syncd.domain import Result
+from syncd.supervisor.pool import WORKER_ENVIRONMENT
 from tests import material
-from tests.benchmarks.bench_analysis import SOUND_METHODS, WORKER_ENVIRONMENT, measured
+from tests.benchmarks.as_worker import SOUND_METHODS, measured
 from tests.material.corpus import SEED, WrittenCase, corpus, write_case
 from tests.material.judging import RIGHT_MS, Outcome, judge
 from tests.material.kinds import KINDS
@@ -116,7 +117,7 @@ def _judged(case: Case, keep: Path | None) -> Judged:
 
 def judge_all(cases: Sequence[Case], jobs: int, keep: Path | None) -> Iterator[Judged]:
     """In that many processes, as they end; a case that brings its process down is told as one that failed."""
-    os.environ.update(WORKER_ENVIRONMENT | {"OPENBLAS_NUM_THREADS": "1"})
+    os.environ.update(WORKER_ENVIRONMENT)
     # The long ones first, so that none is left at the end.
     longest_first = sorted(cases, key=lambda case: -case.duration_s - case.dub_duration_s)
     left = {case.name: case for case in longest_first}

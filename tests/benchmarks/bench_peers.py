@@ -25,7 +25,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.bench_analysis import WORKER_ENVIRONMENT
+from syncd.supervisor.pool import WORKER_ENVIRONMENT
 from tests.material import make_pair
 from tests.material.corpus import write_case
 from tests.material.judging import RIGHT_MS

@@ -21,7 +21,7 @@ CANDIDATES = 10
 
 def syncd(master: Path, dub: Path, folder: Path) -> Answer:
     """Every method but `speech` and the models."""
-    from tests.benchmarks.bench_analysis import measured  # noqa: PLC0415 - each tool has an environment of its own
+    from tests.benchmarks.as_worker import measured  # noqa: PLC0415 - each tool has an environment of its own
 
     result = measured(master, dub, folder)
     best = result.consensus
