@@ -130,15 +130,17 @@ def _frames(
         for sound in (ours, theirs)
     ]
     power = np.stack([np.mean(np.square(cut), axis=1, dtype=np.float64) for cut in both])
-    bins_hz = np.arange(FRAME_SAMPLES // 2 + 1) * (SR_HZ / FRAME_SAMPLES)
-    used = (bins_hz >= LOW_HZ) & (bins_hz <= HIGH_HZ)
-    spectra = [scipy.fft.rfft(cut, axis=1)[:, used] for cut in both]
-    cross = spectra[0] * np.conj(spectra[1])
-    cross *= np.exp(2j * np.pi * early_samples * bins_hz[used] / SR_HZ).astype(np.complex64)
-    cosines = cross.real / np.maximum(np.abs(cross), 1e-20)
-    values = cosines.sum(axis=1) / np.sqrt(used.sum() * _EQUIVALENT)
+    ours_spectra, theirs_spectra = (scipy.fft.rfft(cut, axis=1, overwrite_x=True)[:, _USED] for cut in both)
+    cross = np.conj(theirs_spectra)
+    cross *= ours_spectra
+    if early_samples:
+        cross *= np.exp(2j * np.pi * early_samples * _USED_HZ / SR_HZ).astype(np.complex64)
+    cosines = cross.real / np.maximum(np.abs(cross), np.float32(1e-20))
+    values = cosines.sum(axis=1, dtype=np.float64) / np.sqrt(_USED_HZ.size * _EQUIVALENT)
     return np.where(power.min(axis=0) > SILENT_POWER, values, 0.0), power
 
 
+_USED: Final = slice(int(np.ceil(LOW_HZ * FRAME_SAMPLES / SR_HZ)), int(HIGH_HZ * FRAME_SAMPLES / SR_HZ) + 1)
+_USED_HZ: Final = np.arange(FRAME_SAMPLES // 2 + 1)[_USED] * (SR_HZ / FRAME_SAMPLES)
 _EQUIVALENT: Final = 0.5 * 1.9
 """A cosine of a random phase has variance 1/2; neighbouring bins of a Hann frame repeat each other."""

@@ -26,9 +26,6 @@ _LOG_STEP: Final = np.log(6.4) / 27.0
 
 _A4_HZ: Final = 440.0
 
-_FRAMES_A_PRODUCT: Final = 16
-_FRAMES_A_CHROMA_PRODUCT: Final = 8
-
 N_MFCC: Final = 13
 PITCH_CLASSES: Final = 12
 
@@ -178,19 +175,6 @@ class _Spectra:
         return self.feed(np.zeros(self._n_fft // 2, dtype=np.float32))
 
 
-def _filtered(power: Floats, filters: Floats, at_once: int) -> Floats:
-    """``power @ filters``, a few frames at a time.
-
-    A whole block at once would be large enough for BLAS to spread it over threads, and on cores that the other decoder
-    uses too, waking them costs a hundred times the product itself.
-    """
-    bands = np.empty((power.shape[0], filters.shape[1]), dtype=np.float32)
-    for start in range(0, power.shape[0], at_once):
-        stop = start + at_once
-        np.matmul(power[start:stop], filters, out=bands[start:stop])
-    return bands
-
-
 class LevelMaker:
     """Samples in, levels out, across any cutting into blocks.
 
@@ -217,7 +201,7 @@ class LevelMaker:
         return self._activity.reading()
 
     def _levels(self, power: Floats) -> Floats:
-        bands = _filtered(power, self._filters, _FRAMES_A_PRODUCT)
+        bands = power @ self._filters
         np.maximum(bands, np.float32(self._layout.floor_power), out=bands)
         np.log10(bands, out=bands)
         bands *= np.float32(10.0)
@@ -244,7 +228,7 @@ class ChromaMaker:
         return self._chroma(self._spectra.finish())
 
     def _chroma(self, power: Floats) -> Floats:
-        classes = _filtered(power, self._filters, _FRAMES_A_CHROMA_PRODUCT)
+        classes = power @ self._filters
         strongest = classes.max(axis=1, initial=0.0, keepdims=True)
         classes /= np.where(strongest < np.finfo(np.float32).tiny, np.float32(1.0), strongest)
         return np.ascontiguousarray(classes.T)

@@ -196,7 +196,9 @@ def _highest(row: NDArray[np.int16], most: int, apart: int) -> list[int]:
     highest = np.pad(row, (0, cells * apart - row.size), constant_values=-MOST_STORED).reshape(cells, apart)
     # A peak at a cell's edge may show in two cells: twice as many are looked at as are wanted.
     kept = min(cells, 2 * most)
-    best = np.argpartition(highest.max(axis=1), cells - kept)[cells - kept :]
+    # Turned over, since numpy takes a maximum along many numbers at once, but not along few.
+    tops_of_cells = np.ascontiguousarray(highest.T).max(axis=0)
+    best = np.argpartition(tops_of_cells, cells - kept)[cells - kept :]
     tops = best * apart + highest[best].argmax(axis=1)
     taken: list[int] = []
     tops = tops[tops < row.size]

@@ -73,9 +73,9 @@ def fine_search(
     total = np.zeros(2 * REACH_SAMPLES + 1, dtype=np.float64)
     kept: list[_Window] = []
     with ThreadPoolExecutor(THREADS) as threads:
-        for done, (start, near) in enumerate(in_order(threads, scanner.scan, windows.starts)):
+        for done, (window, near) in enumerate(in_order(threads, scanner.scan, windows.starts)):
             beat(done, len(windows.starts))
-            kept.append(_Window.of(start, near))
+            kept.append(window)
             if near is not None:
                 total += near
     return _common(kept, total, lag_samples, windows.length)
@@ -164,12 +164,16 @@ class _Scanner:
         self._reach = min(REACH_SAMPLES, length // 4)
         self._taper = taper(length)
 
-    def scan(self, start: int) -> tuple[int, Floats | None]:
-        """The window's start, and its correlation from -REACH to +REACH samples in deviations (None in silence)."""
+    def scan(self, start: int) -> tuple[_Window, Floats | None]:
+        """The window, and its correlation from -REACH to +REACH samples in deviations (None in silence)."""
+        near = self._correlation(start)
+        return _Window.of(start, near), near
+
+    def _correlation(self, start: int) -> Floats | None:
         theirs, late_samples = self._dub.read(start, self._length)
         ours = self._master.read(start + self._lag_samples, self._length)
         if is_silent(ours, theirs):
-            return start, None
+            return None
         cross: NDArray[np.complex64] = scipy.fft.rfft(theirs * self._taper, overwrite_x=True)
         np.conjugate(cross, out=cross)
         cross *= scipy.fft.rfft(ours * self._taper, overwrite_x=True)
@@ -184,9 +188,9 @@ class _Scanner:
         within = np.concatenate((circular[-self._reach :], circular[: self._reach + 1]))
         floor = trimmed_rms(within)
         if floor <= 0.0:
-            return start, None
+            return None
         near[REACH_SAMPLES - self._reach : REACH_SAMPLES + self._reach + 1] = within / np.float32(floor)
-        return start, near
+        return near
 
 
 def _common(windows: list[_Window], total: NDArray[np.float64], lag_samples: int, length: int) -> FineResult | None:
@@ -226,20 +230,29 @@ def _peak(curve: Floats) -> _Peak:
     return _Peak(top - REACH_SAMPLES + _sinc_top(curve, top), float(curve[top]))
 
 
+_SINC_OFFSETS: Final = np.arange(-SINC_STEPS, SINC_STEPS + 1) / SINC_STEPS
+
+
+def _sinc_kernel() -> NDArray[np.float64]:
+    """What a band-limited curve's samples weigh at each of `_SINC_OFFSETS`."""
+    distance = _SINC_OFFSETS[:, None] - np.arange(-SINC_HALF_SAMPLES, SINC_HALF_SAMPLES + 1)[None, :]
+    bell = np.cos(np.pi * distance / (2 * SINC_HALF_SAMPLES + 4)) ** 2
+    return np.asarray(np.sinc(distance) * bell)
+
+
+_SINC_KERNEL: Final = _sinc_kernel()
+
+
 def _sinc_top(curve: NDArray[np.floating], top: int) -> float:
     """Where between the samples a band-limited curve peaks, in samples from `top` (within one)."""
     first, last = top - SINC_HALF_SAMPLES, top + SINC_HALF_SAMPLES + 1
     if first < 0 or last > curve.size:
         return 0.0
-    offsets = np.arange(-SINC_STEPS, SINC_STEPS + 1) / SINC_STEPS
-    taps = np.arange(-SINC_HALF_SAMPLES, SINC_HALF_SAMPLES + 1)
-    distance = offsets[:, None] - taps[None, :]
-    kernel = np.sinc(distance) * np.cos(np.pi * distance / (2 * SINC_HALF_SAMPLES + 4)) ** 2
-    fine = np.sum(kernel * curve[first:last], axis=1)
+    fine = np.sum(_SINC_KERNEL * curve[first:last], axis=1)
     best = int(np.argmax(fine))
     if not 0 < best < fine.size - 1:
-        return float(offsets[best])
-    return float(offsets[best]) + parabola_top(*(float(v) for v in fine[best - 1 : best + 2])) / SINC_STEPS
+        return float(_SINC_OFFSETS[best])
+    return float(_SINC_OFFSETS[best]) + parabola_top(*(float(v) for v in fine[best - 1 : best + 2])) / SINC_STEPS
 
 
 def taper(length: int) -> Floats:

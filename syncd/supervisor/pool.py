@@ -40,6 +40,7 @@ _READ_BYTES: Final = 1 << 18
 _STDERR_TAIL_BYTES: Final = 4096
 WORKER_ENVIRONMENT: Final = {
     "OMP_NUM_THREADS": "2",
+    # The analysis has two threads of its own; BLAS's would be woken for products that take less than waking them.
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "2",
     # Few arenas: what a worker holds is what it needs. No fixed threshold beside it: one keeps glibc from learning how
