@@ -179,7 +179,8 @@ class Daemon:
 
     def _status(self) -> str:
         try:
-            paused = "paused; " if self._ledger.is_paused() else ""
+            resting = self._dispatcher.resting(time.monotonic())
+            paused = "paused; " if self._ledger.is_paused() else f"{resting}; " if resting else ""
             return f"{paused}{self._ledger.queued_count()} queued, {self._dispatcher.running_count()} running"
         except SyncdError as error:
             return error.message

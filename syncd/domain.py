@@ -400,6 +400,16 @@ class MemoryObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class StagePause:
+    """The longest that a stage of a completed job stood still: this is what the next job's silence is judged by."""
+
+    stage: str
+    longest_s: float
+    duration_s: float
+    """Of the longer side."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReadyJob:
     """A queued job whose time has come."""
 

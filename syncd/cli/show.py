@@ -53,8 +53,13 @@ def _view(
         parts += [report_view(report), Text()]
     elif methods:
         parts += [_methods_so_far(methods), Text()]
-    parts += [_attempts(attempts), Text(), _events(events)]
-    return parts
+    parts += [_attempts(attempts), Text()]
+    for attempt in attempts:
+        if attempt.stack is not None:
+            where = f" (stage {attempt.stage})" if attempt.stage else ""
+            title = f"What the worker of attempt {attempt.number} last printed{where}"
+            parts += [Text(title, style="bold"), plain(attempt.stack), Text()]
+    return [*parts, _events(events)]
 
 
 def _head(job: Job) -> Table:

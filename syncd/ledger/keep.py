@@ -6,15 +6,21 @@ Each function runs inside its caller's transaction.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from syncd.domain import MemoryObservation, MethodResult, Orphan
+from syncd.domain import MemoryObservation, MethodResult, Orphan, StagePause
 from syncd.ledger.columns import readable, to_json
 from syncd.ledger.enqueue import record_file
-from syncd.ledger.models import memory_observations, orphans, reports, service
+from syncd.ledger.models import memory_observations, orphans, reports, service, stage_pauses
+
+PAUSES_KEPT: Final = 5_000
+"""Of all stages together: some hundred jobs."""
 
 
 def keep_method(connection: Connection, job_id: int, result: MethodResult, now: datetime) -> None:
@@ -53,6 +59,14 @@ def keep_observation(connection: Connection, observation: MemoryObservation, now
             peak_vram_bytes=observation.peak_vram_bytes,
         )
     )
+
+
+def keep_pauses(connection: Connection, pauses: Sequence[StagePause], now: datetime) -> None:
+    """How a job's stages moved; the oldest of all jobs' go."""
+    for pause in pauses:
+        connection.execute(insert(stage_pauses).values(at=now, **asdict(pause)))
+    newest = connection.scalar(select(func.max(stage_pauses.c.id))) or 0
+    connection.execute(delete(stage_pauses).where(stage_pauses.c.id <= newest - PAUSES_KEPT))
 
 
 def keep_orphan(connection: Connection, orphan: Orphan, now: datetime) -> bool:

@@ -7,8 +7,9 @@ a pair that was enqueued just then is found again by the next rescan.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -31,22 +32,25 @@ from syncd.domain import (
     Priority,
     Progress,
     ReadyJob,
+    StagePause,
 )
 from syncd.ledger import transitions
 from syncd.ledger.columns import Moment, readable, readable_path, to_json
 from syncd.ledger.engine import BUSY_TIMEOUT_S, durable, explain_os, reading_engine, transaction, writing_engine
 from syncd.ledger.enqueue import Order, enqueue, rank_at
-from syncd.ledger.keep import keep_method, keep_observation, keep_orphan, keep_report, keep_service_value
+from syncd.ledger.keep import keep_method, keep_observation, keep_orphan, keep_pauses, keep_report, keep_service_value
 from syncd.ledger.lock import LedgerLock
-from syncd.ledger.models import jobs, media, orphans, requests, service
-from syncd.ledger.records import AttemptOutcome, Enqueued, Request
+from syncd.ledger.models import jobs, media, orphans, requests, service, stage_pauses
+from syncd.ledger.records import NO_TRACE, Attempt, AttemptOutcome, Enqueued, Request, Trace
 from syncd.ledger.retry import retry_as_new
 from syncd.ledger.rows import (
     count_by_state,
+    select_attempts,
     select_files,
     select_observations,
     select_ready,
     select_requests,
+    to_attempt,
     to_file,
     to_observation,
     to_ready_job,
@@ -167,11 +171,18 @@ class Ledger:
             rows = connection.execute(_READY, {"now": utc_now(), "count": limit})
             return [to_ready_job(row) for row in rows]
 
-    def claim(self, job_id: int, *, device: str, predicted_ram_bytes: int) -> Lease | None:
+    def attempts(self, job_id: int) -> list[Attempt]:
+        """What was tried, oldest first."""
+        with self._reading() as connection:
+            return [to_attempt(row) for row in connection.execute(select_attempts(job_id))]
+
+    def claim(self, job_id: int, *, device: str, predicted_ram_bytes: int, rung: int = 0) -> Lease | None:
         """queued -> running. The attempt counts from here on; None: the job is not queued any more."""
         now = utc_now()
         with self._writing_durably() as connection:
-            lease = transitions.take(connection, job_id, now, device=device, predicted_ram_bytes=predicted_ram_bytes)
+            lease = transitions.take(
+                connection, job_id, now, device=device, predicted_ram_bytes=predicted_ram_bytes, rung=rung
+            )
             if lease is not None:
                 transitions.append_event(
                     connection,
@@ -242,13 +253,14 @@ class Ledger:
             details = {"reason": reason, "interrupted": interrupted}
             _append_end(connection, lease, now, "handed_back", after=JobState.QUEUED, details=details)
 
-    def retry_later(self, lease: Lease, failure: Failure, *, not_before: datetime) -> None:
+    def retry_later(self, lease: Lease, failure: Failure, *, not_before: datetime, trace: Trace = NO_TRACE) -> None:
         """running -> queued, to be tried again from `not_before` on. Raises `StaleLease`."""
         now = utc_now()
         error = transitions.failure_values(failure)
         with self._writing() as connection:
             transitions.requeue(connection, lease, {"not_before": not_before, **error})
-            transitions.end_attempt(connection, lease.job_id, AttemptOutcome.RETRIED, now, error)
+            ended = {**error, **asdict(trace)}
+            transitions.end_attempt(connection, lease.job_id, AttemptOutcome.RETRIED, now, ended)
             details = {"code": failure.code.value, "message": readable(failure.message)}
             _append_end(connection, lease, now, "retried", after=JobState.QUEUED, details=details)
 
@@ -263,6 +275,7 @@ class Ledger:
         offset_s: float | None,
         confidence: float,
         observation: MemoryObservation | None,
+        pauses: Sequence[StagePause] = (),
     ) -> None:
         """running -> completed, after the sidecar is written. Raises `StaleLease`."""
         now = utc_now()
@@ -281,6 +294,7 @@ class Ledger:
             keep_report(connection, lease.job_id, report_json, now)
             if observation is not None:
                 keep_observation(connection, observation, now)
+            keep_pauses(connection, pauses, now)
             _append_end(
                 connection, lease, now, "completed", after=JobState.COMPLETED, details={"verdict": str(verdict)}
             )
@@ -293,6 +307,7 @@ class Ledger:
         report_json: str | None,
         sidecar_path: Path | None,
         quarantine: bool = False,
+        trace: Trace = NO_TRACE,
     ) -> None:
         """running -> failed, or running -> quarantined. Raises `StaleLease`."""
         after = JobState.QUARANTINED if quarantine else JobState.FAILED
@@ -301,7 +316,7 @@ class Ledger:
         error = transitions.failure_values(failure)
         with self._writing_durably() as connection:
             transitions.leave_running(connection, lease, after, {**error, **_finish_values(sidecar_path, now)})
-            transitions.end_attempt(connection, lease.job_id, outcome, now, error)
+            transitions.end_attempt(connection, lease.job_id, outcome, now, {**error, **asdict(trace)})
             if report_json is not None:
                 keep_report(connection, lease.job_id, report_json, now)
             details = {"code": failure.code.value, "message": readable(failure.message)}
@@ -388,6 +403,12 @@ class Ledger:
         """The newest, newest first."""
         with self._reading() as connection:
             return [to_observation(row) for row in connection.execute(select_observations().limit(limit))]
+
+    def stage_pauses(self) -> list[StagePause]:
+        """All that are kept, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(select(stage_pauses).order_by(stage_pauses.c.id))
+            return [StagePause(row.stage, row.longest_s, row.duration_s) for row in rows]
 
     def counts(self) -> dict[JobState, int]:
         """How many jobs stand where; every state is there."""

@@ -169,11 +169,15 @@ attempts: Final = Table(
     Column("error_code", Text),
     Column("error_message", ReadableText),
     Column("error_details", Text),
+    Column("rung", Integer, nullable=False, server_default=text("0")),
+    Column("stage", ReadableText),
+    Column("stack", ReadableText),
     PrimaryKeyConstraint("id", name="pk_attempts"),
     ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_attempts_job", ondelete="CASCADE"),
     _check("attempts", "number", "number >= 1"),
     _check("attempts", "outcome", _one_of("outcome", AttemptOutcome)),
     _check("attempts", "finished", "(finished_at IS NULL) = (outcome IS NULL)"),
+    _check("attempts", "rung", "rung BETWEEN 0 AND 3"),
     Index("ix_attempts_job", "job_id", "id"),
     Index("uq_attempts_open", "job_id", unique=True, sqlite_where=text("finished_at IS NULL")),
     sqlite_strict=True,
@@ -270,6 +274,22 @@ memory_observations: Final = Table(
     _check("memory_observations", "duration_s", f"duration_s {_FINITE}"),
     _check("memory_observations", "methods", "json_valid(methods)"),
     sqlite_strict=True,
+)
+
+stage_pauses: Final = Table(
+    "stage_pauses",
+    metadata,
+    Column("id", Integer, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("longest_s", REAL, nullable=False),
+    Column("duration_s", REAL, nullable=False),
+    PrimaryKeyConstraint("id", name="pk_stage_pauses"),
+    _check("stage_pauses", "longest_s", "longest_s BETWEEN 0.0 AND 1.7976931348623157e308"),
+    _check("stage_pauses", "duration_s", "duration_s BETWEEN 0.0 AND 1.7976931348623157e308"),
+    Index("ix_stage_pauses_stage", "stage", "id"),
+    sqlite_strict=True,
+    sqlite_autoincrement=True,
 )
 
 service: Final = Table(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from syncd.domain import (
     Failure,
@@ -147,6 +148,23 @@ class Attempt:
     """None: it is running."""
     reason: str | None
     failure: Failure | None
+    rung: int
+    """0 to 3: how much it did without (`supervisor.ladder.Rung`)."""
+    stage: str | None
+    """Where it stood when it was ended, if it was."""
+    stack: str | None
+    """What every thread of its worker was doing then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Where an attempt stood that did not end by itself."""
+
+    stage: str | None = None
+    stack: str | None = None
+
+
+NO_TRACE: Final = Trace()
 
 
 @dataclass(frozen=True, slots=True)

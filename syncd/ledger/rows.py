@@ -161,6 +161,9 @@ def to_attempt(row: AnyRow) -> Attempt:
         outcome=None if row.outcome is None else AttemptOutcome(row.outcome),
         reason=row.reason,
         failure=to_failure(row),
+        rung=row.rung,
+        stage=row.stage,
+        stack=row.stack,
     )
 
 

@@ -65,7 +65,9 @@ def append_event(
     )
 
 
-def take(connection: Connection, job_id: int, now: datetime, *, device: str, predicted_ram_bytes: int) -> Lease | None:
+def take(
+    connection: Connection, job_id: int, now: datetime, *, device: str, predicted_ram_bytes: int, rung: int
+) -> Lease | None:
     """queued -> running; None: somebody else was faster."""
     token = secrets.token_hex(8)
     taken = connection.execute(
@@ -87,7 +89,14 @@ def take(connection: Connection, job_id: int, now: datetime, *, device: str, pre
     number: int = taken.attempts
     attempt_id = connection.execute(
         insert(attempts)
-        .values(job_id=job_id, number=number, device=device, predicted_ram_bytes=predicted_ram_bytes, started_at=now)
+        .values(
+            job_id=job_id,
+            number=number,
+            device=device,
+            predicted_ram_bytes=predicted_ram_bytes,
+            started_at=now,
+            rung=rung,
+        )
         .returning(attempts.c.id)
     ).scalar_one()
     # Partial results of an earlier attempt would be taken for this one's.

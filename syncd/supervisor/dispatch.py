@@ -6,6 +6,8 @@ report thread speak to it. Whatever one task meets ends that task and touches no
 
 from __future__ import annotations
 
+import contextlib
+import random
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -22,7 +24,7 @@ from syncd.devices.memory_model import Need, Workload, predict_ram
 from syncd.domain import Failure, MediaInfo, Progress, ReadyJob, Result
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
-from syncd.ledger.records import StaleLease
+from syncd.ledger.records import StaleLease, Trace
 from syncd.protocol import (
     CacheOrder,
     Cancel,
@@ -37,12 +39,26 @@ from syncd.protocol import (
     ToWorker,
 )
 from syncd.reports.facts import WrittenReport
-from syncd.supervisor.liveness import Health, Pulse, examine
+from syncd.supervisor.breaker import RESTING
+from syncd.supervisor.ladder import FAULTS, FRESH, Fault, Rung, Standing, faults_of, given_up, standing
+from syncd.supervisor.liveness import (
+    CpuLook,
+    Health,
+    Patience,
+    Pulse,
+    Step,
+    examine,
+    is_computing,
+    job_limit_s,
+    probation_s,
+    steps_due,
+)
 from syncd.supervisor.pool import Pool, Worker, WorkerGone, exit_text
 from syncd.supervisor.reporter import ReportDone, Reporter, remove_reports
-from syncd.supervisor.retry import TryAgain, after_failure
+from syncd.supervisor.retry import Quarantine, TryAgain, after_failure, jittered
 from syncd.supervisor.sharing import MasterFeatures, features_of, next_to_try
 from syncd.supervisor.task import (
+    Ending,
     Task,
     estimate_anew,
     known_infos,
@@ -80,6 +96,8 @@ class Dispatcher:
         self._tasks: dict[int, Task] = {}
         self._next_task_id = 1
         self._observations = ledger.observations(OBSERVATIONS)
+        self._patience = Patience(ledger.stage_pauses())
+        self._breaker = RESTING
         self._told_refusal: tuple[int, str] | None = None
 
     # --- what the main loop calls ------------------------------------------------------------------------------------
@@ -107,8 +125,12 @@ class Dispatcher:
             self._shielded(task, partial(self._attend, task, now_s))
         self.take_reports(now_s)
         self._pool.retire_idle(now_s)
-        if not self._ledger.is_paused():
+        if not self._ledger.is_paused() and not self._breaker.is_open(now_s):
             self._start_ready(now_s)
+
+    def resting(self, now_s: float) -> str | None:
+        """Why nothing is claimed for a while; None: jobs are claimed."""
+        return self._breaker.why(now_s)
 
     def take_reports(self, now_s: float) -> None:
         """End the tasks whose reports are out."""
@@ -181,13 +203,23 @@ class Dispatcher:
         memory = read_host_memory()
         waiting = self._ledger.ready(READY_LOOKAHEAD)
         refused = False
+        if any(task.standing.is_alone for task in self._tasks.values()):
+            return
         while waiting:
             place = next_to_try([features_of(job) for job in waiting], self._masters_being_made())
             job = waiting.pop(place)
+            standing = self._standing(job)
+            if standing.quarantine_reason is not None:
+                self._quarantine_unseen(job, standing.quarantine_reason, now_s)
+                continue
+            if standing.is_alone and self._tasks:
+                return  # Its turn comes when nothing else runs.
             need = self._need(job, known_infos(job))
             decision = admit(need, self._devices, memory, self._reservations())
             if isinstance(decision, Admitted):
-                self._admit(job, decision, need, now_s)
+                self._admit(job, decision, need, standing, now_s)
+                if standing.is_alone:
+                    return
             elif decision.obstacle is Obstacle.TOO_LARGE:
                 self._refuse(job, Failure(ErrorCode.OUT_OF_MEMORY, decision.reason), now_s)
             else:
@@ -195,6 +227,18 @@ class Dispatcher:
                     self._note_refusal(job, decision)
                 refused = True
                 del waiting[place:]  # Whoever comes after it in the queue waits behind it.
+
+    def _standing(self, job: ReadyJob) -> Standing:
+        if not job.attempts and not job.interruptions:
+            return FRESH
+        return standing(faults_of(self._ledger.attempts(job.job_id)), job.interruptions)
+
+    def _quarantine_unseen(self, job: ReadyJob, reason: str, now_s: float) -> None:
+        """Without another worker having seen it."""
+        task = self._claim(job, self._devices[0].name, 0, FRESH, now_s)
+        if task is not None:
+            task.quarantine_reason = reason
+            self._report(task, Failure(ErrorCode.WORKER_CRASHED, reason))
 
     def _masters_being_made(self) -> set[MasterFeatures]:
         """What workers are about to put into the cache."""
@@ -228,16 +272,17 @@ class Dispatcher:
             log.info("admit_refused", job=job.job_id, reason=refusal.reason)
             self._told_refusal = (job.job_id, refusal.reason)
 
-    def _admit(self, job: ReadyJob, decision: Admitted, need: Need, now_s: float) -> None:
+    def _admit(self, job: ReadyJob, decision: Admitted, need: Need, standing: Standing, now_s: float) -> None:
         """Claim, then promise, then start: in this order nothing can be given out twice."""
         if failure := refused_by_size(job, self._config.limits.max_file_bytes):
             self._refuse(job, failure, now_s)
             return
-        task = self._claim(job, decision.device.name, need.ram_bytes, now_s)
+        task = self._claim(job, decision.device.name, need.ram_bytes, standing, now_s)
         if task is None:
             return
+        task.degraded = given_up(standing.rung, models=False, cache=self._cache_order() is not None)
         try:
-            task.worker = self._pool.take(decision.device.name, now_s)
+            task.worker = self._pool.take(decision.device.name, now_s, fresh=standing.rung is Rung.LAST)
         except OSError as error:
             self._end(task, Failure(ErrorCode.WORKER_CRASHED, f"No worker could be started: {error.strerror}."), now_s)
             return
@@ -247,18 +292,21 @@ class Dispatcher:
         else:
             self._send(task, probe_request(task), now_s)
 
-    def _claim(self, job: ReadyJob, device: str, promised_bytes: int, now_s: float) -> Task | None:
-        lease = self._ledger.claim(job.job_id, device=device, predicted_ram_bytes=promised_bytes)
+    def _claim(self, job: ReadyJob, device: str, promised_bytes: int, standing: Standing, now_s: float) -> Task | None:
+        lease = self._ledger.claim(
+            job.job_id, device=device, predicted_ram_bytes=promised_bytes, rung=int(standing.rung)
+        )
         if lease is None:
             return None
         task = Task(self._next_task_id, job, lease, device, promised_bytes, None, Pulse(now_s, now_s))
+        task.standing = standing
         self._next_task_id += 1
         self._tasks[task.task_id] = task
         return task
 
     def _refuse(self, job: ReadyJob, failure: Failure, now_s: float) -> None:
         """The job fails without a worker having seen it."""
-        if task := self._claim(job, self._devices[0].name, 0, now_s):
+        if task := self._claim(job, self._devices[0].name, 0, FRESH, now_s):
             self._report(task, failure)
 
     # --- measure -----------------------------------------------------------------------------------------------------
@@ -330,7 +378,8 @@ class Dispatcher:
     def _measure(self, task: Task, infos: tuple[MediaInfo, MediaInfo], now_s: float) -> None:
         task.infos = infos
         longest_s = self._config.limits.max_duration_seconds
-        self._send(task, measure_request(task, self._pool.scratch_folder, longest_s, self._cache_order()), now_s)
+        cache = None if task.standing.rung is Rung.LAST else self._cache_order()
+        self._send(task, measure_request(task, self._pool.scratch_folder, longest_s, cache), now_s)
 
     def _send(self, task: Task, message: ToWorker, now_s: float) -> None:
         if task.worker is None:
@@ -349,20 +398,53 @@ class Dispatcher:
             if now_s - task.called_off_at_s > CANCEL_GRACE_S:
                 self._forget(task)
             return
+        if task.ending is None and (failure := self._verdict(task, task.worker, now_s)):
+            log.warning("worker_is_ended", job=task.job.job_id, code=failure.code.value, stage=task.pulse.stage)
+            task.ending = Ending(failure, now_s)
+        if task.ending is not None:
+            self._carry_on_ending(task, task.worker, task.ending, now_s)
+
+    def _verdict(self, task: Task, worker: Worker, now_s: float) -> Failure | None:
+        """Why the worker has to go."""
         limits = self._config.workers
-        match examine(task.pulse, now_s, stall_s=limits.stall_seconds, job_s=limits.job_seconds):
+        stall_s = self._patience.stall_s(task.pulse.stage, task.duration_s, limits.stall_seconds)
+        job_s = job_limit_s(limits.job_seconds, task.duration_s)
+        health = examine(task.pulse, now_s, stall_s=stall_s, job_s=job_s)
+        if health is Health.SILENT:
+            look = CpuLook(now_s, worker.cpu_s())
+            before = task.cpu_look
+            if before is None or before.at_s < task.pulse.changed_at_s:
+                task.cpu_look = look
+                return None
+            if now_s - before.at_s < probation_s(stall_s):
+                return None
+            task.cpu_look = look
+            health = examine(task.pulse, now_s, stall_s=stall_s, job_s=job_s, computes=is_computing(before, look))
+        match health:
             case Health.STALLED:
                 still_s = now_s - task.pulse.changed_at_s
-                failure = Failure(
-                    ErrorCode.WORKER_STALLED,
-                    f"The worker stood still for {still_s:.0f} s in stage {task.pulse.stage} and was ended.",
-                )
+                message = f"The worker stood still for {still_s:.0f} s in stage {task.pulse.stage} and was ended."
+                return Failure(ErrorCode.WORKER_STALLED, message)
             case Health.OVERTIME:
-                failure = Failure(ErrorCode.TIME_LIMIT, f"The job took longer than {limits.job_seconds:.0f} s.")
+                return Failure(ErrorCode.TIME_LIMIT, f"The job took longer than {job_s:.0f} s.")
             case _:
-                return
-        self._drop_worker(task)
-        self._end(task, failure, now_s)
+                return None
+
+    def _carry_on_ending(self, task: Task, worker: Worker, ending: Ending, now_s: float) -> None:
+        """Take the steps that are due; the worker's end, or its answer after all, is heard as any other."""
+        for step in steps_due(now_s - ending.began_at_s, ending.steps_taken):
+            ending.steps_taken += 1
+            match step:
+                case Step.DUMP:
+                    worker.dump_stack()
+                    with contextlib.suppress(WorkerGone):
+                        worker.send(Cancel(task.task_id))
+                case Step.TERM:
+                    worker.terminate()
+                case Step.KILL:
+                    worker.kill()
+                case Step.GIVE_UP:
+                    self._bury(task, now_s)
 
     def _bury(self, task: Task, now_s: float) -> None:
         """The worker is gone in the middle of the task."""
@@ -370,6 +452,10 @@ class Dispatcher:
         status, last_words = self._drop_worker(task)
         if task.called_off_at_s is not None:
             self._forget(task)
+            return
+        task.trace = Trace(task.pulse.stage, last_words or None)
+        if task.ending is not None:
+            self._end(task, task.ending.failure, now_s)
             return
         if was_idle_before and not task.is_started:
             reason = "the worker had ended before it began"
@@ -381,6 +467,9 @@ class Dispatcher:
         self._end(task, Failure(ErrorCode.WORKER_CRASHED, message), now_s)
 
     def _take_failure(self, task: Task, message: Failed, now_s: float) -> None:
+        if task.ending is not None:
+            self._bury(task, now_s)  # It let itself be called off; what it is worth nobody knows.
+            return
         self._release(task, now_s)
         if task.called_off_at_s is not None:
             self._forget(task)
@@ -391,14 +480,29 @@ class Dispatcher:
 
     def _end(self, task: Task, failure: Failure, now_s: float) -> None:
         """The attempt failed: try again later, or report the failure."""
-        decision = after_failure(failure, task.lease.attempt_number, self._config.workers.max_attempts)
+        limit = self._config.workers.max_attempts
+        decision = after_failure(failure, task.lease.attempt_number, limit, self._standing_after(task, failure, now_s))
         if isinstance(decision, TryAgain):
-            log.warning("retry", job=task.job.job_id, code=failure.code.value, delay_s=decision.delay_s)
-            not_before = utc_now() + timedelta(seconds=decision.delay_s)
-            self._finish(task, partial(self._ledger.retry_later, task.lease, failure, not_before=not_before))
-        else:
-            task.pulse = task.pulse.beat("report", 0, now_s)
-            self._report(task, failure)
+            delay_s = jittered(decision.delay_s, random.random())  # noqa: S311 - nothing to keep secret
+            log.warning("retry", job=task.job.job_id, code=failure.code.value, delay_s=round(delay_s, 1))
+            not_before = utc_now() + timedelta(seconds=delay_s)
+            retry = partial(self._ledger.retry_later, task.lease, failure, not_before=not_before, trace=task.trace)
+            self._finish(task, retry)
+            return
+        if isinstance(decision, Quarantine):
+            task.quarantine_reason = decision.reason
+        task.pulse = task.pulse.beat("report", 0, now_s)
+        self._report(task, failure)
+
+    def _standing_after(self, task: Task, failure: Failure, now_s: float) -> Standing:
+        """Where the job stands after this failure too."""
+        if failure.code not in FAULTS:
+            return task.standing
+        self._breaker = self._breaker.faulted(task.job.job_id, now_s)
+        if why := self._breaker.why(now_s):
+            log.error("claiming_rests", reason=why)
+        before = faults_of(self._ledger.attempts(task.job.job_id))
+        return standing([*before, Fault(task.standing.rung, failure.code, task.trace.stage)], task.job.interruptions)
 
     # --- report ------------------------------------------------------------------------------------------------------
 
@@ -450,6 +554,7 @@ class Dispatcher:
             seconds=round(seconds, 2),
             sidecar=str(written.sidecar_path),
         )
+        pauses = task.pulse.pauses(max(result.master.duration_s, result.dub.duration_s))
         complete = partial(
             self._ledger.complete,
             task.lease,
@@ -460,7 +565,10 @@ class Dispatcher:
             offset_s=consensus.offset_s if consensus else None,
             confidence=result.overall_confidence,
             observation=observation,
+            pauses=pauses,
         )
+        self._breaker = RESTING
+        self._patience.learn(pauses)
         self._finish(task, complete)
 
     def _fail(self, task: Task, failure: Failure, answer: ReportDone) -> None:
@@ -477,6 +585,8 @@ class Dispatcher:
             failure,
             report_json=written.json_text if written else answer.kept_json,
             sidecar_path=written.sidecar_path if written else None,
+            quarantine=task.quarantine_reason is not None,
+            trace=task.trace,
         )
         self._finish(task, fail)
 

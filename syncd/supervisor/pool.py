@@ -7,6 +7,7 @@ to notice that the other is gone.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,7 +38,7 @@ REAP_S: Final = 2.0
 LAST_WORDS_S: Final = 0.2
 """How long one that closed its pipe may take to end by itself."""
 _READ_BYTES: Final = 1 << 18
-_STDERR_TAIL_BYTES: Final = 4096
+_STDERR_TAIL_BYTES: Final = 32_768
 WORKER_ENVIRONMENT: Final = {
     "OMP_NUM_THREADS": "2",
     # The analysis has two threads of its own; BLAS's would be woken for products that take less than waking them.
@@ -69,6 +70,7 @@ class Worker:
         self.idle_since_s = now_s
         self.tasks_done = 0
         self._frames = FrameBuffer()
+        self._dumper: subprocess.Popen[bytes] | None = None
         self._stderr: IO[bytes] = tempfile.TemporaryFile(prefix="syncd-worker-")  # noqa: SIM115 - closed in `reap`
         self._process, self._write_fd, self.read_fd = self._start()
 
@@ -146,6 +148,37 @@ class Worker:
         except psutil.Error:
             return 0
 
+    def cpu_s(self) -> float:
+        """CPU time that it has used; 0 when it is gone."""
+        try:
+            times = psutil.Process(self.pid).cpu_times()
+        except psutil.Error:
+            return 0.0
+        return float(times.user + times.system)
+
+    def dump_stack(self) -> None:
+        """Have every thread's stack printed to where `reap` reads it; by py-spy too, native frames and all.
+
+        `faulthandler` answers even under a C call that holds the interpreter lock; not while the process is stopped.
+        """
+        self._signal(signal.SIGUSR1)
+        if (py_spy := shutil.which("py-spy")) is not None:
+            command = [py_spy, "dump", "--nonblocking", "--pid", str(self.pid)]
+            try:
+                self._dumper = subprocess.Popen(  # noqa: S603 - a tool that the machine's owner installed
+                    command, stdin=subprocess.DEVNULL, stdout=self._stderr, stderr=subprocess.DEVNULL
+                )
+            except OSError as error:
+                log.debug("py_spy_not_started", reason=error.strerror)
+
+    def terminate(self) -> None:
+        """Ask the process to end."""
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.is_alive():
+            os.kill(self.pid, number)
+
     def kill(self) -> None:
         """End the whole session of the worker, now."""
         try:
@@ -160,6 +193,9 @@ class Worker:
         """
         os.close(self._write_fd)
         os.close(self.read_fd)
+        if self._dumper is not None:
+            self._dumper.kill()
+            self._dumper.wait()
         try:
             # One that closed its pipe by itself is about to leave its own status; it gets a moment for that.
             status: int | None = self._process.wait(timeout=min(timeout_s, LAST_WORDS_S))
@@ -187,12 +223,12 @@ class Pool:
         self._idle_s = idle_s
         self._idle: list[Worker] = []
 
-    def take(self, device: str, now_s: float) -> Worker:
-        """An idle worker of the device, or a new one; one that died while it waited is buried on the way."""
+    def take(self, device: str, now_s: float, *, fresh: bool = False) -> Worker:
+        """An idle worker of the device, or a new one (`fresh`: always); one that died while it waited is buried."""
         for worker in reversed(self._idle):
             if not worker.is_alive():
                 self.drop(worker)
-            elif worker.device == device:
+            elif worker.device == device and not fresh:
                 self._idle.remove(worker)
                 return worker
         worker = Worker(device, now_s)

@@ -7,10 +7,12 @@ from typing import Final
 
 from syncd.domain import Failure
 from syncd.errors import ErrorCode, ErrorKind, error_kind
+from syncd.supervisor.ladder import FAULTS, FRESH, Standing
 
 FIRST_DELAY_S: Final = 1.0
 DELAY_FACTOR: Final = 5.0
 MAX_DELAY_S: Final = 300.0
+JITTER_SHARE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +27,42 @@ class GiveUp:
     """The job fails."""
 
 
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """The job fails, and is a danger to others."""
+
+    reason: str
+
+
 FILE_CHANGED_DELAY_S: Final = 30.0
 """Whoever wrote the file is given time: its new version is then recorded, and supersedes the job before it is tried."""
 
 
-def after_failure(failure: Failure, attempts: int, max_attempts: int) -> TryAgain | GiveUp:
+def after_failure(
+    failure: Failure, attempts: int, max_attempts: int, standing: Standing = FRESH
+) -> TryAgain | GiveUp | Quarantine:
     """The machinery's failures are tried again, `max_attempts` times in all, each later than the last.
 
-    Of the media's only FILE_CHANGED is, for it is about to be another file.
+    After faults the ladder decides: `standing` is that after this one. Of the media's failures only FILE_CHANGED is
+    tried again, for it is about to be another file.
     """
+    if failure.code in FAULTS:
+        if standing.quarantine_reason is not None:
+            return Quarantine(standing.quarantine_reason)
+        return GiveUp() if max_attempts == 1 else TryAgain(_delay_s(attempts))
     if attempts >= max_attempts:
         return GiveUp()
     if failure.code is ErrorCode.FILE_CHANGED:
         return TryAgain(FILE_CHANGED_DELAY_S)
     if error_kind(failure.code) is not ErrorKind.MACHINERY:
         return GiveUp()
-    return TryAgain(min(MAX_DELAY_S, FIRST_DELAY_S * DELAY_FACTOR ** (attempts - 1)))
+    return TryAgain(_delay_s(attempts))
+
+
+def _delay_s(attempts: int) -> float:
+    return float(min(MAX_DELAY_S, FIRST_DELAY_S * DELAY_FACTOR ** (attempts - 1)))
+
+
+def jittered(delay_s: float, chance: float) -> float:
+    """The delay, up to half longer, so that jobs that failed together do not return together; `chance`: 0 to 1."""
+    return delay_s * (1.0 + JITTER_SHARE * chance)

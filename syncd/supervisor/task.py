@@ -10,12 +10,23 @@ from pathlib import Path
 
 from syncd.domain import Failure, Lease, MediaInfo, MemoryObservation, ReadyJob, Result
 from syncd.errors import ErrorCode
+from syncd.ledger.records import NO_TRACE, Trace
 from syncd.protocol import CacheOrder, Measured, MeasureRequest, ProbeRequest, Progressed, file_version, stem_files
 from syncd.reports.facts import ProcessingFacts, ReportSubject, new_analysis_id
 from syncd.supervisor.estimate import StageSeen, Work, counted_down, seconds_left, smoothed
-from syncd.supervisor.liveness import Pulse
+from syncd.supervisor.ladder import FRESH, Standing
+from syncd.supervisor.liveness import CpuLook, Pulse
 from syncd.supervisor.pool import Worker
 from syncd.supervisor.reporter import ReportOrder
+
+
+@dataclass(slots=True)
+class Ending:
+    """A worker that is being ended, step by step."""
+
+    failure: Failure
+    began_at_s: float
+    steps_taken: int = 0
 
 
 @dataclass(slots=True)
@@ -40,6 +51,13 @@ class Task:
     is_master_ready: bool = False
     """Whether other dubs of the master gain nothing more by waiting."""
     called_off_at_s: float | None = None
+    standing: Standing = FRESH
+    """On the ladder."""
+    cpu_look: CpuLook | None = None
+    """Since when it is watched whether a silent worker computes."""
+    ending: Ending | None = None
+    trace: Trace = NO_TRACE
+    """Where it stood when its worker went."""
     measured: Measured | None = None
     report: ReportOrder | None = None
     """What is being written, or waits to be written again."""
@@ -47,6 +65,15 @@ class Task:
     report_again_at_s: float | None = None
     finish: Callable[[], None] | None = None
     """The transition that ends it, kept until the ledger has taken it."""
+    quarantine_reason: str | None = None
+    """Where the failure that is being reported is the job's last."""
+    degraded: tuple[str, ...] = ()
+    """What the attempt does without, in words."""
+
+    @property
+    def duration_s(self) -> float | None:
+        """Of the longer side; None until probed."""
+        return max((info.duration_s for info in self.infos or () if info.duration_s is not None), default=None)
 
 
 def known_infos(job: ReadyJob) -> tuple[MediaInfo, MediaInfo] | None:
@@ -134,6 +161,7 @@ def report_order(task: Task, outcome: Result | Failure, now: datetime, fallback:
         peak_rss_bytes=measured.peak_rss_bytes if measured else None,
         scratch_bytes=measured.scratch_bytes if measured else None,
         attempt=task.lease.attempt_number,
+        degraded=task.degraded,
         cache=measured.cache if measured else None,
     )
     return ReportOrder(task.task_id, subject, outcome, processing, fallback)

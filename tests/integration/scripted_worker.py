@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -71,6 +73,32 @@ def wait_for(path: Path) -> None:
         time.sleep(0.01)
 
 
+def go_astray(request: MeasureRequest) -> None:
+    """Die or hang, where that is the mode."""
+    if MODE.startswith(("freeze", "compute")):
+        say(Progressed(request.task_id, "decode_dub", 5, 100, "Reading"))
+    match MODE:
+        case "vanish":
+            sys.exit(3)
+        case "vanish_once":
+            mark = Path(os.fsdecode(request.dub_path + b".vanished"))
+            if not mark.exists():
+                mark.touch()
+                sys.exit(3)
+        case "freeze":
+            time.sleep(3600)
+        case "freeze_deaf":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(3600)
+        case "compute":
+            end_s = time.monotonic() + 2.5
+            while time.monotonic() < end_s:
+                sum(range(1000))
+        case "compute_for_ever":
+            while True:
+                sum(range(1000))
+
+
 def measure(request: MeasureRequest) -> None:
     task_id = request.task_id
     confidence = 0.9
@@ -91,15 +119,16 @@ def measure(request: MeasureRequest) -> None:
             wait_for(Path(os.fsdecode(request.dub_path + b".end")))
         case "noise":
             os.write(WRITE_FD, b"\x00\x00\x00\x05noise")
-        case "vanish":
-            sys.exit(3)
         case "answer_and_vanish":
             say(Measured(task_id, result(confidence), 10**8, 0, 0.5))
             sys.exit(0)
+        case _:
+            go_astray(request)
     say(Measured(task_id, result(confidence), 10**8, 0, 0.5))
 
 
 def main() -> None:
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     say(Hello(99 if MODE == "other_version" else PROTOCOL_VERSION, os.getpid(), "cpu"))
     frames = FrameBuffer()
     while chunk := os.read(READ_FD, 65536):

@@ -6,20 +6,22 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from syncd.config import Config, WorkersSection
-from syncd.devices.inventory import take_inventory
+from syncd.devices.inventory import Device, take_inventory
 from syncd.domain import TOLERANCES, AnalysisSettings, JobState, Pair, Priority
 from syncd.errors import ErrorCode
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.reader import LedgerReader
-from syncd.ledger.records import Job
+from syncd.ledger.records import Attempt, AttemptOutcome, Job
 from syncd.supervisor import pool as pool_module
+from syncd.supervisor import retry as retry_module
 from syncd.supervisor.dispatch import Dispatcher
+from syncd.supervisor.ladder import Rung
 from syncd.supervisor.pool import Pool
 from syncd.supervisor.reporter import Reporter
 from syncd.watch.examine import identify
@@ -32,13 +34,13 @@ DEADLINE_S = 30.0
 class Bench:
     """Everything below the daemon, turned by hand."""
 
-    def __init__(self, home: Path, *, max_attempts: int = 1) -> None:
+    def __init__(self, home: Path, *, max_attempts: int = 1, stall_s: float = 120.0, slots: int = 1) -> None:
         self.home = home
         self.ledger = Ledger.open(home / "ledger.db")
         self.pool = Pool(home)
         self.reporter = Reporter(lambda: None)
         self.reporter.start()
-        config = Config(workers=WorkersSection(cpu_slots=1, max_attempts=max_attempts))
+        config = Config(workers=WorkersSection(cpu_slots=slots, max_attempts=max_attempts, stall_seconds=stall_s))
         devices = take_inventory(config.workers)
         self.dispatcher = Dispatcher(config, self.ledger, self.pool, self.reporter, devices)
 
@@ -59,6 +61,9 @@ class Bench:
             reader.close()
         assert job is not None
         return job
+
+    def attempts(self, job_id: int) -> list[Attempt]:
+        return self.ledger.attempts(job_id)
 
     def turn_until(self, condition: Callable[[], bool]) -> None:
         end_s = time.monotonic() + DEADLINE_S
@@ -175,3 +180,134 @@ def test_hundreds_of_tasks_leave_no_descriptor_behind(bench: Bench, workers_that
     bench.turn_until(lambda: bench.dispatcher.is_idle() and bench.ledger.queued_count() == 0)
     bench.pool.close()
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+@pytest.fixture
+def patient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """A bench on which jobs are tried again, soon, and silence is a stall after a second."""
+    monkeypatch.setattr(retry_module, "FIRST_DELAY_S", 0.01)
+    bench = Bench(tmp_path, max_attempts=3, stall_s=1.0)
+    yield bench
+    bench.close()
+
+
+def test_a_job_that_brings_workers_down_with_all_care_taken_is_quarantined_with_a_sidecar_that_says_why(
+    patient: Bench, workers_that: Callable[[str], None]
+) -> None:
+    workers_that("vanish")
+    job = patient.run(patient.enqueue())
+    assert job.state is JobState.QUARANTINED
+    assert [attempt.rung for attempt in patient.attempts(job.job_id)] == [Rung.FULL, Rung.LAST, Rung.LAST]
+    assert job.sidecar_path is not None
+    report = json.loads(job.sidecar_path.read_text(encoding="utf-8"))
+    assert report["error"]["code"] == "WORKER_CRASHED"
+    assert report["processing"]["degraded"] == ["features from the cache"]
+
+
+def test_a_job_that_succeeds_on_the_last_rung_says_what_was_given_up(
+    patient: Bench, workers_that: Callable[[str], None]
+) -> None:
+    workers_that("vanish_once")
+    job = patient.run(patient.enqueue())
+    assert job.state is JobState.COMPLETED
+    assert job.sidecar_path is not None
+    processing = json.loads(job.sidecar_path.read_text(encoding="utf-8"))["processing"]
+    assert (processing["attempt"], processing["degraded"]) == (2, ["features from the cache"])
+
+
+@pytest.mark.parametrize("mode", ["freeze", "freeze_deaf"])
+def test_a_worker_that_stands_still_leaves_its_stack_in_the_attempt(
+    patient: Bench, workers_that: Callable[[str], None], mode: str
+) -> None:
+    workers_that(mode)
+    job_id = patient.enqueue()
+    patient.turn_until(lambda: bool((tried := patient.attempts(job_id)) and tried[0].outcome))
+    first = patient.attempts(job_id)[0]
+    assert first.failure is not None
+    assert (first.failure.code, first.stage) == (ErrorCode.WORKER_STALLED, "decode_dub")
+    assert first.stack is not None
+    assert "in measure" in first.stack
+
+
+def test_a_worker_that_computes_without_a_word_is_slow_and_not_stuck(
+    patient: Bench, workers_that: Callable[[str], None]
+) -> None:
+    workers_that("compute")
+    job = patient.run(patient.enqueue())
+    assert (job.state, job.attempts) == (JobState.COMPLETED, 1)
+
+
+def test_a_worker_that_computes_for_ever_is_ended_all_the_same(
+    patient: Bench, workers_that: Callable[[str], None]
+) -> None:
+    workers_that("compute_for_ever")
+    job_id = patient.enqueue()
+    patient.turn_until(lambda: bool((tried := patient.attempts(job_id)) and tried[0].outcome))
+    failure = patient.attempts(job_id)[0].failure
+    assert failure is not None
+    assert failure.code is ErrorCode.WORKER_STALLED
+
+
+def test_a_job_during_which_the_service_died_five_times_runs_alone_and_with_all_care(
+    patient: Bench, workers_that: Callable[[str], None]
+) -> None:
+    job_id = patient.enqueue("heavy")
+    interrupt(patient, job_id, times=5)
+    other = patient.enqueue("other")
+    patient.dispatcher.reconfigure(*with_slots(2))
+    workers_that("by_hand")
+    patient.turn_until(lambda: patient.job(job_id).state is JobState.RUNNING)
+    patient.dispatcher.step(time.monotonic())
+    assert patient.job(other).state is JobState.QUEUED
+    assert patient.attempts(job_id)[-1].rung == Rung.LAST
+    for title in ("heavy", "other"):
+        (patient.home / f"{title}_master.wav.kept").touch()
+        (patient.home / f"{title}_dub.wav.end").touch()
+    assert patient.run(other).state is JobState.COMPLETED
+    assert patient.job(job_id).state is JobState.COMPLETED
+
+
+def test_a_job_during_which_the_service_died_ten_times_is_quarantined_unseen(
+    patient: Bench, workers_that: Callable[[str], None]
+) -> None:
+    job_id = patient.enqueue()
+    interrupt(patient, job_id, times=10)
+    workers_that("behave")
+    job = patient.run(job_id)
+    assert job.state is JobState.QUARANTINED
+    assert patient.attempts(job_id)[-1].outcome is AttemptOutcome.QUARANTINED
+    assert job.sidecar_path is not None
+    error = json.loads(job.sidecar_path.read_text(encoding="utf-8"))["error"]
+    assert "died 10 times" in error["message"]
+
+
+def test_when_workers_die_over_one_job_after_another_claiming_rests(
+    patient: Bench, workers_that: Callable[[str], None]
+) -> None:
+    workers_that("vanish")
+    for number in range(3):
+        patient.enqueue(f"show{number}")
+    patient.turn_until(lambda: patient.dispatcher.resting(time.monotonic()) is not None)
+    patient.turn_until(patient.dispatcher.is_idle)
+    waiting = patient.ledger.queued_count()
+    assert waiting > 0
+    for _ in range(5):
+        patient.dispatcher.step(time.monotonic())
+    assert patient.dispatcher.is_idle()
+    later_s = time.monotonic() + 3600.0
+    assert patient.dispatcher.resting(later_s) is None
+    patient.dispatcher.step(later_s)
+    assert not patient.dispatcher.is_idle()
+
+
+def interrupt(bench: Bench, job_id: int, *, times: int) -> None:
+    """As if the service had died so often while the job ran."""
+    for _ in range(times):
+        lease = bench.ledger.claim(job_id, device="cpu", predicted_ram_bytes=0)
+        assert lease is not None
+        bench.ledger.hand_back(lease, "the service died", interrupted=True)
+
+
+def with_slots(count: int) -> tuple[Config, Sequence[Device]]:
+    config = Config(workers=WorkersSection(cpu_slots=count, stall_seconds=30.0))
+    return config, take_inventory(config.workers)
