@@ -58,7 +58,7 @@ def _view(
         if attempt.stack is not None:
             where = f" (stage {attempt.stage})" if attempt.stage else ""
             title = f"What the worker of attempt {attempt.number} last printed{where}"
-            parts += [Text(title, style="bold"), plain(attempt.stack), Text()]
+            parts += [Text(title, style="bold"), *map(plain, attempt.stack.splitlines()), Text()]
     return [*parts, _events(events)]
 
 

@@ -47,6 +47,22 @@ def test_a_worker_that_is_killed_costs_its_job_one_attempt(service: Service, lon
     assert [attempt.failure and attempt.failure.code for attempt in attempts] == [ErrorCode.WORKER_CRASHED, None]
 
 
+def test_a_worker_that_crashes_leaves_its_stack_where_show_finds_it(service: Service, long_pair: PairTruth) -> None:
+    service.start()
+    drop(service, long_pair)
+    measuring_worker(service).send_signal(signal.SIGSEGV)
+    (job,) = service.wait_for_jobs(1)
+    assert job.state is JobState.COMPLETED
+    crashed, again = service.read(lambda reader: reader.attempts(job.job_id))
+    assert crashed.stage is not None
+    assert again.stack is None
+    shown = service.syncctl("show", str(job.job_id))
+    assert f"last printed (stage {crashed.stage})" in shown
+    assert "Fatal Python error: Segmentation fault" in shown
+    report = valid_report(service.drop / "show_dub.wav.sync.json")
+    assert report["processing"]["degraded"] == ["features from the cache"]
+
+
 def test_a_worker_that_stands_still_is_ended_and_the_job_fails_in_the_end(
     service: Service, long_pair: PairTruth
 ) -> None:
