@@ -446,6 +446,18 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Trace:
+    """Where an attempt stood that did not end by itself."""
+
+    stage: str | None = None
+    stack: str | None = None
+    """What its worker printed last: every thread's stack, as a rule."""
+
+
+NO_TRACE: Final = Trace()
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why an attempt or a job ended without an answer."""
 

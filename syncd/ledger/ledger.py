@@ -18,6 +18,7 @@ from sqlalchemy import Connection, bindparam, delete, func, literal, or_, select
 
 from syncd.clock import utc_now
 from syncd.domain import (
+    NO_TRACE,
     AnalysisSettings,
     Failure,
     Identity,
@@ -33,6 +34,7 @@ from syncd.domain import (
     Progress,
     ReadyJob,
     StagePause,
+    Trace,
 )
 from syncd.ledger import transitions
 from syncd.ledger.columns import Moment, readable, readable_path, to_json
@@ -41,7 +43,7 @@ from syncd.ledger.enqueue import Order, enqueue, rank_at
 from syncd.ledger.keep import keep_method, keep_observation, keep_orphan, keep_pauses, keep_report, keep_service_value
 from syncd.ledger.lock import LedgerLock
 from syncd.ledger.models import jobs, media, orphans, requests, service, stage_pauses
-from syncd.ledger.records import NO_TRACE, Attempt, AttemptOutcome, Enqueued, Request, Trace
+from syncd.ledger.records import Attempt, AttemptOutcome, Enqueued, Request
 from syncd.ledger.retry import retry_as_new
 from syncd.ledger.rows import (
     count_by_state,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
 
 from syncd.domain import (
     Failure,
@@ -154,17 +153,6 @@ class Attempt:
     """Where it stood when it was ended, if it was."""
     stack: str | None
     """What every thread of its worker was doing then."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """Where an attempt stood that did not end by itself."""
-
-    stage: str | None = None
-    stack: str | None = None
-
-
-NO_TRACE: Final = Trace()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sqlite3
 from contextlib import closing
@@ -74,6 +75,8 @@ def back_up(path: Path, revision: str) -> Path:
     backup = path.with_name(f"{path.name}.{revision}.{utc_now():%Y%m%dT%H%M%S%fZ}.bak")
     unfinished = backup.with_name(f".{backup.name}.part")
     try:
+        for left_behind in path.parent.glob(f".{glob.escape(path.name)}.*.bak.part"):
+            left_behind.unlink()  # Whoever has the ledger's lock is alone with them.
         _create_file(unfinished)
         unfinished.chmod(path.stat().st_mode & 0o777)
         with closing(connect(path)) as source, closing(connect(unfinished)) as copy:

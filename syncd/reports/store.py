@@ -6,7 +6,6 @@ import contextlib
 import errno
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +14,9 @@ from typing import Final
 
 from syncd.errors import ErrorCode, SyncdError
 from syncd.reports.facts import Report
-from syncd.reports.names import digest8
 from syncd.reports.plain import path_text
 from syncd.reports.sidecar import report_to_text
+from syncd.temporary import temporary_name
 
 MAX_REPORT_BYTES: Final = 8 * 1024 * 1024
 """Far above any report (some 10 kB); whatever is larger is not one."""
@@ -45,8 +44,7 @@ def write_text_atomically(path: Path, text: str) -> None:
     A dot-named temporary in the same folder (watchers ignore those), fsync, rename, fsync of the folder. The group may
     read it. Raises `SyncdError` DISK_FULL, PERMISSION_DENIED, FILE_NOT_FOUND (the folder is gone) or INTERNAL.
     """
-    # The name is short whatever the target's is, and no other writer's: O_EXCL would refuse it.
-    temporary = path.with_name(f".{digest8(os.fsencode(path.name))}.{secrets.token_hex(6)}.sync.tmp")
+    temporary = path.with_name(temporary_name(os.fsencode(path.name)))
     with _faults_named(path):
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o664)
         try:

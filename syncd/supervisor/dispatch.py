@@ -21,10 +21,10 @@ from syncd.config import Config
 from syncd.devices.admission import Admitted, Obstacle, Refused, Reservation, admit
 from syncd.devices.inventory import Device, read_host_memory
 from syncd.devices.memory_model import Need, Workload, predict_ram
-from syncd.domain import Failure, MediaInfo, Progress, ReadyJob, Result
+from syncd.domain import Failure, MediaInfo, Progress, ReadyJob, Result, Trace
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
-from syncd.ledger.records import StaleLease, Trace
+from syncd.ledger.records import Attempt, StaleLease
 from syncd.protocol import (
     CacheOrder,
     Cancel,
@@ -40,7 +40,7 @@ from syncd.protocol import (
 )
 from syncd.reports.facts import WrittenReport
 from syncd.supervisor.breaker import RESTING
-from syncd.supervisor.ladder import FAULTS, FRESH, Fault, Rung, Standing, faults_of, given_up, standing
+from syncd.supervisor.ladder import FAULTS, FRESH, Fault, Rung, Standing, given_up, standing
 from syncd.supervisor.liveness import (
     CpuLook,
     Health,
@@ -633,3 +633,12 @@ class Dispatcher:
         if task.worker is not None:
             self._drop_worker(task)
         self._tasks.pop(task.task_id, None)
+
+
+def faults_of(attempts: Sequence[Attempt]) -> list[Fault]:
+    """Those of the attempts that ended in one, in the same order."""
+    return [
+        Fault(Rung(attempt.rung), attempt.failure.code, attempt.stage)
+        for attempt in attempts
+        if attempt.failure is not None and attempt.failure.code in FAULTS
+    ]

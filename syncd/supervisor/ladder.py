@@ -14,7 +14,6 @@ from enum import IntEnum
 from typing import Final
 
 from syncd.errors import ErrorCode
-from syncd.ledger.records import Attempt
 
 
 class Rung(IntEnum):
@@ -66,15 +65,6 @@ class Standing:
 
 FRESH: Final = Standing()
 """Of a job that met no fault yet."""
-
-
-def faults_of(attempts: Sequence[Attempt]) -> list[Fault]:
-    """Those of the attempts that ended in one, in the same order."""
-    return [
-        Fault(Rung(attempt.rung), attempt.failure.code, attempt.stage)
-        for attempt in attempts
-        if attempt.failure is not None and attempt.failure.code in FAULTS
-    ]
 
 
 def standing(faults: Sequence[Fault], interruptions: int = 0) -> Standing:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from syncd.domain import Failure, Lease, MediaInfo, MemoryObservation, ReadyJob, Result
+from syncd.domain import NO_TRACE, Failure, Lease, MediaInfo, MemoryObservation, ReadyJob, Result, Trace
 from syncd.errors import ErrorCode
-from syncd.ledger.records import NO_TRACE, Trace
 from syncd.protocol import CacheOrder, Measured, MeasureRequest, ProbeRequest, Progressed, file_version, stem_files
 from syncd.reports.facts import ProcessingFacts, ReportSubject, new_analysis_id
 from syncd.supervisor.estimate import StageSeen, Work, counted_down, seconds_left, smoothed

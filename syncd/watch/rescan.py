@@ -5,12 +5,15 @@ Paths are strings relative to the watched folder (``""`` is the folder itself), 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from syncd import temporary
 from syncd.watch.names import is_ignored, is_media
 from syncd.watch.stamps import PackedStamp, pack_stat
 
@@ -119,7 +122,17 @@ def _read_folder(tree: Tree, folder: str) -> tuple[dict[str, PackedStamp], list[
                     continue
                 if stamp:
                     files[name] = stamp
+            elif name.endswith(temporary.ENDING):
+                _remove_if_abandoned(entry)
     return files, folders
+
+
+def _remove_if_abandoned(entry: os.DirEntry[str]) -> None:
+    """What a daemon left behind that was killed while it wrote a report."""
+    with contextlib.suppress(OSError):
+        age_s = time.time() - entry.stat(follow_symlinks=False).st_mtime
+        if entry.is_file(follow_symlinks=False) and temporary.is_abandoned(entry.name, age_s):
+            os.unlink(entry.path)  # noqa: PTH108 - no Path object is made here for anything
 
 
 def _stamp(tree: Tree, absolute: str, status: os.stat_result) -> PackedStamp | None:

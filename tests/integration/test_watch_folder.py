@@ -19,6 +19,7 @@ import pytest
 from syncd.config import WatchSection
 from syncd.domain import MediaFile, OrphanReason
 from syncd.errors import ErrorCode, SyncdError
+from syncd.temporary import temporary_name
 from syncd.watch.events import FilesSettled, FilesUnsettled, OrphanResolved, PairFound, RescanDone, WatchEvent
 from syncd.watch.examine import fingerprint, identify, identify_side
 from syncd.watch.folder import Folder
@@ -51,6 +52,17 @@ def test_all_pairs_are_told_of_before_the_files_count_as_settled(drop: Path) -> 
         told = tuple(watching.events)
     settled = next(i for i, event in enumerate(told) if isinstance(event, FilesSettled))
     assert sum(isinstance(event, PairFound) for event in told[:settled]) == 40
+
+
+def test_what_a_killed_daemon_left_half_written_is_removed_and_nothing_else(drop: Path) -> None:
+    program = "from syncd.temporary import temporary_name; print(temporary_name(b'x'))"
+    dead = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+    for name in (dead, temporary_name(b"x"), ".somebodys.tmp"):
+        (drop / name).write_bytes(b"{")
+    with Watching(drop) as watching:
+        watching.wait_until_settled()
+        assert dead not in {path.name for path in drop.iterdir()}
+        assert len(list(drop.iterdir())) == 2
 
 
 def test_an_empty_folder_is_settled(drop: Path) -> None:
