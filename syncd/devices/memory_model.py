@@ -30,6 +30,7 @@ UNKNOWN_DURATION_S: Final = 2 * 3600.0
 GROWTH_PER_HOUR: Final = 0.05
 """How much more than the prior an hour of programme takes, as a share: scratch tables, not samples."""
 SAFETY: Final = 1.15
+LEAST_SLACK_BYTES: Final = 512 * _MIB
 QUANTILE: Final = 0.95
 MIN_OBSERVATIONS: Final = 5
 
@@ -67,6 +68,14 @@ def predict_ram(load: Workload, observations: Iterable[MemoryObservation]) -> Ne
         return Need(prior, is_learnt=False)
     ram_bytes = int(prior * upper_quantile(ratios, QUANTILE) * SAFETY)
     return Need(ram_bytes, is_learnt=load.duration_s is not None)
+
+
+def ram_cap_bytes(promised_bytes: int) -> int:
+    """More than this a worker may not hold: half as much again as it was promised, or 512 MiB more.
+
+    Predictions are upper quantiles, so one job in twenty outgrows its own by a little; the host bears that.
+    """
+    return promised_bytes + max(promised_bytes // 2, LEAST_SLACK_BYTES)
 
 
 def upper_quantile(values: Sequence[float], share: float) -> float:

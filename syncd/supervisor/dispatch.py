@@ -10,6 +10,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -20,7 +21,7 @@ from syncd.clock import utc_now
 from syncd.config import Config
 from syncd.devices.admission import Admitted, Obstacle, Refused, Reservation, admit
 from syncd.devices.inventory import Device, read_host_memory
-from syncd.devices.memory_model import Need, Workload, predict_ram
+from syncd.devices.memory_model import Need, Workload, predict_ram, ram_cap_bytes
 from syncd.domain import Failure, MediaInfo, Progress, ReadyJob, Result, Trace
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
@@ -214,7 +215,7 @@ class Dispatcher:
                 continue
             if standing.is_alone and self._tasks:
                 return  # Its turn comes when nothing else runs.
-            need = self._need(job, known_infos(job))
+            need = self._need(job, known_infos(job), standing)
             decision = admit(need, self._devices, memory, self._reservations())
             if isinstance(decision, Admitted):
                 self._admit(job, decision, need, standing, now_s)
@@ -263,9 +264,10 @@ class Dispatcher:
         here = [device for device in self._devices if device.name == task.device]
         return isinstance(admit(need, here, read_host_memory(), self._reservations(besides=task)), Admitted)
 
-    def _need(self, job: ReadyJob, infos: tuple[MediaInfo, MediaInfo] | None) -> Need:
+    def _need(self, job: ReadyJob, infos: tuple[MediaInfo, MediaInfo] | None, standing: Standing) -> Need:
         durations = [info.duration_s for info in infos or () if info.duration_s is not None]
-        return predict_ram(Workload(max(durations, default=None), job.settings.methods), self._observations)
+        need = predict_ram(Workload(max(durations, default=None), job.settings.methods), self._observations)
+        return replace(need, ram_bytes=need.ram_bytes * standing.ram_factor)
 
     def _note_refusal(self, job: ReadyJob, refusal: Refused) -> None:
         if refusal.obstacle is Obstacle.MEMORY and self._told_refusal != (job.job_id, refusal.reason):
@@ -286,6 +288,7 @@ class Dispatcher:
         except OSError as error:
             self._end(task, Failure(ErrorCode.WORKER_CRASHED, f"No worker could be started: {error.strerror}."), now_s)
             return
+        task.worker.cap(ram_cap_bytes(need.ram_bytes))
         log.info("admit", job=job.job_id, device=task.device, promised_mib=need.ram_bytes >> 20, worker=task.worker.pid)
         if infos := known_infos(job):
             self._measure(task, infos, now_s)
@@ -365,7 +368,7 @@ class Dispatcher:
         infos = (message.media[0], message.media[1])
         for file, info in zip((task.job.master, task.job.dub), infos, strict=True):
             self._note(partial(self._ledger.record_media_info, file.path, file.identity, info))
-        need = self._need(task.job, infos)
+        need = self._need(task.job, infos, task.standing)
         if need.ram_bytes > task.promised_bytes and not self._fits_beside_others(task, need):
             log.info("admit_again", job=task.job.job_id, need_mib=need.ram_bytes >> 20)
             reason = "needs more memory than is free now"
@@ -373,6 +376,8 @@ class Dispatcher:
             self._finish(task, partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
             return
         task.promised_bytes = need.ram_bytes
+        if task.worker is not None:
+            task.worker.cap(ram_cap_bytes(need.ram_bytes))
         self._measure(task, infos, now_s)
 
     def _measure(self, task: Task, infos: tuple[MediaInfo, MediaInfo], now_s: float) -> None:
@@ -406,6 +411,12 @@ class Dispatcher:
 
     def _verdict(self, task: Task, worker: Worker, now_s: float) -> Failure | None:
         """Why the worker has to go."""
+        held_bytes, cap_bytes = worker.held_bytes(), ram_cap_bytes(task.promised_bytes)
+        if held_bytes > cap_bytes:
+            held, cap = (f"{figure / 1e9:.1f} GB" for figure in (held_bytes, cap_bytes))
+            return Failure(
+                ErrorCode.OUT_OF_MEMORY, f"The worker held {held} of memory; {cap} are the most for the job."
+            )
         limits = self._config.workers
         stall_s = self._patience.stall_s(task.pulse.stage, task.duration_s, limits.stall_seconds)
         job_s = job_limit_s(limits.job_seconds, task.duration_s)

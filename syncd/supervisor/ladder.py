@@ -61,6 +61,8 @@ class Standing:
     """Nothing else runs beside it: it may have brought the host down."""
     quarantine_reason: str | None = None
     """Not to be tried again."""
+    ram_factor: int = 1
+    """So many times the memory that is predicted is promised to it: each time that it had too little, twice as much."""
 
 
 FRESH: Final = Standing()
@@ -72,14 +74,15 @@ def standing(faults: Sequence[Fault], interruptions: int = 0) -> Standing:
     rung = Rung.FULL
     for fault in faults:
         rung = max(rung, _below(fault))
+    ram_factor = 2 ** sum(fault.code is ErrorCode.OUT_OF_MEMORY for fault in faults)
     kills = sum(fault.rung is Rung.LAST for fault in faults)
     if kills >= KILLS_ON_LAST_RUNG:
         return Standing(rung, quarantine_reason=f"It brought down {len(faults)} workers, {kills} with all care taken.")
     if interruptions >= INTERRUPTIONS_BEFORE_QUARANTINE:
         return Standing(rung, quarantine_reason=f"The service died {interruptions} times while it ran.")
     if interruptions >= INTERRUPTIONS_BEFORE_ALONE:
-        return Standing(Rung.LAST, is_alone=True)
-    return Standing(rung)
+        return Standing(Rung.LAST, is_alone=True, ram_factor=ram_factor)
+    return Standing(rung, ram_factor=ram_factor)
 
 
 def _below(fault: Fault) -> Rung:

@@ -6,6 +6,7 @@ to notice that the other is gone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -37,6 +38,8 @@ REAP_S: Final = 2.0
 """How long a killed process may take to vanish."""
 LAST_WORDS_S: Final = 0.2
 """How long one that closed its pipe may take to end by itself."""
+GROWTH_BYTES: Final = 192 << 20
+"""A worker that holds so much more than after its first task is replaced, between two tasks."""
 _READ_BYTES: Final = 1 << 18
 _STDERR_TAIL_BYTES: Final = 32_768
 WORKER_ENVIRONMENT: Final = {
@@ -69,6 +72,8 @@ class Worker:
         self.device = device
         self.idle_since_s = now_s
         self.tasks_done = 0
+        self.first_held_bytes: int | None = None
+        """Resident memory after its first task."""
         self._frames = FrameBuffer()
         self._dumper: subprocess.Popen[bytes] | None = None
         self._stderr: IO[bytes] = tempfile.TemporaryFile(prefix="syncd-worker-")  # noqa: SIM115 - closed in `reap`
@@ -148,6 +153,11 @@ class Worker:
         except psutil.Error:
             return 0
 
+    def cap(self, ram_bytes: int) -> None:
+        """Let it allocate no more than this: beyond it, it meets MemoryError, and nobody else does."""
+        with contextlib.suppress(psutil.Error, OSError, ValueError):
+            psutil.Process(self.pid).rlimit(psutil.RLIMIT_DATA, (ram_bytes, psutil.RLIM_INFINITY))
+
     def cpu_s(self) -> float:
         """CPU time that it has used; 0 when it is gone."""
         try:
@@ -218,9 +228,10 @@ class Worker:
 class Pool:
     """The workers that live: busy ones belong to whoever took them, idle ones wait here for a while."""
 
-    def __init__(self, scratch_folder: Path, *, idle_s: float = 60.0) -> None:
+    def __init__(self, scratch_folder: Path, *, idle_s: float = 60.0, growth_bytes: int | None = GROWTH_BYTES) -> None:
         self.scratch_folder = scratch_folder
         self._idle_s = idle_s
+        self._growth_bytes = growth_bytes
         self._idle: list[Worker] = []
 
     def take(self, device: str, now_s: float, *, fresh: bool = False) -> Worker:
@@ -236,10 +247,21 @@ class Pool:
         return worker
 
     def put_back(self, worker: Worker, now_s: float) -> None:
-        """The worker is free again."""
+        """The worker is free again; one that has grown since its first task is let go."""
         worker.idle_since_s = now_s
         worker.tasks_done += 1
+        held_bytes = worker.held_bytes()
+        if worker.first_held_bytes is None:
+            worker.first_held_bytes = held_bytes
         self._idle.append(worker)
+        if self._growth_bytes is not None and held_bytes > worker.first_held_bytes + self._growth_bytes:
+            log.info("worker_recycled", pid=worker.pid, held_mib=held_bytes >> 20, tasks=worker.tasks_done)
+            worker.kill()
+            self.drop(worker)
+
+    def idle_pids(self) -> list[int]:
+        """The workers that wait."""
+        return [worker.pid for worker in self._idle]
 
     def drop(self, worker: Worker, *, timeout_s: float = REAP_S) -> tuple[int | None, str]:
         """The worker is of no further use; its exit status and last words."""

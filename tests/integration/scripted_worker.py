@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import faulthandler
+import math
+import mmap
 import os
 import signal
 import sys
@@ -13,6 +15,7 @@ from syncd.domain import (
     AudioTrack,
     Coverage,
     Estimate,
+    Failure,
     MeasuredSide,
     MediaInfo,
     MethodResult,
@@ -21,8 +24,10 @@ from syncd.domain import (
     Result,
     Verdict,
 )
+from syncd.errors import ErrorCode
 from syncd.protocol import (
     PROTOCOL_VERSION,
+    Failed,
     FrameBuffer,
     Hello,
     MasterReady,
@@ -73,6 +78,32 @@ def wait_for(path: Path) -> None:
         time.sleep(0.01)
 
 
+EATEN: list[object] = []
+
+
+def eat_for_ever(task_id: int) -> None:
+    try:
+        while True:
+            # Private memory that nobody touches: it counts against the cap, and costs the machine nothing.
+            EATEN.append(mmap.mmap(-1, 32 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+            say(Progressed(task_id, "decode_dub", len(EATEN), 1000, "Reading"))
+    except OSError:
+        EATEN.clear()
+        say(Failed(task_id, Failure(ErrorCode.OUT_OF_MEMORY, "The analysis ran out of memory.")))
+        sys.exit(0)
+
+
+def vanish_once(mark: Path) -> None:
+    if not mark.exists():
+        mark.touch()
+        sys.exit(3)
+
+
+def compute(end_s: float) -> None:
+    while time.monotonic() < end_s:
+        sum(range(1000))
+
+
 def go_astray(request: MeasureRequest) -> None:
     """Die or hang, where that is the mode."""
     if MODE.startswith(("freeze", "compute")):
@@ -81,22 +112,20 @@ def go_astray(request: MeasureRequest) -> None:
         case "vanish":
             sys.exit(3)
         case "vanish_once":
-            mark = Path(os.fsdecode(request.dub_path + b".vanished"))
-            if not mark.exists():
-                mark.touch()
-                sys.exit(3)
+            vanish_once(Path(os.fsdecode(request.dub_path + b".vanished")))
         case "freeze":
             time.sleep(3600)
         case "freeze_deaf":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             time.sleep(3600)
+        case "eat":
+            eat_for_ever(request.task_id)
+        case "grow":
+            EATEN.append(b"x" * (300 << 20))
         case "compute":
-            end_s = time.monotonic() + 2.5
-            while time.monotonic() < end_s:
-                sum(range(1000))
+            compute(time.monotonic() + 2.5)
         case "compute_for_ever":
-            while True:
-                sum(range(1000))
+            compute(math.inf)
 
 
 def measure(request: MeasureRequest) -> None:

@@ -311,3 +311,25 @@ def interrupt(bench: Bench, job_id: int, *, times: int) -> None:
 def with_slots(count: int) -> tuple[Config, Sequence[Device]]:
     config = Config(workers=WorkersSection(cpu_slots=count, stall_seconds=30.0))
     return config, take_inventory(config.workers)
+
+
+def test_a_worker_that_outgrows_its_promise_is_ended_alone_and_tried_with_more(
+    patient: Bench, workers_that: Callable[[str], None]
+) -> None:
+    workers_that("eat")
+    job = patient.run(patient.enqueue())
+    attempts = patient.attempts(job.job_id)
+    assert [attempt.failure and attempt.failure.code for attempt in attempts] == [ErrorCode.OUT_OF_MEMORY] * 3
+    promised = [attempt.predicted_ram_bytes for attempt in attempts]
+    assert promised[2] == 2 * promised[1] > 2 * promised[0]
+    assert job.state is JobState.QUARANTINED
+
+
+def test_a_worker_that_has_grown_is_replaced_between_two_jobs(
+    bench: Bench, workers_that: Callable[[str], None]
+) -> None:
+    workers_that("grow")
+    assert bench.run(bench.enqueue("first")).state is JobState.COMPLETED
+    (idle,) = bench.pool.idle_pids()
+    assert bench.run(bench.enqueue("second")).state is JobState.COMPLETED
+    assert idle not in bench.pool.idle_pids()
