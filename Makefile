@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DROP ?= drop
 
-.PHONY: demo test run bench lint types floors wheel clean
+.PHONY: demo test run bench chaos lint types floors wheel clean
 
 demo: $(STAMP)  ## Make a pair with a known offset, let the real daemon find it, print the report and the truth.
 	@$(BIN)/python -m tests.demo
@@ -18,6 +18,9 @@ run: $(STAMP)  ## The daemon on a folder of your own: make run DROP=folder
 
 bench: $(STAMP)  ## The benchmarks, with their tables.
 	$(BIN)/python -m tests.benchmarks
+
+chaos: $(STAMP)  ## Two hundred jobs, and daemon and workers killed two hundred times while they run.
+	$(BIN)/python -m tests.chaos
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

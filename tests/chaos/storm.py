@@ -1,0 +1,191 @@
+"""A storm: many small jobs, one daemon after another, and kills at random moments."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from syncd.domain import FINAL_STATES, JobState
+from syncd.errors import ErrorCode, SyncdError
+from syncd.ledger.records import AttemptOutcome, Job
+from tests.acceptance.service import Service, valid_report, wait_for
+from tests.material import PairTruth, make_pair
+
+PAIRS_MADE = 4
+DURATION_S = 8.0
+OFFSET_S = -0.75
+PATIENCE_S = 180.0
+"""How long nothing may happen before the storm is called lost."""
+
+
+@dataclass
+class Storm:
+    """What was done to the service, and what came of it."""
+
+    service: Service
+    jobs: int
+    kills: int
+    seed: int
+    worker_share: float = 0.5
+    """Of the kills; the others hit the daemon. Each job's worker is hit once at most."""
+    restarts_s: list[float] = field(default_factory=list)
+    """From a daemon's death to the next claim of a job."""
+    again_s: list[float] = field(default_factory=list)
+    """From a worker's death to the next attempt at its job."""
+    struck: set[int] = field(default_factory=set)
+    """Jobs whose worker was killed."""
+    orphaned: list[int] = field(default_factory=list)
+    """Workers that outlived their daemon."""
+
+    def run(self) -> None:
+        """Drop everything, then kill; ends when every job has ended."""
+        chance = random.Random(self.seed)  # noqa: S311 - a storm that can be had again
+        self._drop_pairs()
+        self.service.start()
+        for _ in range(self.kills):
+            time.sleep(chance.uniform(0.05, 1.5))
+            if self._is_over():
+                break
+            if chance.random() < self.worker_share:
+                self._kill_a_worker(chance)
+            else:
+                self._kill_the_daemon()
+        self.service.wait_for_jobs(self.jobs, deadline_s=PATIENCE_S + self.jobs)
+        self.service.stop(deadline_s=10.0)
+
+    def faults(self) -> Iterator[str]:
+        """What is not as it should be; nothing, if the service holds."""
+        jobs = self.service.jobs()
+        yield from self._faults_of_the_ledger(jobs)
+        for job in jobs:
+            yield from self._faults_of_a_job(job)
+        drop = self.service.drop
+        beside = {path.name for path in drop.iterdir()} - {path.name for path in self._media()}
+        reports = {f"{path.name}.sync{ending}" for path in self._media() if "_dub" in path.name for ending in ENDINGS}
+        yield from (f"{name} is left in the folder" for name in sorted(beside - reports))
+        yield from (f"{path.name} is left in the scratch folder" for path in self._scratch())
+        yield from (f"worker {pid} outlived its daemon" for pid in self.orphaned)
+
+    # --- what happens ------------------------------------------------------------------------------------------------
+
+    def _drop_pairs(self) -> None:
+        made = []
+        for i in range(PAIRS_MADE):
+            folder = self.service.home / f"made{i}"
+            folder.mkdir()
+            made.append(make_pair(folder, seed=700 + i, duration_s=DURATION_S, offset_s=OFFSET_S))
+        for number in range(self.jobs):
+            self._drop(made[number % PAIRS_MADE], f"show{number:04d}", number)
+
+    def _drop(self, pair: PairTruth, title: str, number: int) -> None:
+        for role, source in (("master", pair.master_path), ("dub", pair.dub_path)):
+            sound = bytearray(source.read_bytes())
+            sound[-4:] = number.to_bytes(4, "little")  # Another version of the file, to the sample the same sound.
+            (self.service.drop / f"{title}_{role}.wav").write_bytes(sound)
+
+    def _kill_the_daemon(self) -> None:
+        process = self.service.process
+        assert process is not None
+        children = psutil.Process(process.pid).children()
+        self.service.stop(signal.SIGKILL)
+        died_s = time.monotonic()
+        _, alive = psutil.wait_procs(children, timeout=5.0)
+        self.orphaned += [child.pid for child in alive if child.status() != psutil.STATUS_ZOMBIE]
+        before = self._last_event_id()
+        self.service.start()
+        claimed = wait_for(lambda: self._claimed_since(before) or self._is_over(), what="a claim after the restart")
+        if claimed:
+            self.restarts_s.append(time.monotonic() - died_s)
+
+    def _kill_a_worker(self, chance: random.Random) -> None:
+        process = self.service.process
+        assert process is not None
+        workers = [child for child in psutil.Process(process.pid).children() if child.is_running()]
+        running = [job for job in self._jobs() if job.state is JobState.RUNNING]
+        if len(running) != 1 or running[0].job_id in self.struck or not workers:
+            return
+        before = self._last_event_id()
+        victim = chance.choice(workers)
+        os.kill(victim.pid, signal.SIGKILL)
+        died_s = time.monotonic()
+        self.struck.add(running[0].job_id)
+        wait_for(
+            lambda: self._claimed_since(before, running[0].job_id) or self._has_ended(running[0].job_id),
+            what="another attempt",
+        )
+        self.again_s.append(time.monotonic() - died_s)
+
+    # --- what is seen ------------------------------------------------------------------------------------------------
+
+    def _jobs(self) -> list[Job]:
+        try:
+            return self.service.jobs()
+        except SyncdError:
+            return []
+
+    def _is_over(self) -> bool:
+        jobs = self._jobs()
+        return len(jobs) == self.jobs and all(job.state in FINAL_STATES for job in jobs)
+
+    def _has_ended(self, job_id: int) -> bool:
+        return self.service.job(job_id).state in FINAL_STATES
+
+    def _last_event_id(self) -> int:
+        return self._asked("SELECT max(id) FROM events") or 0
+
+    def _claimed_since(self, event_id: int, job_id: int | None = None) -> bool:
+        question = "SELECT id FROM events WHERE id > ? AND verb = 'claimed' AND (? IS NULL OR job_id = ?) LIMIT 1"
+        return self._asked(question, event_id, job_id, job_id) is not None
+
+    def _asked(self, question: str, *values: int | None) -> int | None:
+        """One number of the ledger; None: there is none, or no ledger yet."""
+        try:
+            with closing(sqlite3.connect(f"file:{self.service.ledger}?mode=ro", uri=True)) as connection:
+                row = connection.execute(question, values).fetchone()
+        except sqlite3.OperationalError:
+            return None
+        return None if row is None or row[0] is None else int(row[0])
+
+    def _media(self) -> list[Path]:
+        return sorted(self.service.drop.glob("show*.wav"))
+
+    def _scratch(self) -> list[Path]:
+        folder = self.service.home / "cache" / "scratch"
+        return sorted(folder.iterdir()) if folder.is_dir() else []
+
+    # --- what is held against it -------------------------------------------------------------------------------------
+
+    def _faults_of_the_ledger(self, jobs: list[Job]) -> Iterator[str]:
+        titles = Counter(job.title for job in jobs)
+        if len(titles) != self.jobs:
+            yield f"{self.jobs} pairs were dropped, {len(titles)} were recorded"
+        yield from (f"{title} was recorded {count} times" for title, count in titles.items() if count != 1)
+
+    def _faults_of_a_job(self, job: Job) -> Iterator[str]:
+        if job.state is not JobState.COMPLETED:
+            yield f"{job.title} is {job.state.value}: {job.failure}"
+            return
+        attempts = self.service.read(lambda reader: reader.attempts(job.job_id))
+        done = sum(attempt.outcome is AttemptOutcome.COMPLETED for attempt in attempts)
+        if done != 1:
+            yield f"{job.title} was completed {done} times"
+        crashes = [a.failure.code for a in attempts if a.failure is not None]
+        if len(crashes) > (job.job_id in self.struck) or set(crashes) - {ErrorCode.WORKER_CRASHED}:
+            yield f"{job.title} met {[code.value for code in crashes]}"
+        report = valid_report(self.service.drop / f"{job.title}_dub.wav.sync.json")
+        offset = report["consensus_offset"]
+        if report["job_id"] != job.job_id or offset is None or abs(offset["offset_seconds"] - OFFSET_S) > 1e-3:
+            yield f"{job.title}'s report is not its own: job {report['job_id']}, {offset}"
+
+
+ENDINGS = (".json", ".html")
