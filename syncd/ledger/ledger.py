@@ -7,13 +7,14 @@ a pair that was enqueued just then is found again by the next rescan.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, func, literal, or_, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, func, literal, or_, select, update
 
 from syncd.clock import utc_now
 from syncd.domain import (
@@ -32,9 +33,19 @@ from syncd.domain import (
     Progress,
     ReadyJob,
 )
+from syncd.errors import SyncdError
 from syncd.ledger import transitions
+from syncd.ledger.care import MARK, Mark, SetAside, check, is_damage, set_aside
 from syncd.ledger.columns import Moment, readable, readable_path, to_json
-from syncd.ledger.engine import BUSY_TIMEOUT_S, durable, explain_os, reading_engine, transaction, writing_engine
+from syncd.ledger.engine import (
+    BUSY_TIMEOUT_S,
+    durable,
+    explain,
+    explain_os,
+    reading_engine,
+    transaction,
+    writing_engine,
+)
 from syncd.ledger.enqueue import Order, enqueue, rank_at
 from syncd.ledger.keep import keep_method, keep_observation, keep_orphan, keep_report, keep_service_value
 from syncd.ledger.lock import LedgerLock
@@ -52,7 +63,7 @@ from syncd.ledger.rows import (
     to_ready_job,
     to_request,
 )
-from syncd.ledger.schema import bring_up_to_date
+from syncd.ledger.schema import bring_up_to_date, unreadable
 
 _PAUSED: Final = "paused"
 
@@ -81,12 +92,18 @@ class Ledger:
         self._durable_engine = durable(self._engine)
         self._reading_engine = reading_engine(path)
         self._paused = False
+        self._mark = Mark.CLOSED
+        self._is_closed = False
+        self.set_aside: SetAside | None = None
+        """The damaged ledger whose place this one took."""
 
     @classmethod
-    def open(cls, path: Path) -> Ledger:
+    def open(cls, path: Path, *, sets_aside: bool = False) -> Ledger:
         """Take the ledger, making or migrating it first; what an earlier daemon left running is handed back.
 
-        Raises `SyncdError` LEDGER_IN_USE, LEDGER_NEWER, LEDGER_DAMAGED, PERMISSION_DENIED, DISK_FULL.
+        One that was not closed in good order is checked. `sets_aside`: a damaged one is renamed, and a fresh one begun
+        (`Ledger.set_aside` says so). Raises `SyncdError` LEDGER_IN_USE, LEDGER_NEWER, LEDGER_DAMAGED (also then, where
+        the file is another program's), PERMISSION_DENIED, DISK_FULL.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,23 +111,56 @@ class Ledger:
             raise explain_os(error, f"The folder {path.parent} cannot be made") from error
         lock = LedgerLock.take(path)
         try:
-            bring_up_to_date(path)
-            ledger = cls(path, lock)
+            return cls._open_locked(path, lock, sets_aside=sets_aside)
         except BaseException:
             lock.release()
             raise
+
+    @classmethod
+    def _open_locked(cls, path: Path, lock: LedgerLock, *, sets_aside: bool) -> Ledger:
+        try:
+            return cls._open_as_it_is(path, lock)
+        except SyncdError as error:
+            if not (sets_aside and is_damage(error)):
+                raise
+            reason = error.message
+        kept = set_aside(path)
+        ledger = cls._open_as_it_is(path, lock)
+        ledger.set_aside = None if kept is None else SetAside(kept, reason)
+        return ledger
+
+    @classmethod
+    def _open_as_it_is(cls, path: Path, lock: LedgerLock) -> Ledger:
+        check(path)
+        bring_up_to_date(path)
+        ledger = cls(path, lock)
         try:
             ledger._recover()
         except BaseException:
-            ledger.close()
+            ledger._disconnect()
             raise
         return ledger
 
     def close(self) -> None:
-        """Let go of file and lock; whatever runs is handed back at the next `open`."""
+        """Let go of file and lock, in good order; whatever runs is handed back at the next `open`.
+
+        A second call does nothing.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            self._leave_mark(self._mark)
+            self.checkpoint()
+        except SyncdError:
+            pass  # The mark of an open ledger stays: the next one to open it has it checked.
+        finally:
+            self._disconnect()
+            self._lock.release()
+
+    def _disconnect(self) -> None:
         self._reading_engine.dispose()
         self._engine.dispose()
-        self._lock.release()
 
     # --- enqueue -----------------------------------------------------------------------------------------------------
 
@@ -402,23 +452,49 @@ class Ledger:
             cursor.execute("PRAGMA busy_timeout = 0")
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             cursor.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}")
+        except sqlite3.Error as error:
+            raise explain(error, self._path) or unreadable(self._path, error) from error
         finally:
             connection.close()
+
+    def log_bytes(self) -> int:
+        """How long the write-ahead log is now."""
+        real = self._path.resolve()
+        try:
+            return real.with_name(f"{real.name}-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def _recover(self) -> None:
         with self._writing_durably() as connection:
             transitions.hand_back_all(connection, "the daemon that ran it is gone", utc_now())
             paused = connection.execute(select(service.c.value).where(service.c.key == _PAUSED)).scalar()
+            keep_service_value(connection, MARK, Mark.OPEN, utc_now())
         self._paused = paused == "1"
 
+    def _leave_mark(self, mark: Mark) -> None:
+        with self._writing() as connection:
+            keep_service_value(connection, MARK, mark, utc_now())
+
     def _reading(self) -> AbstractContextManager[Connection]:
-        return transaction(self._reading_engine, self._path)
+        return self._minding(self._reading_engine)
 
     def _writing(self) -> AbstractContextManager[Connection]:
-        return transaction(self._engine, self._path)
+        return self._minding(self._engine)
 
     def _writing_durably(self) -> AbstractContextManager[Connection]:
-        return transaction(self._durable_engine, self._path)
+        return self._minding(self._durable_engine)
+
+    @contextmanager
+    def _minding(self, engine: Engine) -> Iterator[Connection]:
+        """A transaction; damage that it meets is still known when the ledger is closed."""
+        try:
+            with transaction(engine, self._path) as connection:
+                yield connection
+        except SyncdError as error:
+            if is_damage(error):
+                self._mark = Mark.DAMAGED
+            raise
 
 
 def _finish_values(sidecar_path: Path | None, now: datetime) -> transitions.Values:
