@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, Engine, bindparam, delete, func, literal, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from syncd.clock import utc_now
 from syncd.domain import (
@@ -29,6 +30,7 @@ from syncd.domain import (
     MethodResult,
     Orphan,
     Pair,
+    PastReport,
     Priority,
     Progress,
     ReadyJob,
@@ -46,10 +48,11 @@ from syncd.ledger.engine import (
     transaction,
     writing_engine,
 )
-from syncd.ledger.enqueue import Order, enqueue, rank_at
+from syncd.ledger.enqueue import Order, enqueue, is_unheard_of, rank_at
 from syncd.ledger.keep import keep_method, keep_observation, keep_orphan, keep_report, keep_service_value
 from syncd.ledger.lock import LedgerLock
 from syncd.ledger.models import jobs, media, orphans, requests, service
+from syncd.ledger.past import record_past
 from syncd.ledger.records import AttemptOutcome, Enqueued, Request
 from syncd.ledger.retry import retry_as_new
 from syncd.ledger.rows import (
@@ -66,6 +69,8 @@ from syncd.ledger.rows import (
 from syncd.ledger.schema import bring_up_to_date, unreadable
 
 _PAUSED: Final = "paused"
+_PAST: Final = "sidecar"
+"""Where a job came from that was recorded from its report."""
 
 # Asked many times a second: built once. The state is written out, for only then is the partial index taken.
 _IS_QUEUED: Final = jobs.c.state == literal(JobState.QUEUED.value, literal_execute=True)
@@ -187,6 +192,25 @@ class Ledger:
         order = Order(pair, profile, settings, priority, origin)
         with self._writing() as connection:
             return enqueue(connection, order, utc_now(), force=force)
+
+    def is_unheard_of(self, pair: Pair, *, profile: str, settings: AnalysisSettings) -> bool:
+        """Whether no job, however it ended, is about these versions or lies in their place."""
+        with self._reading() as connection:
+            return is_unheard_of(connection, Order(pair, profile, settings, Priority.NORMAL, _PAST))
+
+    def record_past(
+        self, pair: Pair, past: PastReport, *, profile: str, settings: AnalysisSettings, priority: Priority
+    ) -> int | None:
+        """-> completed or failed, as its report says, for a pair that `is_unheard_of`; returns the job's id.
+
+        None, and nothing written: what the report says is against the ledger's rules.
+        """
+        order = Order(pair, profile, settings, priority, _PAST)
+        try:
+            with self._writing() as connection:
+                return record_past(connection, order, past, utc_now())
+        except IntegrityError:
+            return None
 
     def record_orphan(self, orphan: Orphan) -> bool:
         """True when it is new, or says something new."""
