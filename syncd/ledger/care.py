@@ -14,11 +14,13 @@ from typing import Final
 from syncd.clock import utc_now
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.engine import connect, explain, explain_os
-from syncd.ledger.schema import LeftAlone, create_file, read_revision, sync, unreadable
+from syncd.ledger.schema import LeftAlone, NotALedger, create_file, read_revision, sync, unreadable
 
 MARK: Final = "ledger"
 """The row of `service` that says how the ledger was left."""
 
+DAMAGED: Final = "damaged"
+BEFORE_REBUILD: Final = "before-rebuild"
 _LOGS: Final = ("-wal", "-shm")
 _MAX_FAULTS: Final = 3
 """How many faults SQLite looks for: one is enough to act, a few help whoever reads the message."""
@@ -83,8 +85,18 @@ def check(path: Path) -> None:
         raise SyncdError(ErrorCode.LEDGER_DAMAGED, f"The ledger {path} is damaged: {'; '.join(faults)}.")
 
 
-def set_aside(path: Path) -> Path | None:
-    """Rename the ledger and its logs to ``<ledger>.damaged.<time>``, and lay an empty file with its rights there.
+def refuse_foreign(path: Path) -> None:
+    """Raises `NotALedger` on another program's database; whatever else is wrong with the file is no matter here."""
+    try:
+        read_revision(path)
+    except NotALedger:
+        raise
+    except SyncdError:
+        return
+
+
+def set_aside(path: Path, why: str = DAMAGED) -> Path | None:
+    """Rename the ledger and its logs to ``<ledger>.<why>.<time>``, and lay an empty file with its rights there.
 
     Returns the new path; None: there was no ledger. The caller holds the lock and no connection. Raises `SyncdError`
     PERMISSION_DENIED, DISK_FULL.
@@ -92,7 +104,7 @@ def set_aside(path: Path) -> Path | None:
     real = path.resolve()
     if not real.exists():
         return None
-    kept = real.with_name(f"{real.name}.damaged.{utc_now():%Y%m%dT%H%M%S%fZ}")
+    kept = real.with_name(f"{real.name}.{why}.{utc_now():%Y%m%dT%H%M%S%fZ}")
     try:
         status = real.stat()
         # The logs first: beside an empty ledger SQLite would take the old log for the new ledger's.

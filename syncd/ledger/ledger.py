@@ -37,7 +37,7 @@ from syncd.domain import (
 )
 from syncd.errors import SyncdError
 from syncd.ledger import transitions
-from syncd.ledger.care import MARK, Mark, SetAside, check, is_damage, set_aside
+from syncd.ledger.care import BEFORE_REBUILD, MARK, Mark, SetAside, check, is_damage, refuse_foreign, set_aside
 from syncd.ledger.columns import Moment, readable, readable_path, to_json
 from syncd.ledger.engine import (
     BUSY_TIMEOUT_S,
@@ -100,7 +100,7 @@ class Ledger:
         self._mark = Mark.CLOSED
         self._is_closed = False
         self.set_aside: SetAside | None = None
-        """The damaged ledger whose place this one took."""
+        """The ledger whose place this one took."""
 
     @classmethod
     def open(cls, path: Path, *, sets_aside: bool = False) -> Ledger:
@@ -110,16 +110,29 @@ class Ledger:
         (`Ledger.set_aside` says so). Raises `SyncdError` LEDGER_IN_USE, LEDGER_NEWER, LEDGER_DAMAGED (also then, where
         the file is another program's), PERMISSION_DENIED, DISK_FULL.
         """
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise explain_os(error, f"The folder {path.parent} cannot be made") from error
-        lock = LedgerLock.take(path)
+        lock = _take_lock(path)
         try:
             return cls._open_locked(path, lock, sets_aside=sets_aside)
         except BaseException:
             lock.release()
             raise
+
+    @classmethod
+    def begin_anew(cls, path: Path) -> Ledger:
+        """An empty ledger; the one that was there, whole or damaged, is set aside (`Ledger.set_aside`).
+
+        Raises `SyncdError` LEDGER_IN_USE, LEDGER_DAMAGED (another program's file), PERMISSION_DENIED, DISK_FULL.
+        """
+        lock = _take_lock(path)
+        try:
+            refuse_foreign(path)
+            kept = set_aside(path, BEFORE_REBUILD)
+            ledger = cls._open_as_it_is(path, lock)
+        except BaseException:
+            lock.release()
+            raise
+        ledger.set_aside = None if kept is None else SetAside(kept, "It was to be made anew.")
+        return ledger
 
     @classmethod
     def _open_locked(cls, path: Path, lock: LedgerLock, *, sets_aside: bool) -> Ledger:
@@ -519,6 +532,15 @@ class Ledger:
             if is_damage(error):
                 self._mark = Mark.DAMAGED
             raise
+
+
+def _take_lock(path: Path) -> LedgerLock:
+    """The folder is made first; raises `SyncdError` LEDGER_IN_USE, PERMISSION_DENIED, DISK_FULL."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explain_os(error, f"The folder {path.parent} cannot be made") from error
+    return LedgerLock.take(path)
 
 
 def _finish_values(sidecar_path: Path | None, now: datetime) -> transitions.Values:

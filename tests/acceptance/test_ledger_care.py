@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from syncd.domain import JobState
-from tests.acceptance.service import Service
+from tests.acceptance.service import Service, wait_for
 from tests.material import PairTruth
 
 
@@ -21,14 +23,22 @@ def measured(service: Service, pair: PairTruth) -> Path:
     return service.drop / "alpha_dub_fr.wav.sync.json"
 
 
+def answers(service: Service) -> dict[str, tuple[object, ...]]:
+    """What each job says, by title; reports round to the microsecond."""
+    return {
+        job.title: (job.state, job.verdict, None if job.offset_s is None else round(job.offset_s, 6), job.failure)
+        for job in service.jobs()
+    }
+
+
 def test_a_damaged_ledger_is_set_aside_and_made_anew_from_the_reports(service: Service, short_pair: PairTruth) -> None:
     sidecar = measured(service, short_pair)
     written = sidecar.stat().st_mtime_ns
-    before = {job.title: (job.state, job.verdict, job.offset_s, job.failure) for job in service.jobs()}
+    before = answers(service)
     service.ledger.write_bytes(b"this was a ledger once" * 1000)
     assert service.run_once() == 0
     jobs = service.jobs()
-    assert {job.title: (job.state, job.verdict, job.offset_s, job.failure) for job in jobs} == before
+    assert answers(service) == before
     assert {job.attempts for job in jobs} == {0}
     assert sidecar.stat().st_mtime_ns == written
     assert "ledger_set_aside" in service.log()
@@ -45,3 +55,38 @@ def test_a_dub_that_changed_since_its_report_is_measured(service: Service, short
     service.run_once()
     (alpha,) = (job for job in service.jobs() if job.title == "alpha")
     assert (alpha.state, alpha.attempts) == (JobState.COMPLETED, 1)
+
+
+def test_rebuild_makes_the_ledger_anew_while_the_daemon_is_stopped(service: Service, short_pair: PairTruth) -> None:
+    sidecar = measured(service, short_pair)
+    before = answers(service)
+    shutil.copy(short_pair.dub_path, service.drop / "alpha_dub_de.wav")
+    made = service.syncctl_json("rebuild")
+    assert (made["recorded"], made["queued"], made["folders_missing"]) == (2, 1, False)
+    assert ".before-rebuild." in made["set_aside"]
+    assert Path(made["set_aside"]).exists()
+    assert {title: answer for title, answer in answers(service).items() if title == "beta"} == {"beta": before["beta"]}
+    written = sidecar.stat().st_mtime_ns
+    assert service.run_once() == 0
+    assert sidecar.stat().st_mtime_ns == written
+    by_language = {job.language: job for job in service.jobs() if job.title == "alpha"}
+    assert (by_language["fr"].attempts, by_language["de"].attempts) == (0, 1)
+    assert "recorded from their reports: 3" in service.syncctl("rebuild")
+
+
+def test_rebuild_says_which_folders_it_could_not_read(service: Service) -> None:
+    service.run_once()
+    service.drop.rmdir()
+    assert "could not be read" in service.syncctl("rebuild", expect=1)
+
+
+def test_rebuild_refuses_while_the_daemon_runs_and_what_is_not_its_own(service: Service) -> None:
+    service.start()
+    wait_for(lambda: "started" in service.log(), what="the daemon")
+    assert "Stop the other syncd" in service.syncctl("rebuild", expect=11)
+    service.stop()
+    service.ledger.unlink()
+    with closing(sqlite3.connect(service.ledger)) as connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+    assert "not a ledger of syncd" in service.syncctl("rebuild", expect=1)
+    assert [file.name for file in service.home.glob("ledger.db.*") if "before" in file.name] == []

@@ -22,8 +22,8 @@ FLOORS: tuple[frozenset[str], ...] = (
 )
 ONLY_IN_WORKERS = {"analysis", "media"}
 HEAVY = {"av", "numpy", "scipy", "torch", "transformers", "librosa"}
-# Within the top floor: the daemon sits on intake and request desk; the commands stand beside both.
-BESIDE_EACH_OTHER_ALLOWED = {("daemon", "requests"), ("daemon", "intake")}
+# Within the top floor: the daemon sits on intake and request desk; of the commands only `rebuild` needs the intake too.
+BESIDE_EACH_OTHER_ALLOWED = {("daemon", "requests"), ("daemon", "intake"), ("cli", "intake")}
 
 
 def floor_of(room: str) -> int:
