@@ -35,6 +35,7 @@ from syncd.supervisor.dispatch import Dispatcher
 from syncd.supervisor.pool import Pool
 from syncd.supervisor.reporter import Reporter
 from syncd.telemetry import LEVELS, configure_logs
+from syncd.upkeep import Upkeep
 from syncd.watch.examine import ignore_lease_signals
 from syncd.worker.cache_folder import CacheFolder, NotKept
 
@@ -100,6 +101,7 @@ class Daemon:
         self._dispatcher = Dispatcher(config, self._ledger, self._pool, self._reporter, take_inventory(config.workers))
         self._desk = RequestDesk(self._ledger, self._dispatcher, config)
         self._intake = Intake(self._ledger, self._dispatcher.call_off, self._wake)
+        self._upkeep = Upkeep(self._ledger, config.ledger)
         self._failed_jobs_at_start = 0
 
     # --- the run -----------------------------------------------------------------------------------------------------
@@ -155,7 +157,12 @@ class Daemon:
 
     def _turn(self, now_s: float) -> None:
         """Each part once; a ledger that cannot be written to just now (a full disk) is met again at the next turn."""
-        for part in (self._intake.take, partial(self._desk.serve, now_s), partial(self._dispatcher.step, now_s)):
+        for part in (
+            self._intake.take,
+            partial(self._desk.serve, now_s),
+            partial(self._dispatcher.step, now_s),
+            partial(self._upkeep.tend, now_s, is_idle=self._dispatcher.is_idle() and not self._intake.has_more),
+        ):
             try:
                 part()
             except SyncdError as error:
@@ -238,6 +245,7 @@ class Daemon:
         self._intake.profiles = config
         self._dispatcher.reconfigure(config, take_inventory(config.workers))
         self._desk.config = config
+        self._upkeep.section = config.ledger
         log.info("reloaded", folders=len(config.watch))
         self._notify.ready(self._status())
 

@@ -70,7 +70,7 @@ FORGET_ORPHANS: Final = delete(orphans).where(
     )
 )
 _IS_LIVE: Final = jobs.c.state.in_(LIVE)
-_SPEAKS_FOR_ITS_VERSION: Final = or_(
+SPEAKS_FOR_ITS_VERSION: Final = or_(
     _IS_LIVE,
     and_(
         jobs.c.state != JobState.SUPERSEDED,
@@ -78,9 +78,10 @@ _SPEAKS_FOR_ITS_VERSION: Final = or_(
         or_(jobs.c.error_code.is_(None), jobs.c.error_code.not_in(_GONE)),
     ),
 )
+"""A job that keeps its versions from being measured again."""
 _SAME_VERSION: Final = (
     select(jobs.c.id, jobs.c.place_key, jobs.c.state)
-    .where(jobs.c.version_key == bindparam("version"), _SPEAKS_FOR_ITS_VERSION)
+    .where(jobs.c.version_key == bindparam("version"), SPEAKS_FOR_ITS_VERSION)
     .order_by(_IS_LIVE.desc(), jobs.c.id.desc())
     .limit(1)
 )

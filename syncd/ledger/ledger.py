@@ -36,7 +36,7 @@ from syncd.domain import (
     ReadyJob,
 )
 from syncd.errors import SyncdError
-from syncd.ledger import transitions
+from syncd.ledger import prune, transitions
 from syncd.ledger.care import BEFORE_REBUILD, MARK, Mark, SetAside, check, is_damage, refuse_foreign, set_aside
 from syncd.ledger.columns import Moment, readable, readable_path, to_json
 from syncd.ledger.engine import (
@@ -53,6 +53,7 @@ from syncd.ledger.keep import keep_method, keep_observation, keep_orphan, keep_r
 from syncd.ledger.lock import LedgerLock
 from syncd.ledger.models import jobs, media, orphans, requests, service
 from syncd.ledger.past import record_past
+from syncd.ledger.prune import PruneRule, Pruning
 from syncd.ledger.records import AttemptOutcome, Enqueued, Request
 from syncd.ledger.retry import retry_as_new
 from syncd.ledger.rows import (
@@ -71,6 +72,8 @@ from syncd.ledger.schema import bring_up_to_date, unreadable
 _PAUSED: Final = "paused"
 _PAST: Final = "sidecar"
 """Where a job came from that was recorded from its report."""
+
+PRUNED_AT_ONCE: Final = 100
 
 # Asked many times a second: built once. The state is written out, for only then is the partial index taken.
 _IS_QUEUED: Final = jobs.c.state == literal(JobState.QUEUED.value, literal_execute=True)
@@ -470,6 +473,35 @@ class Ledger:
                 .where(requests.c.id == request_id, requests.c.finished_at.is_(None))
                 .values(finished_at=utc_now(), outcome=None if outcome is None else to_json(outcome), **values)
             )
+
+    def begin_pruning(self, rule: PruneRule) -> Pruning:
+        """Ended jobs are to go by this rule: the first of many steps, which removes nothing yet."""
+        with self._reading() as connection:
+            return prune.begin(connection, rule, utc_now())
+
+    def prune_some(self, pruning: Pruning, limit: int = PRUNED_AT_ONCE) -> Pruning:
+        """The next step, which looks at `limit` jobs at most; the last one clears files of no job away."""
+        with self._reading() as connection:
+            seen = prune.candidates(connection, pruning, limit)
+        # Outside of any transaction: a disk may take its time.
+        going = [candidate.job_id for candidate in seen if prune.may_go(candidate)]
+        after = prune.gone_on(pruning, seen, len(going), limit=limit)
+        if going or after.is_done:
+            with self._writing() as connection:
+                prune.remove(connection, going)
+                if after.is_done:
+                    prune.remove_old_files(connection)
+        return after
+
+    def asked_prunings(self) -> dict[str, PruneRule]:
+        """What syncctl asks to be pruned and nobody answered yet, by the question's key."""
+        with self._reading() as connection:
+            return prune.asked(connection)
+
+    def answer_pruning(self, key: str, removed: int) -> None:
+        """So many jobs went."""
+        with self._writing() as connection:
+            prune.answer(connection, key, removed, utc_now())
 
     def observations(self, limit: int = 200) -> list[MemoryObservation]:
         """The newest, newest first."""
