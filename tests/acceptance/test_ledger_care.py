@@ -90,3 +90,35 @@ def test_rebuild_refuses_while_the_daemon_runs_and_what_is_not_its_own(service: 
         connection.execute("CREATE TABLE recipes (name TEXT)")
     assert "not a ledger of syncd" in service.syncctl("rebuild", expect=1)
     assert [file.name for file in service.home.glob("ledger.db.*") if "before" in file.name] == []
+
+
+def test_prune_removes_ended_jobs_and_nothing_is_measured_again(service: Service, short_pair: PairTruth) -> None:
+    sidecar = measured(service, short_pair)
+    written = sidecar.stat().st_mtime_ns
+    assert "Say what may go" in service.syncctl("prune", expect=2)
+    assert service.syncctl_json("prune", "--keep", "0") == {"outcome": {"removed": 0}}
+    away = service.drop.rename(service.home / "away")
+    service.drop.mkdir()
+    assert "Jobs removed: 2" in service.syncctl("prune", "--keep", "0", "--older-than", "0")
+    assert service.jobs() == []
+    service.drop.rmdir()
+    away.rename(service.drop)
+    service.start()
+    jobs = service.wait_for_jobs(2)
+    assert {job.attempts for job in jobs} == {0}
+    assert sidecar.stat().st_mtime_ns == written
+
+
+def test_a_running_daemon_prunes_when_it_is_asked(service: Service, short_pair: PairTruth) -> None:
+    service.start()
+    shutil.copy(short_pair.master_path, service.drop / "alpha_master.wav")
+    shutil.copy(short_pair.dub_path, service.drop / "alpha_dub_fr.wav")
+    service.wait_for_jobs(1)
+    (service.drop / "alpha_dub_fr.wav").unlink()
+    assert service.syncctl_json("prune", "--older-than", "0") == {"outcome": {"removed": 1}}
+    assert service.jobs() == []
+
+
+def test_prune_needs_a_ledger(service: Service) -> None:
+    service.syncctl("prune", "--keep", "0", expect=10)
+    assert not service.ledger.exists()
