@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, Engine, bindparam, delete, func, literal, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from syncd.clock import utc_now
 from syncd.domain import (
@@ -173,7 +173,7 @@ class Ledger:
         try:
             self._leave_mark(self._mark)
             self.checkpoint()
-        except SyncdError:
+        except (SyncdError, DBAPIError):
             pass  # The mark of an open ledger stays: the next one to open it has it checked.
         finally:
             self._disconnect()
@@ -516,14 +516,14 @@ class Ledger:
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the file, if no reader is in the way; for idle moments."""
         connection = self._engine.raw_connection()
+        cursor = connection.cursor()
         try:
-            cursor = connection.cursor()
             cursor.execute("PRAGMA busy_timeout = 0")
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            cursor.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}")
         except sqlite3.Error as error:
             raise explain(error, self._path) or unreadable(self._path, error) from error
         finally:
+            cursor.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}")
             connection.close()
 
     def log_bytes(self) -> int:
