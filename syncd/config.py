@@ -43,6 +43,10 @@ class LedgerSection(_Section):
 
     path: AbsolutePath = Path("/var/lib/syncd/ledger.db")
     """The SQLite file; on a local disk. Backups lie beside it."""
+    keep_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    """For how long ended jobs are kept; 0: for ever. Those of files that still lie there are always kept."""
+    keep_jobs: Annotated[int, Field(ge=0, le=2**31)] = 0
+    """How many ended jobs are kept; with `keep_days` too, the newest so many however old. 0: all."""
 
 
 class WatchSection(_Section):

@@ -35,6 +35,7 @@ from syncd.supervisor.dispatch import Dispatcher
 from syncd.supervisor.pool import Pool
 from syncd.supervisor.reporter import Reporter
 from syncd.telemetry import LEVELS, configure_logs
+from syncd.upkeep import Upkeep
 from syncd.watch.examine import ignore_lease_signals
 from syncd.worker.cache_folder import CacheFolder, NotKept
 
@@ -45,6 +46,10 @@ TURN_S: Final = 0.5
 STATUS_INTERVAL_S: Final = 2.0
 TROUBLE_PAUSE_S: Final = 0.2
 """Keeps a loop that meets a broken ledger at every turn from running hot."""
+SET_ASIDE_ADVICE: Final = (
+    "A new ledger was begun: jobs are recorded again from the reports beside their dubs. To have back what no report "
+    "knows (pairs named with 'syncctl submit', history), stop syncd and put a backup in the ledger's place."
+)
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_JOBS_FAILED: Final = 3
@@ -90,12 +95,13 @@ class Daemon:
         self._signals: deque[int] = deque()
         self._catch_signals()
         scratch = make_scratch_folder(config)
-        self._ledger = Ledger.open(config.ledger.path)
+        self._ledger = Ledger.open(config.ledger.path, sets_aside=True)
         self._pool = Pool(scratch)
         self._reporter = Reporter(self._wake)
         self._dispatcher = Dispatcher(config, self._ledger, self._pool, self._reporter, take_inventory(config.workers))
         self._desk = RequestDesk(self._ledger, self._dispatcher, config)
-        self._intake = Intake(self._ledger, self._dispatcher, self._wake)
+        self._intake = Intake(self._ledger, self._dispatcher.call_off, self._wake)
+        self._upkeep = Upkeep(self._ledger, config.ledger)
         self._failed_jobs_at_start = 0
 
     # --- the run -----------------------------------------------------------------------------------------------------
@@ -118,6 +124,14 @@ class Daemon:
         self._intake.watch(self._config)
         self._ledger.set_service("pid", str(os.getpid()))
         self._ledger.set_service("version", __version__)
+        if (damaged := self._ledger.set_aside) is not None:
+            log.error(
+                "ledger_set_aside",
+                code=ErrorCode.LEDGER_DAMAGED.value,
+                reason=damaged.reason,
+                kept=str(damaged.kept),
+                advice=SET_ASIDE_ADVICE,
+            )
         for sentence in self._config.keys_without_effect():
             log.warning("key_without_effect", key=sentence)
         self._notify.ready(self._status())
@@ -143,7 +157,12 @@ class Daemon:
 
     def _turn(self, now_s: float) -> None:
         """Each part once; a ledger that cannot be written to just now (a full disk) is met again at the next turn."""
-        for part in (self._intake.take, partial(self._desk.serve, now_s), partial(self._dispatcher.step, now_s)):
+        for part in (
+            self._intake.take,
+            partial(self._desk.serve, now_s),
+            partial(self._dispatcher.step, now_s),
+            partial(self._upkeep.tend, now_s, is_idle=self._dispatcher.is_idle() and not self._intake.has_more),
+        ):
             try:
                 part()
             except SyncdError as error:
@@ -171,7 +190,8 @@ class Daemon:
             return EXIT_FAILED
         if self._intake.has_missing_folders:
             return EXIT_FAILED
-        return EXIT_JOBS_FAILED if self._failed_jobs() > self._failed_jobs_at_start else EXIT_OK
+        failed_here = self._failed_jobs() - self._failed_jobs_at_start - self._intake.counted.recorded_failed
+        return EXIT_JOBS_FAILED if failed_here > 0 else EXIT_OK
 
     def _failed_jobs(self) -> int:
         counts = self._ledger.counts()
@@ -226,6 +246,7 @@ class Daemon:
         self._intake.profiles = config
         self._dispatcher.reconfigure(config, take_inventory(config.workers))
         self._desk.config = config
+        self._upkeep.section = config.ledger
         log.info("reloaded", folders=len(config.watch))
         self._notify.ready(self._status())
 

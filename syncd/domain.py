@@ -467,6 +467,27 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class PastReport:
+    """What a report that lies beside a dub says of the job that it came from."""
+
+    text: str
+    """The whole report, as JSON."""
+    path: Path
+    created_at: datetime
+    outcome: PastAnswer | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class PastAnswer:
+    """What a report of a measured pair says, as far as lists show it."""
+
+    verdict: Verdict
+    review: bool
+    offset_s: float | None
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a job is."""
 

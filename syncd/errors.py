@@ -138,7 +138,9 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
         ErrorKind.OPERATOR, "Install the newer syncd again, or restore the backup beside the ledger."
     ),
     ErrorCode.LEDGER_DAMAGED: _Meaning(
-        ErrorKind.OPERATOR, "Restore a backup from beside the ledger, or move the ledger away and start syncd."
+        ErrorKind.OPERATOR,
+        "Start syncd, or 'syncctl rebuild': a damaged ledger is set aside and made anew from the reports; another "
+        "program's file is left alone, so name another ledger.path then.",
     ),
     ErrorCode.INTERNAL: _Meaning(
         ErrorKind.MACHINERY, "This is a fault in syncd: please report it with the log of the job."

@@ -1,6 +1,6 @@
 """settle and pair become enqueue: what the folder watchers tell, written into the ledger.
 
-Top floor, beside the daemon: it joins watch, ledger and dispatch. Watchers speak from their own threads; everything
+Top floor, beside the daemon: it joins watch, ledger and reports. Watchers speak from their own threads; everything
 here but `_hear` runs in the main loop.
 """
 
@@ -11,16 +11,17 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import structlog
 
 from syncd.config import Config, WatchSection
-from syncd.domain import Pair
+from syncd.domain import Failure, Pair
 from syncd.errors import SyncdError
 from syncd.ledger.ledger import Ledger
-from syncd.supervisor.dispatch import Dispatcher
+from syncd.reports.past import find_past_report
 from syncd.watch.events import (
     FilesSettled,
     FilesUnsettled,
@@ -42,13 +43,28 @@ SILENT_S: Final = 300.0
 """A watcher that has not come round for so long hangs in a file system."""
 
 
-class Intake:
-    """The watchers, and the queue of what they found."""
+@dataclass(slots=True)
+class Counted:
+    """What became of the pairs found so far, but for those that were known."""
 
-    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, wake: Callable[[], None]) -> None:
+    recorded: int = 0
+    """From a report that lay there."""
+    recorded_failed: int = 0
+    """Those of them that had failed."""
+    queued: int = 0
+
+
+class Intake:
+    """The watchers, and the queue of what they found.
+
+    `call_off`: told, with the monotonic time, of a running job whose place was taken.
+    """
+
+    def __init__(self, ledger: Ledger, call_off: Callable[[int, float], None], wake: Callable[[], None]) -> None:
         self.profiles = Config()
+        self.counted = Counted()
         self._ledger = ledger
-        self._dispatcher = dispatcher
+        self._call_off = call_off
         self._wake = wake
         self._heard: queue.SimpleQueue[tuple[int, WatchEvent]] = queue.SimpleQueue()
         self._events: deque[tuple[int, WatchEvent]] = deque()
@@ -170,6 +186,8 @@ class Intake:
         return limit is None or self._ledger.queued_count() < limit
 
     def _enqueue(self, section: WatchSection, pair: Pair) -> None:
+        if self._record_past(section, pair):
+            return
         enqueued = self._ledger.enqueue(
             pair,
             profile=section.profile,
@@ -177,6 +195,23 @@ class Intake:
             priority=section.priority,
         )
         for job_id in enqueued.superseded_running:
-            self._dispatcher.call_off(job_id, time.monotonic())
+            self._call_off(job_id, time.monotonic())
         if enqueued.created:
+            self.counted.queued += 1
             log.info("enqueue", job=enqueued.job_id, title=pair.title, language=pair.language)
+
+    def _record_past(self, section: WatchSection, pair: Pair) -> bool:
+        """Whether its report lies there already, though the ledger (a new one, or a pruned one) never heard of it."""
+        profile, settings = section.profile, self.profiles.profile(section.profile).to_settings()
+        if not self._ledger.is_unheard_of(pair, profile=profile, settings=settings):
+            return False
+        past = find_past_report(pair, profile, fallback=self.profiles.reports.fallback)
+        if past is None:
+            return False
+        job_id = self._ledger.record_past(pair, past, profile=profile, settings=settings, priority=section.priority)
+        if job_id is None:
+            return False
+        self.counted.recorded += 1
+        self.counted.recorded_failed += isinstance(past.outcome, Failure)
+        log.info("record", job=job_id, title=pair.title, language=pair.language, sidecar=str(past.path))
+        return True

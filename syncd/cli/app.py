@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from syncd import __version__
-from syncd.cli import analyze, cancel, doctor, jobs, pause, priority, retry, schema, show, submit, watch
+from syncd.cli import analyze, cancel, doctor, jobs, pause, priority, prune, rebuild, retry, schema, show, submit, watch
 from syncd.cli.output import print_json, printable
 from syncd.errors import SyncdError, error_advice, error_exit_code
 from syncd.telemetry import configure_logs
@@ -48,6 +48,8 @@ app.command("cancel")(cancel.cancel)
 app.command("priority")(priority.priority)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
+app.command("prune")(prune.prune)
+app.command("rebuild")(rebuild.rebuild)
 app.command("analyze")(analyze.analyze)
 app.command("schema")(schema.schema)
 app.command("doctor")(doctor.doctor)

@@ -17,7 +17,14 @@ from typing import Final
 from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from syncd.domain import ANALYSIS_VERSION, AnalysisSettings, JobState, MediaFile, Pair, Priority
+from syncd.domain import (
+    ANALYSIS_VERSION,
+    AnalysisSettings,
+    JobState,
+    MediaFile,
+    Pair,
+    Priority,
+)
 from syncd.errors import ErrorCode
 from syncd.ledger.columns import PathBytes, readable, readable_path, to_json
 from syncd.ledger.models import jobs, media, orphans
@@ -56,14 +63,14 @@ _KEEP_FILE: Final = _insert_file.on_conflict_do_update(
     index_elements=["path", "size_bytes", "mtime_ns", "fingerprint"],
     set_={name: _insert_file.excluded[name] for name in _LATEST},
 ).returning(media.c.id)
-_FORGET_ORPHANS: Final = delete(orphans).where(
+FORGET_ORPHANS: Final = delete(orphans).where(
     or_(
         orphans.c.path == bindparam("master_path", type_=PathBytes),
         orphans.c.path == bindparam("dub_path", type_=PathBytes),
     )
 )
 _IS_LIVE: Final = jobs.c.state.in_(LIVE)
-_SPEAKS_FOR_ITS_VERSION: Final = or_(
+SPEAKS_FOR_ITS_VERSION: Final = or_(
     _IS_LIVE,
     and_(
         jobs.c.state != JobState.SUPERSEDED,
@@ -71,14 +78,20 @@ _SPEAKS_FOR_ITS_VERSION: Final = or_(
         or_(jobs.c.error_code.is_(None), jobs.c.error_code.not_in(_GONE)),
     ),
 )
+"""A job that keeps its versions from being measured again."""
 _SAME_VERSION: Final = (
     select(jobs.c.id, jobs.c.place_key, jobs.c.state)
-    .where(jobs.c.version_key == bindparam("version"), _SPEAKS_FOR_ITS_VERSION)
+    .where(jobs.c.version_key == bindparam("version"), SPEAKS_FOR_ITS_VERSION)
     .order_by(_IS_LIVE.desc(), jobs.c.id.desc())
     .limit(1)
 )
 _IN_PLACE: Final = select(jobs.c.id).where(jobs.c.place_key == bindparam("place"), _IS_LIVE)
-_INSERT_JOB: Final = insert(jobs).returning(jobs.c.id)
+_HEARD_OF: Final = (
+    select(jobs.c.id)
+    .where(or_(jobs.c.version_key == bindparam("version"), jobs.c.place_key == bindparam("place")))
+    .limit(1)
+)
+INSERT_JOB: Final = insert(jobs).returning(jobs.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +137,7 @@ def enqueue(connection: Connection, order: Order, now: datetime, *, force: bool)
     pair = order.pair
     master_id = record_file(connection, pair.master, now)
     dub_id = record_file(connection, pair.dub, now)
-    connection.execute(_FORGET_ORPHANS, {"master_path": pair.master.path, "dub_path": pair.dub.path})
+    connection.execute(FORGET_ORPHANS, {"master_path": pair.master.path, "dub_path": pair.dub.path})
     place, version = place_key(order), version_key(order)
     same = _job_of_version(connection, version, force=force)
     queued, running = _clear_place(connection, place, now, keep=None if same is None else same.job_id)
@@ -137,6 +150,12 @@ def enqueue(connection: Connection, order: Order, now: datetime, *, force: bool)
     if same is None or same.place != place:
         _point_on(connection, place, job_id, (*queued, *running))
     return Enqueued(job_id, created=same is None, superseded=queued, superseded_running=running)
+
+
+def is_unheard_of(connection: Connection, order: Order) -> bool:
+    """Whether no job, however it ended, is about these versions or lies in this place."""
+    keys = {"version": version_key(order), "place": place_key(order)}
+    return connection.execute(_HEARD_OF, keys).first() is None
 
 
 def record_file(connection: Connection, file: MediaFile, now: datetime) -> int:
@@ -238,8 +257,18 @@ def _move(
 def _insert(
     connection: Connection, order: Order, file_ids: tuple[int, int], keys: tuple[str, str], now: datetime
 ) -> int:
+    values = job_values(order, file_ids, keys, now)
+    job_id = connection.execute(INSERT_JOB, values).scalar_one()
+    append_event(connection, "enqueued", now, job_id=job_id, after=JobState.QUEUED, details={"origin": order.origin})
+    return int(job_id)
+
+
+def job_values(
+    order: Order, file_ids: tuple[int, int], keys: tuple[str, str], enqueued_at: datetime
+) -> dict[str, object]:
+    """The columns that every new job has, as a queued one."""
     pair = order.pair
-    values = {
+    return {
         "state": JobState.QUEUED.value,
         **_title(pair),
         "language": pair.language,
@@ -254,12 +283,9 @@ def _insert(
         "place_key": keys[0],
         "version_key": keys[1],
         "priority": order.priority.value,
-        "rank_at": rank_at(now, order.priority),
-        "enqueued_at": now,
+        "rank_at": rank_at(enqueued_at, order.priority),
+        "enqueued_at": enqueued_at,
     }
-    job_id = connection.execute(_INSERT_JOB, values).scalar_one()
-    append_event(connection, "enqueued", now, job_id=job_id, after=JobState.QUEUED, details={"origin": order.origin})
-    return int(job_id)
 
 
 def _title(pair: Pair) -> dict[str, str]:

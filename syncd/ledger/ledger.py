@@ -7,14 +7,16 @@ a pair that was enqueued just then is found again by the next rescan.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, func, literal, or_, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, func, literal, or_, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from syncd.clock import utc_now
 from syncd.domain import (
@@ -30,19 +32,32 @@ from syncd.domain import (
     MethodResult,
     Orphan,
     Pair,
+    PastReport,
     Priority,
     Progress,
     ReadyJob,
     StagePause,
     Trace,
 )
-from syncd.ledger import transitions
+from syncd.errors import SyncdError
+from syncd.ledger import prune, transitions
+from syncd.ledger.care import BEFORE_REBUILD, MARK, Mark, SetAside, check, is_damage, refuse_foreign, set_aside
 from syncd.ledger.columns import Moment, readable, readable_path, to_json
-from syncd.ledger.engine import BUSY_TIMEOUT_S, durable, explain_os, reading_engine, transaction, writing_engine
-from syncd.ledger.enqueue import Order, enqueue, rank_at
+from syncd.ledger.engine import (
+    BUSY_TIMEOUT_S,
+    durable,
+    explain,
+    explain_os,
+    reading_engine,
+    transaction,
+    writing_engine,
+)
+from syncd.ledger.enqueue import Order, enqueue, is_unheard_of, rank_at
 from syncd.ledger.keep import keep_method, keep_observation, keep_orphan, keep_pauses, keep_report, keep_service_value
 from syncd.ledger.lock import LedgerLock
 from syncd.ledger.models import jobs, media, orphans, requests, service, stage_pauses
+from syncd.ledger.past import record_past
+from syncd.ledger.prune import PruneRule, Pruning
 from syncd.ledger.records import Attempt, AttemptOutcome, Enqueued, Request
 from syncd.ledger.retry import retry_as_new
 from syncd.ledger.rows import (
@@ -58,9 +73,13 @@ from syncd.ledger.rows import (
     to_ready_job,
     to_request,
 )
-from syncd.ledger.schema import bring_up_to_date
+from syncd.ledger.schema import bring_up_to_date, unreadable
 
 _PAUSED: Final = "paused"
+_PAST: Final = "sidecar"
+"""Where a job came from that was recorded from its report."""
+
+PRUNED_AT_ONCE: Final = 100
 
 # Asked many times a second: built once. The state is written out, for only then is the partial index taken.
 _IS_QUEUED: Final = jobs.c.state == literal(JobState.QUEUED.value, literal_execute=True)
@@ -87,36 +106,88 @@ class Ledger:
         self._durable_engine = durable(self._engine)
         self._reading_engine = reading_engine(path)
         self._paused = False
+        self._mark = Mark.CLOSED
+        self._is_closed = False
+        self.set_aside: SetAside | None = None
+        """The ledger whose place this one took."""
 
     @classmethod
-    def open(cls, path: Path) -> Ledger:
+    def open(cls, path: Path, *, sets_aside: bool = False) -> Ledger:
         """Take the ledger, making or migrating it first; what an earlier daemon left running is handed back.
 
-        Raises `SyncdError` LEDGER_IN_USE, LEDGER_NEWER, LEDGER_DAMAGED, PERMISSION_DENIED, DISK_FULL.
+        One that was not closed in good order is checked. `sets_aside`: a damaged one is renamed, and a fresh one begun
+        (`Ledger.set_aside` says so). Raises `SyncdError` LEDGER_IN_USE, LEDGER_NEWER, LEDGER_DAMAGED (also then, where
+        the file is another program's), PERMISSION_DENIED, DISK_FULL.
         """
+        lock = _take_lock(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise explain_os(error, f"The folder {path.parent} cannot be made") from error
-        lock = LedgerLock.take(path)
-        try:
-            bring_up_to_date(path)
-            ledger = cls(path, lock)
+            return cls._open_locked(path, lock, sets_aside=sets_aside)
         except BaseException:
             lock.release()
             raise
+
+    @classmethod
+    def begin_anew(cls, path: Path) -> Ledger:
+        """An empty ledger; the one that was there, whole or damaged, is set aside (`Ledger.set_aside`).
+
+        Raises `SyncdError` LEDGER_IN_USE, LEDGER_DAMAGED (another program's file), PERMISSION_DENIED, DISK_FULL.
+        """
+        lock = _take_lock(path)
+        try:
+            refuse_foreign(path)
+            kept = set_aside(path, BEFORE_REBUILD)
+            ledger = cls._open_as_it_is(path, lock)
+        except BaseException:
+            lock.release()
+            raise
+        ledger.set_aside = None if kept is None else SetAside(kept, "It was to be made anew.")
+        return ledger
+
+    @classmethod
+    def _open_locked(cls, path: Path, lock: LedgerLock, *, sets_aside: bool) -> Ledger:
+        try:
+            return cls._open_as_it_is(path, lock)
+        except SyncdError as error:
+            if not (sets_aside and is_damage(error)):
+                raise
+            reason = error.message
+        kept = set_aside(path)
+        ledger = cls._open_as_it_is(path, lock)
+        ledger.set_aside = None if kept is None else SetAside(kept, reason)
+        return ledger
+
+    @classmethod
+    def _open_as_it_is(cls, path: Path, lock: LedgerLock) -> Ledger:
+        check(path)
+        bring_up_to_date(path)
+        ledger = cls(path, lock)
         try:
             ledger._recover()
         except BaseException:
-            ledger.close()
+            ledger._disconnect()
             raise
         return ledger
 
     def close(self) -> None:
-        """Let go of file and lock; whatever runs is handed back at the next `open`."""
+        """Let go of file and lock, in good order; whatever runs is handed back at the next `open`.
+
+        A second call does nothing.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            self._leave_mark(self._mark)
+            self.checkpoint()
+        except (SyncdError, DBAPIError):
+            pass  # The mark of an open ledger stays: the next one to open it has it checked.
+        finally:
+            self._disconnect()
+            self._lock.release()
+
+    def _disconnect(self) -> None:
         self._reading_engine.dispose()
         self._engine.dispose()
-        self._lock.release()
 
     # --- enqueue -----------------------------------------------------------------------------------------------------
 
@@ -143,6 +214,25 @@ class Ledger:
         order = Order(pair, profile, settings, priority, origin)
         with self._writing() as connection:
             return enqueue(connection, order, utc_now(), force=force)
+
+    def is_unheard_of(self, pair: Pair, *, profile: str, settings: AnalysisSettings) -> bool:
+        """Whether no job, however it ended, is about these versions or lies in their place."""
+        with self._reading() as connection:
+            return is_unheard_of(connection, Order(pair, profile, settings, Priority.NORMAL, _PAST))
+
+    def record_past(
+        self, pair: Pair, past: PastReport, *, profile: str, settings: AnalysisSettings, priority: Priority
+    ) -> int | None:
+        """-> completed or failed, as its report says, for a pair that `is_unheard_of`; returns the job's id.
+
+        None, and nothing written: what the report says is against the ledger's rules.
+        """
+        order = Order(pair, profile, settings, priority, _PAST)
+        try:
+            with self._writing() as connection:
+                return record_past(connection, order, past, utc_now())
+        except IntegrityError:
+            return None
 
     def record_orphan(self, orphan: Orphan) -> bool:
         """True when it is new, or says something new."""
@@ -401,6 +491,35 @@ class Ledger:
                 .values(finished_at=utc_now(), outcome=None if outcome is None else to_json(outcome), **values)
             )
 
+    def begin_pruning(self, rule: PruneRule) -> Pruning:
+        """Ended jobs are to go by this rule: the first of many steps, which removes nothing yet."""
+        with self._reading() as connection:
+            return prune.begin(connection, rule, utc_now())
+
+    def prune_some(self, pruning: Pruning, limit: int = PRUNED_AT_ONCE) -> Pruning:
+        """The next step, which looks at `limit` jobs at most; the last one clears files of no job away."""
+        with self._reading() as connection:
+            seen = prune.candidates(connection, pruning, limit)
+        # Outside of any transaction: a disk may take its time.
+        going = [candidate.job_id for candidate in seen if prune.may_go(candidate)]
+        after = prune.gone_on(pruning, seen, len(going), limit=limit)
+        if going or after.is_done:
+            with self._writing() as connection:
+                prune.remove(connection, going)
+                if after.is_done:
+                    prune.remove_old_files(connection)
+        return after
+
+    def asked_prunings(self) -> dict[str, PruneRule]:
+        """What syncctl asks to be pruned and nobody answered yet, by the question's key."""
+        with self._reading() as connection:
+            return prune.asked(connection)
+
+    def answer_pruning(self, key: str, removed: int) -> None:
+        """So many jobs went."""
+        with self._writing() as connection:
+            prune.answer(connection, key, removed, utc_now())
+
     def observations(self, limit: int = 200) -> list[MemoryObservation]:
         """The newest, newest first."""
         with self._reading() as connection:
@@ -420,28 +539,63 @@ class Ledger:
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the file, if no reader is in the way; for idle moments."""
         connection = self._engine.raw_connection()
+        cursor = connection.cursor()
         try:
-            cursor = connection.cursor()
             cursor.execute("PRAGMA busy_timeout = 0")
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            cursor.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}")
+        except sqlite3.Error as error:
+            raise explain(error, self._path) or unreadable(self._path, error) from error
         finally:
+            cursor.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}")
             connection.close()
+
+    def log_bytes(self) -> int:
+        """How long the write-ahead log is now."""
+        real = self._path.resolve()
+        try:
+            return real.with_name(f"{real.name}-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def _recover(self) -> None:
         with self._writing_durably() as connection:
             transitions.hand_back_all(connection, "the daemon that ran it is gone", utc_now())
             paused = connection.execute(select(service.c.value).where(service.c.key == _PAUSED)).scalar()
+            keep_service_value(connection, MARK, Mark.OPEN, utc_now())
         self._paused = paused == "1"
 
+    def _leave_mark(self, mark: Mark) -> None:
+        with self._writing() as connection:
+            keep_service_value(connection, MARK, mark, utc_now())
+
     def _reading(self) -> AbstractContextManager[Connection]:
-        return transaction(self._reading_engine, self._path)
+        return self._minding(self._reading_engine)
 
     def _writing(self) -> AbstractContextManager[Connection]:
-        return transaction(self._engine, self._path)
+        return self._minding(self._engine)
 
     def _writing_durably(self) -> AbstractContextManager[Connection]:
-        return transaction(self._durable_engine, self._path)
+        return self._minding(self._durable_engine)
+
+    @contextmanager
+    def _minding(self, engine: Engine) -> Iterator[Connection]:
+        """A transaction; damage that it meets is still known when the ledger is closed."""
+        try:
+            with transaction(engine, self._path) as connection:
+                yield connection
+        except SyncdError as error:
+            if is_damage(error):
+                self._mark = Mark.DAMAGED
+            raise
+
+
+def _take_lock(path: Path) -> LedgerLock:
+    """The folder is made first; raises `SyncdError` LEDGER_IN_USE, PERMISSION_DENIED, DISK_FULL."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explain_os(error, f"The folder {path.parent} cannot be made") from error
+    return LedgerLock.take(path)
 
 
 def _finish_values(sidecar_path: Path | None, now: datetime) -> transitions.Values:

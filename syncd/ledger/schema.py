@@ -18,6 +18,14 @@ REVISION: Final = "0003"
 """The newest of `migrations/versions`; later ones have greater numbers."""
 
 
+class LeftAlone(SyncdError):
+    """LEDGER_DAMAGED about a file that nobody but a person may set aside: what is in it may be whole."""
+
+
+class NotALedger(LeftAlone):
+    """A database of another program."""
+
+
 def migrations_folder() -> Path:
     """Inside the installed package, or beside it in a checkout."""
     package = Path(syncd.__file__).parent
@@ -38,10 +46,10 @@ def read_revision(path: Path) -> str | None:
             if not tables:
                 return None
             if "alembic_version" not in tables:
-                raise SyncdError(ErrorCode.LEDGER_DAMAGED, f"{path} is a database, but not a ledger of syncd.")
+                raise NotALedger(ErrorCode.LEDGER_DAMAGED, f"{path} is a database, but not a ledger of syncd.")
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error as error:
-        raise explain(error, path) or _unreadable(path, error) from error
+        raise explain(error, path) or unreadable(path, error) from error
     return None if row is None else str(row[0])
 
 
@@ -59,7 +67,7 @@ def bring_up_to_date(path: Path, *, scripts: Path | None = None, target: str = R
     The revisions run in one transaction: either all of them hold, or the ledger is what it was. Raises `SyncdError`
     LEDGER_NEWER, LEDGER_DAMAGED, DISK_FULL, PERMISSION_DENIED.
     """
-    _create_file(path)
+    create_file(path)
     revision = read_revision(path)
     if revision == target:
         return None
@@ -77,17 +85,17 @@ def back_up(path: Path, revision: str) -> Path:
     try:
         for left_behind in path.parent.glob(f".{glob.escape(path.name)}.*.bak.part"):
             left_behind.unlink()  # Whoever has the ledger's lock is alone with them.
-        _create_file(unfinished)
+        create_file(unfinished)
         unfinished.chmod(path.stat().st_mode & 0o777)
         with closing(connect(path)) as source, closing(connect(unfinished)) as copy:
             source.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")
-        _sync(unfinished)
+        sync(unfinished)
         unfinished.rename(backup)
-        _sync(path.parent)
+        sync(path.parent)
     except sqlite3.Error as error:
         unfinished.unlink(missing_ok=True)
-        raise explain(error, unfinished) or _unreadable(path, error) from error
+        raise explain(error, unfinished) or unreadable(path, error) from error
     except OSError as error:
         unfinished.unlink(missing_ok=True)
         raise explain_os(error, f"The ledger could not be backed up to {backup}") from error
@@ -110,7 +118,7 @@ def _migrate(path: Path, scripts: Path, target: str) -> None:
             command.upgrade(config, target)
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
             if broken:
-                raise SyncdError(
+                raise LeftAlone(
                     ErrorCode.LEDGER_DAMAGED,
                     f"The ledger {path} was not brought up to revision {target}: {len(broken)} rows point to nothing.",
                 )
@@ -125,15 +133,19 @@ def _refuse_newer(path: Path, revision: str, known: str) -> None:
         )
 
 
-def _create_file(path: Path) -> None:
-    """SQLite would make it unwritable for the group, and its log with the same rights."""
+def create_file(path: Path) -> None:
+    """An empty file, unless one is there: SQLite would make it unwritable for the group, and its log as well.
+
+    Raises `SyncdError` PERMISSION_DENIED, DISK_FULL.
+    """
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664))
     except OSError as error:
         raise explain_os(error, f"{path} cannot be written to") from error
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """What was written to this file, or named in this folder, is on the disk when this returns; raises `OSError`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -141,5 +153,6 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _unreadable(path: Path, error: sqlite3.Error) -> SyncdError:
-    return SyncdError(ErrorCode.LEDGER_DAMAGED, f"The ledger {path} cannot be read: {error}.")
+def unreadable(path: Path, error: sqlite3.Error) -> SyncdError:
+    """For what SQLite says and `explain` has no words for: perhaps the disk, and not the ledger, is at fault."""
+    return LeftAlone(ErrorCode.LEDGER_DAMAGED, f"The ledger {path} cannot be read: {error}.")

@@ -7,11 +7,24 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from syncd.domain import ANALYSIS_VERSION, Failure, FileStamp, Identity, JobState, MediaFile, Pair, Priority
+from syncd.domain import (
+    ANALYSIS_VERSION,
+    Failure,
+    FileStamp,
+    Identity,
+    JobState,
+    MediaFile,
+    Pair,
+    PastAnswer,
+    PastReport,
+    Priority,
+    Verdict,
+)
 from syncd.errors import ErrorCode
 from syncd.ledger import enqueue as enqueue_module
 from syncd.ledger.ledger import Ledger
@@ -295,3 +308,59 @@ def test_a_job_ranked_anew_moves_and_one_that_has_ended_does_not(ledger: Ledger)
     complete(ledger, claim(ledger, first))
     assert not ledger.set_priority(first, Priority.LOW)
     assert not ledger.set_priority(777, Priority.LOW)
+
+
+PAST = PastReport(
+    '{"schema":"sync_report.v1"}',
+    Path("/drop/Heist_dub_fr.wav.sync.json"),
+    datetime(2026, 8, 27, 14, 30, tzinfo=UTC),
+    PastAnswer(Verdict.OFFSET, review=False, offset_s=-0.5, confidence=0.98),
+)
+
+
+def record(ledger: Ledger, past: PastReport = PAST) -> int | None:
+    return ledger.record_past(a_pair(), past, profile="default", settings=SETTINGS, priority=Priority.NORMAL)
+
+
+def is_unheard_of(ledger: Ledger, pair: Pair) -> bool:
+    return ledger.is_unheard_of(pair, profile="default", settings=SETTINGS)
+
+
+def test_a_job_recorded_from_its_report_has_ended_and_is_not_measured_again(
+    ledger: Ledger, reader: LedgerReader
+) -> None:
+    assert is_unheard_of(ledger, a_pair())
+    job_id = record(ledger)
+    assert job_id is not None
+    job = reader.job(job_id)
+    assert job is not None
+    assert (job.state, job.verdict, job.offset_s, job.attempts) == (JobState.COMPLETED, Verdict.OFFSET, -0.5, 0)
+    assert (job.finished_at, job.sidecar_path, job.origin) == (PAST.created_at, PAST.path, "sidecar")
+    assert reader.report(job_id) == PAST.text
+    assert [(event.verb, event.state_after) for event in reader.events(job_id)] == [("recorded", JobState.COMPLETED)]
+    assert not enqueue(ledger, a_pair()).created
+    assert enqueue(ledger, a_pair(dub_version=2)).created
+
+
+def test_a_failure_recorded_from_its_report_may_be_retried(ledger: Ledger, reader: LedgerReader) -> None:
+    failure = Failure(ErrorCode.MEDIA_TRUNCATED, "Short.", {"at_s": 3})
+    job_id = record(ledger, replace(PAST, outcome=failure))
+    assert job_id is not None
+    job = reader.job(job_id)
+    assert job is not None
+    assert (job.state, job.failure) == (JobState.FAILED, failure)
+    assert not enqueue(ledger, a_pair()).created
+    assert state(reader, ledger.retry_as_new(job_id)) is JobState.QUEUED
+
+
+def test_a_report_against_the_rules_is_not_recorded(ledger: Ledger, reader: LedgerReader) -> None:
+    assert record(ledger, replace(PAST, text="not JSON")) is None
+    assert sum(reader.counts().values()) == 0
+    assert is_unheard_of(ledger, a_pair())
+
+
+def test_what_was_once_in_a_place_or_of_a_version_is_not_unheard_of(ledger: Ledger) -> None:
+    enqueue(ledger, a_pair())
+    assert not is_unheard_of(ledger, a_pair(dub_version=2))
+    assert not is_unheard_of(ledger, renamed(a_pair(), Path("/elsewhere")))
+    assert is_unheard_of(ledger, a_pair("Other"))

@@ -160,7 +160,7 @@ def test_the_service_stays_paused_over_a_restart(tmp_path: Path) -> None:
     ledger = Ledger.open(path)
     assert ledger.is_paused()
     reader = LedgerReader.open(path)
-    assert reader.service() == {"paused": "1", "version": "0.1.0"}
+    assert reader.service() == {"paused": "1", "version": "0.1.0", "ledger": "open"}
     ledger.set_paused(False)
     assert reader.service()["paused"] == "0"
     reader.close()

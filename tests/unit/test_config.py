@@ -147,3 +147,9 @@ def test_the_option_goes_before_the_variable_and_that_before_the_system(monkeypa
     assert find_config_path(None) == Path("/from/variable.toml")
     monkeypatch.delenv("SYNCD_CONFIG")
     assert find_config_path(None) == Path("/etc/syncd/syncd.toml")
+
+
+def test_the_ledger_keeps_everything_unless_told_otherwise() -> None:
+    assert (Config().ledger.keep_days, Config().ledger.keep_jobs) == (0, 0)
+    (fault,) = faults_of("[ledger]\nkeep_days = -1\n")
+    assert fault.startswith("ledger.keep_days: ")

@@ -1,0 +1,184 @@
+"""Retention: which ended jobs leave the ledger, and how they are asked to.
+
+A job goes when it ended long enough ago *and* is not among the newest. It stays, however old, while it says that the
+files which lie there now were dealt with: without it they would be measured again. Live jobs never go; attempts, events
+and reports go with their jobs.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, delete, exists, or_, select, tuple_
+from sqlalchemy import literal as value_of
+
+from syncd.domain import FINAL_STATES
+from syncd.ledger.columns import Moment, from_json, to_json
+from syncd.ledger.enqueue import SPEAKS_FOR_ITS_VERSION
+from syncd.ledger.keep import keep_service_value
+from syncd.ledger.models import jobs, media, orphans, service
+
+MAX_DAYS: Final = 36_500
+ASKED: Final = "prune:"
+"""How the keys of `service` begin that ask for it; the answer takes the question's place."""
+ANSWER_KEPT: Final = timedelta(hours=1)
+"""For how long an answer waits for whoever asked."""
+
+_master: Final = media.alias("master")
+_dub: Final = media.alias("dub")
+_pointing: Final = jobs.alias("pointing")
+_HAS_ENDED: Final = jobs.c.state.in_(sorted(FINAL_STATES))
+_SPEAKS: Final = and_(SPEAKS_FOR_ITS_VERSION, _master.c.is_current == 1, _dub.c.is_current == 1)
+
+
+class PruneRule(msgspec.Struct, frozen=True):
+    """What goes: what fulfils every condition that is set."""
+
+    older_than_days: Annotated[float, msgspec.Meta(ge=0.0, le=MAX_DAYS)] | None = None
+    """Ended longer ago than this."""
+    keep: Annotated[int, msgspec.Meta(ge=0, le=2**31)] | None = None
+    """Not among so many that ended last."""
+
+
+class _Answer(msgspec.Struct):
+    removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """How far a walk through the ledger has come."""
+
+    before: tuple[datetime, int] | None
+    """Jobs that ended before this, or then with a lower number, may go; None: none may."""
+    after_job_id: int = 0
+    removed: int = 0
+    is_done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An ended job that is old enough."""
+
+    job_id: int
+    paths: tuple[Path, Path] | None
+    """Of its files, if it speaks for their newest versions."""
+
+
+def begin(connection: Connection, rule: PruneRule, now: datetime) -> Pruning:
+    """Where the walk ends: every job that ended before goes, unless something keeps it."""
+    bounds: list[tuple[datetime, int] | None] = []
+    if rule.older_than_days is not None:
+        bounds.append((now - timedelta(days=rule.older_than_days), 0))
+    if rule.keep is not None:
+        bounds.append(_bound_of_newest(connection, rule.keep, now))
+    earliest = [bound for bound in bounds if bound is not None]
+    if not earliest or len(earliest) < len(bounds):
+        return Pruning(None, is_done=True)
+    return Pruning(min(earliest))
+
+
+def _bound_of_newest(connection: Connection, keep: int, now: datetime) -> tuple[datetime, int] | None:
+    """The oldest of the newest `keep` that ended; None: there are fewer."""
+    if keep == 0:
+        return now, 0
+    order = (jobs.c.finished_at.desc(), jobs.c.id.desc())
+    oldest = select(jobs.c.finished_at, jobs.c.id).where(_HAS_ENDED).order_by(*order).limit(1).offset(keep - 1)
+    row = connection.execute(oldest).first()
+    return None if row is None else (row.finished_at, row.id)
+
+
+def candidates(connection: Connection, pruning: Pruning, limit: int) -> list[Candidate]:
+    """The next ones by number; what a younger one points to waits for it, or that one would speak again."""
+    if pruning.before is None:
+        return []
+    is_pointed_to = exists().where(_pointing.c.superseded_by == jobs.c.id, ~_ended_before(_pointing, pruning.before))
+    found = (
+        select(jobs.c.id, _SPEAKS.label("speaks"), _master.c.path.label("master"), _dub.c.path.label("dub"))
+        .join(_master, _master.c.id == jobs.c.master_id)
+        .join(_dub, _dub.c.id == jobs.c.dub_id)
+        .where(jobs.c.id > pruning.after_job_id, _HAS_ENDED, _ended_before(jobs, pruning.before), ~is_pointed_to)
+        .order_by(jobs.c.id)
+        .limit(limit)
+    )
+    return [Candidate(row.id, (row.master, row.dub) if row.speaks else None) for row in connection.execute(found)]
+
+
+def may_go(candidate: Candidate) -> bool:
+    """Whether its files lie there no more, or in other versions."""
+    return candidate.paths is None or not all(os.path.lexists(path) for path in candidate.paths)
+
+
+def remove(connection: Connection, job_ids: Iterable[int]) -> None:
+    """With attempts, events and reports."""
+    connection.execute(delete(jobs).where(jobs.c.id.in_(list(job_ids))))
+
+
+def remove_old_files(connection: Connection) -> None:
+    """Versions of files that are neither the newest nor of any job."""
+    is_used = or_(
+        exists().where(jobs.c.master_id == media.c.id),
+        exists().where(jobs.c.dub_id == media.c.id),
+        exists().where(orphans.c.media_id == media.c.id),
+    )
+    connection.execute(delete(media).where(media.c.is_current == 0, ~is_used))
+
+
+def gone_on(pruning: Pruning, seen: list[Candidate], removed: int, *, limit: int) -> Pruning:
+    """After a step."""
+    last = seen[-1].job_id if seen else pruning.after_job_id
+    return replace(pruning, after_job_id=last, removed=pruning.removed + removed, is_done=len(seen) < limit)
+
+
+# --- asking a running daemon for it ----------------------------------------------------------------------------------
+
+
+def ask(connection: Connection, rule: PruneRule, now: datetime) -> str:
+    """Leave the question; returns its key. Answers that nobody fetched are cleared away."""
+    key = ASKED + secrets.token_hex(8)
+    stale = and_(service.c.key.startswith(ASKED), service.c.updated_at < now - ANSWER_KEPT)
+    connection.execute(delete(service).where(stale, service.c.value.contains("removed")))
+    keep_service_value(connection, key, to_json(rule), now)
+    return key
+
+
+def asked(connection: Connection) -> dict[str, PruneRule]:
+    """What waits for an answer, by key; what is not understood is left alone."""
+    questions = select(service.c.key, service.c.value).where(service.c.key.startswith(ASKED)).order_by(service.c.key)
+    found = {row.key: _rule(row.value) for row in connection.execute(questions)}
+    return {key: rule for key, rule in found.items() if rule is not None}
+
+
+def answer(connection: Connection, key: str, removed: int, now: datetime) -> None:
+    """How many jobs went."""
+    keep_service_value(connection, key, to_json(_Answer(removed)), now)
+
+
+def answer_of(value: str | None) -> int | None:
+    """What the row under a question's key says; None: nothing yet."""
+    try:
+        return None if value is None else from_json(value, _Answer).removed
+    except ValueError:
+        return None
+
+
+def _rule(value: str) -> PruneRule | None:
+    if answer_of(value) is not None:
+        return None
+    try:
+        return from_json(value, PruneRule)
+    except ValueError:
+        return None
+
+
+def _ended_before(side: FromClause, bound: tuple[datetime, int]) -> ColumnElement[Any]:
+    """A live job has not; it has no moment to compare."""
+    moment, job_id = bound
+    ended = tuple_(side.c.finished_at, side.c.id) < tuple_(value_of(moment, Moment), value_of(job_id))
+    return and_(side.c.finished_at.is_not(None), ended)

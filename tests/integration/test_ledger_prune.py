@@ -1,0 +1,229 @@
+"""Retention: ended jobs leave the ledger, and nothing is measured again for it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from syncd.clock import utc_now, utc_to_text
+from syncd.config import LedgerSection
+from syncd.domain import Pair
+from syncd.ledger.ledger import Ledger
+from syncd.ledger.prune import ANSWER_KEPT, ASKED, PruneRule, answer_of
+from syncd.ledger.reader import LedgerReader
+from syncd.ledger.records import JobFilter
+from syncd.ledger.requests import RequestBox
+from syncd.upkeep import FOLD_INTERVAL_S, PRUNE_INTERVAL_S, Upkeep, configured_rule
+from tests.integration.ledger_material import a_pair, an_orphan, claim, complete, enqueue, fail, start
+
+EVERYTHING = PruneRule(keep=0)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger.open(tmp_path / "ledger.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def reader(ledger: Ledger, tmp_path: Path) -> Iterator[LedgerReader]:  # noqa: ARG001 - the ledger makes the file
+    opened = LedgerReader.open(tmp_path / "ledger.db")
+    yield opened
+    opened.close()
+
+
+def ended(ledger: Ledger, title: str, *, days_ago: float = 0.0, dub_version: int = 1) -> int:
+    """A completed job of files that are gone by now."""
+    lease = start(ledger, a_pair(title, dub_version=dub_version))
+    complete(ledger, lease)
+    moment = utc_to_text(utc_now() - timedelta(days=days_ago))
+    with ledger._writing() as connection:
+        connection.exec_driver_sql("UPDATE jobs SET finished_at = ? WHERE id = ?", (moment, lease.job_id))
+    return lease.job_id
+
+
+def prune(ledger: Ledger, rule: PruneRule, *, limit: int = 100) -> int:
+    pruning = ledger.begin_pruning(rule)
+    while not pruning.is_done:
+        pruning = ledger.prune_some(pruning, limit)
+    return pruning.removed
+
+
+def titles(reader: LedgerReader) -> list[str]:
+    return sorted(job.title for job in reader.jobs(JobFilter(), limit=999).jobs)
+
+
+def count(ledger: Ledger, table: str) -> int:
+    with closing(sqlite3.connect(ledger._path)) as connection:
+        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - ours
+
+
+def on_disk(folder: Path, title: str) -> Pair:
+    """A pair whose files lie there."""
+    pair = a_pair(title)
+    for file in (pair.master, pair.dub):
+        (folder / file.path.name).write_bytes(b"sound")
+    return replace(
+        pair,
+        master=replace(pair.master, path=folder / pair.master.path.name),
+        dub=replace(pair.dub, path=folder / pair.dub.path.name),
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "left"),
+    [
+        (PruneRule(older_than_days=30), ["New", "Young"]),
+        (PruneRule(keep=3), ["New", "Old", "Young"]),
+        (PruneRule(keep=1), ["New"]),
+        (PruneRule(keep=4), ["New", "Old", "Oldest", "Young"]),
+        (PruneRule(keep=99), ["New", "Old", "Oldest", "Young"]),
+        (PruneRule(older_than_days=30, keep=3), ["New", "Old", "Young"]),
+        (PruneRule(older_than_days=30, keep=1), ["New", "Young"]),
+        (PruneRule(), ["New", "Old", "Oldest", "Young"]),
+        (PruneRule(older_than_days=0), []),
+        (EVERYTHING, []),
+    ],
+)
+@pytest.mark.parametrize("limit", [1, 100])
+def test_what_goes_is_old_enough_and_not_among_the_newest(
+    ledger: Ledger, reader: LedgerReader, rule: PruneRule, left: list[str], limit: int
+) -> None:
+    for title, days_ago in (("New", 0.01), ("Oldest", 90), ("Young", 2), ("Old", 60)):
+        ended(ledger, title, days_ago=days_ago)
+    assert prune(ledger, rule, limit=limit) == 4 - len(left)
+    assert titles(reader) == left
+
+
+def test_history_goes_with_its_job_and_live_jobs_stay(ledger: Ledger, reader: LedgerReader) -> None:
+    ended(ledger, "Done")
+    fail(ledger, start(ledger, a_pair("Failed")))
+    waiting = enqueue(ledger, a_pair("Waiting")).job_id
+    running = claim(ledger, enqueue(ledger, a_pair("Running")).job_id)
+    assert prune(ledger, EVERYTHING) == 2
+    assert titles(reader) == ["Running", "Waiting"]
+    assert (count(ledger, "attempts"), count(ledger, "reports")) == (1, 0)
+    assert {event.verb for job_id in (waiting, running.job_id) for event in reader.events(job_id)} == {
+        "enqueued",
+        "claimed",
+    }
+    assert count(ledger, "events") == 3
+    complete(ledger, running)
+
+
+def test_old_versions_of_files_go_and_the_newest_stay(ledger: Ledger) -> None:
+    ended(ledger, "Film", days_ago=2)
+    ended(ledger, "Film", days_ago=1, dub_version=2)
+    ledger.record_orphan(an_orphan())
+    assert count(ledger, "media") == 4
+    assert prune(ledger, EVERYTHING) == 2
+    assert count(ledger, "media") == 3
+    assert len(ledger.known_files()) == 3
+
+
+def test_a_job_whose_files_still_lie_there_stays_and_they_are_not_measured_again(
+    ledger: Ledger, reader: LedgerReader, tmp_path: Path
+) -> None:
+    pair = on_disk(tmp_path, "Here")
+    complete(ledger, start(ledger, pair))
+    ended(ledger, "Gone")
+    assert prune(ledger, EVERYTHING) == 1
+    assert titles(reader) == ["Here"]
+    assert not enqueue(ledger, pair).created
+    pair.dub.path.unlink()
+    assert prune(ledger, EVERYTHING) == 1
+    assert titles(reader) == []
+
+
+def test_a_job_that_speaks_no_more_goes_though_its_files_lie_there(
+    ledger: Ledger, reader: LedgerReader, tmp_path: Path
+) -> None:
+    pair = on_disk(tmp_path, "Here")
+    first = start(ledger, pair)
+    complete(ledger, first)
+    second = claim(ledger, ledger.retry_as_new(first.job_id))
+    complete(ledger, second)
+    assert prune(ledger, EVERYTHING) == 1
+    assert [job.job_id for job in reader.jobs(JobFilter(), limit=9).jobs] == [second.job_id]
+    assert not enqueue(ledger, pair).created
+
+
+def test_a_job_never_speaks_again_because_its_successor_went(
+    ledger: Ledger, reader: LedgerReader, tmp_path: Path
+) -> None:
+    pair = on_disk(tmp_path, "Here")
+    first = start(ledger, pair)
+    complete(ledger, first)
+    second = claim(ledger, ledger.retry_as_new(first.job_id))
+    complete(ledger, second)
+    pair.dub.path.unlink()
+    with ledger._writing() as connection:
+        later = utc_to_text(utc_now() + timedelta(days=1))
+        connection.exec_driver_sql("UPDATE jobs SET finished_at = ? WHERE id = ?", (later, first.job_id))
+    assert prune(ledger, PruneRule(keep=1)) == 0
+    (older,) = (job for job in reader.jobs(JobFilter(), limit=9).jobs if job.job_id == first.job_id)
+    assert older.superseded_by == second.job_id
+
+
+def test_the_configuration_keeps_everything_unless_it_says_otherwise() -> None:
+    assert configured_rule(LedgerSection()) is None
+    assert configured_rule(LedgerSection(keep_days=30)) == PruneRule(older_than_days=30)
+    assert configured_rule(LedgerSection(keep_jobs=5)) == PruneRule(keep=5)
+    assert configured_rule(LedgerSection(keep_days=30, keep_jobs=5)) == PruneRule(30, 5)
+
+
+def test_the_daemon_prunes_by_its_configuration_once_a_day(ledger: Ledger, reader: LedgerReader) -> None:
+    upkeep = Upkeep(ledger, LedgerSection(keep_days=30))
+    ended(ledger, "Old", days_ago=31)
+    upkeep.tend(0.0, is_idle=False)
+    assert titles(reader) == []
+    ended(ledger, "Late", days_ago=31)
+    upkeep.tend(PRUNE_INTERVAL_S - 1.0, is_idle=False)
+    assert titles(reader) == ["Late"]
+    upkeep.tend(PRUNE_INTERVAL_S, is_idle=False)
+    assert titles(reader) == []
+
+
+def test_what_syncctl_asks_is_carried_out_and_answered(ledger: Ledger, reader: LedgerReader, tmp_path: Path) -> None:
+    ended(ledger, "Done")
+    box = RequestBox.open(tmp_path / "ledger.db")
+    key = box.ask_for_pruning(EVERYTHING)
+    assert answer_of(reader.service()[key]) is None
+    Upkeep(ledger, LedgerSection()).tend(0.0, is_idle=False)
+    assert answer_of(reader.service()[key]) == 1
+    assert ledger.asked_prunings() == {}
+    with ledger._writing() as connection:
+        stale = utc_to_text(utc_now() - 2 * ANSWER_KEPT)
+        connection.exec_driver_sql("UPDATE service SET updated_at = ? WHERE key = ?", (stale, key))
+    other = box.ask_for_pruning(EVERYTHING)
+    assert [name for name in reader.service() if name.startswith(ASKED)] == [other]
+    box.close()
+
+
+@pytest.mark.parametrize("value", ["", "[]", '{"keep":-1}', '{"keep":"all"}', '{"older_than_days":1e9}'])
+def test_a_question_that_is_not_understood_removes_nothing(ledger: Ledger, reader: LedgerReader, value: str) -> None:
+    ended(ledger, "Done")
+    ledger.set_service(f"{ASKED}1", value)
+    Upkeep(ledger, LedgerSection()).tend(0.0, is_idle=False)
+    assert titles(reader) == ["Done"]
+
+
+def test_the_log_is_folded_in_when_there_is_nothing_else_to_do(ledger: Ledger) -> None:
+    upkeep = Upkeep(ledger, LedgerSection())
+    enqueue(ledger, a_pair())
+    upkeep.tend(0.0, is_idle=False)
+    assert ledger.log_bytes() > 0
+    upkeep.tend(1.0, is_idle=True)
+    assert ledger.log_bytes() == 0
+    enqueue(ledger, a_pair("Second"))
+    upkeep.tend(2.0, is_idle=True)
+    assert ledger.log_bytes() > 0
+    upkeep.tend(1.0 + FOLD_INTERVAL_S, is_idle=True)
+    assert ledger.log_bytes() == 0
