@@ -53,6 +53,8 @@ class RequestDesk:
             return
         self._next_s = now_s + INTERVAL_S
         for request in self._ledger.pending_requests():
+            if request.kind is RequestKind.PRUNE:
+                continue  # The upkeep's, a little at a time.
             if request.request_id not in self._unanswered:
                 self._unanswered[request.request_id] = self._carry_out(request, now_s)
             outcome, error = self._unanswered[request.request_id]

@@ -9,11 +9,15 @@ import time
 from collections import deque
 from typing import Final
 
+import msgspec
 import structlog
 
 from syncd.config import LedgerSection
+from syncd.domain import Failure
+from syncd.errors import ErrorCode
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.prune import PruneRule, Pruning
+from syncd.ledger.records import Request, RequestKind
 
 log = structlog.get_logger()
 
@@ -32,8 +36,8 @@ class Upkeep:
         self.section = section
         self._ledger = ledger
         self._fold_at_s = self._prune_at_s = self._ask_at_s = float("-inf")
-        self._waiting: deque[tuple[str | None, PruneRule]] = deque()
-        """Each with the key of its question; None: the configuration wants it."""
+        self._waiting: deque[tuple[int | None, PruneRule]] = deque()
+        """Each with the number of its request; None: the configuration wants it."""
         self._pruning: Pruning | None = None
 
     def tend(self, now_s: float, *, is_idle: bool) -> None:
@@ -50,24 +54,33 @@ class Upkeep:
                 self._ledger.checkpoint()
 
     def _note_what_is_asked(self, now_s: float) -> None:
-        known = {key for key, _ in self._waiting}
-        self._waiting += [(key, rule) for key, rule in self._ledger.asked_prunings().items() if key not in known]
+        known = {request_id for request_id, _ in self._waiting}
+        for request in self._ledger.pending_requests():
+            if request.kind is RequestKind.PRUNE and request.request_id not in known:
+                self._take(request)
         if now_s >= self._prune_at_s:
             self._prune_at_s = now_s + PRUNE_INTERVAL_S
             if (rule := configured_rule(self.section)) is not None and None not in known:
                 self._waiting.append((None, rule))
 
+    def _take(self, request: Request) -> None:
+        try:
+            self._waiting.append((request.request_id, msgspec.convert(request.payload, PruneRule)))
+        except msgspec.ValidationError as error:
+            failure = Failure(ErrorCode.USAGE, f"The request is not understood: {error}.")
+            self._ledger.finish_request(request.request_id, error=failure)
+
     def _prune(self) -> None:
         """One step of the first that waits."""
-        key, rule = self._waiting[0]
+        request_id, rule = self._waiting[0]
         if self._pruning is None:
             self._pruning = self._ledger.begin_pruning(rule)
         if not self._pruning.is_done:
             self._pruning = self._ledger.prune_some(self._pruning)
         if not self._pruning.is_done:
             return
-        if key is not None:
-            self._ledger.answer_pruning(key, self._pruning.removed)
+        if request_id is not None:
+            self._ledger.finish_request(request_id, outcome={"removed": self._pruning.removed})
         if self._pruning.removed:
             log.info("prune", removed=self._pruning.removed)
         self._pruning = None

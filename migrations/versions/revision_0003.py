@@ -1,7 +1,7 @@
 # ruff: noqa: INP001 - Alembic loads this by its path; it is no module of a package
-"""What an attempt gave up, and where it stood when it was ended; the pauses that stages were seen to make.
+"""What an attempt gave up, and where it stood when it was ended; the pauses that stages were seen to make; `prune`.
 
-`attempts` is laid anew, by hand, as `media` was before it: see 0002.
+`attempts` and `requests` are laid anew, by hand, as `media` was before them: see 0002.
 """
 
 from __future__ import annotations
@@ -74,12 +74,35 @@ STATEMENTS: Final = (
     ) STRICT
     """,
     "CREATE INDEX ix_stage_pauses_stage ON stage_pauses (stage, id)",
+    "DROP INDEX ix_requests_pending",
+    "ALTER TABLE requests RENAME TO requests_0002",
+    """
+    CREATE TABLE requests (
+        id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+        kind TEXT NOT NULL,
+        payload TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        finished_at TEXT,
+        outcome TEXT,
+        error_code TEXT,
+        error_message TEXT,
+        error_details TEXT,
+        CONSTRAINT ck_requests_kind CHECK (kind IN ('submit', 'retry', 'cancel', 'priority', 'pause', 'resume',
+            'prune')),
+        CONSTRAINT ck_requests_payload CHECK (json_valid(payload)),
+        CONSTRAINT ck_requests_outcome CHECK (outcome IS NULL OR json_valid(outcome)),
+        CONSTRAINT ck_requests_answered CHECK (finished_at IS NOT NULL OR (outcome IS NULL AND error_code IS NULL))
+    ) STRICT
+    """,
+    "INSERT INTO requests SELECT * FROM requests_0002",
+    "DROP TABLE requests_0002",
+    "CREATE INDEX ix_requests_pending ON requests (id) WHERE finished_at IS NULL",
     "PRAGMA legacy_alter_table = OFF",
 )
 
 
 def upgrade() -> None:
-    """Lay `attempts` anew with its columns, and the new table."""
+    """Lay `attempts` and `requests` anew, and the new table."""
     for statement in STATEMENTS:
         op.execute(statement)
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
-from syncd.cli.access import ANSWER_WAIT_S, POLL_S, configuration, ledger
+from syncd.cli.access import ask, configuration, ledger
 from syncd.cli.options import ConfigOption, JsonOption
 from syncd.cli.output import print_json
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
-from syncd.ledger.prune import MAX_DAYS, PruneRule, answer_of
-from syncd.ledger.requests import RequestBox
+from syncd.ledger.prune import MAX_DAYS, PruneRule
+from syncd.ledger.records import RequestKind
 
 
 def prune(
@@ -56,7 +56,7 @@ def _prune(given: Path | None, rule: PruneRule) -> int | None:
                 raise
         else:
             return _prune_here(opened, rule)
-    return _ask(given, path, rule)
+    return _ask(given, rule)
 
 
 def _prune_here(opened: Ledger, rule: PruneRule) -> int:
@@ -69,16 +69,6 @@ def _prune_here(opened: Ledger, rule: PruneRule) -> int:
         opened.close()
 
 
-def _ask(given: Path | None, path: Path, rule: PruneRule) -> int | None:
-    box = RequestBox.open(path)
-    try:
-        key = box.ask_for_pruning(rule)
-    finally:
-        box.close()
-    deadline_s = time.monotonic() + ANSWER_WAIT_S
-    with ledger(given) as reader:
-        while True:
-            removed = answer_of(reader.service().get(key))
-            if removed is not None or time.monotonic() > deadline_s or not reader.daemon_is_running():
-                return removed
-            time.sleep(POLL_S)
+def _ask(given: Path | None, rule: PruneRule) -> int | None:
+    request = ask(given, RequestKind.PRUNE, msgspec.to_builtins(rule))
+    return None if request.outcome is None else int(str(request.outcome["removed"]))

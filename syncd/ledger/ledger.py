@@ -510,16 +510,6 @@ class Ledger:
                     prune.remove_old_files(connection)
         return after
 
-    def asked_prunings(self) -> dict[str, PruneRule]:
-        """What syncctl asks to be pruned and nobody answered yet, by the question's key."""
-        with self._reading() as connection:
-            return prune.asked(connection)
-
-    def answer_pruning(self, key: str, removed: int) -> None:
-        """So many jobs went."""
-        with self._writing() as connection:
-            prune.answer(connection, key, removed, utc_now())
-
     def observations(self, limit: int = 200) -> list[MemoryObservation]:
         """The newest, newest first."""
         with self._reading() as connection:

@@ -1,4 +1,4 @@
-"""Retention: which ended jobs leave the ledger, and how they are asked to.
+"""Retention: which ended jobs leave the ledger.
 
 A job goes when it ended long enough ago *and* is not among the newest. It stays, however old, while it says that the
 files which lie there now were dealt with: without it they would be measured again. Live jobs never go; attempts, events
@@ -8,7 +8,6 @@ and reports go with their jobs.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -20,16 +19,12 @@ from sqlalchemy import ColumnElement, Connection, FromClause, and_, delete, exis
 from sqlalchemy import literal as value_of
 
 from syncd.domain import FINAL_STATES
-from syncd.ledger.columns import Moment, from_json, to_json
+from syncd.ledger.columns import Moment
 from syncd.ledger.enqueue import SPEAKS_FOR_ITS_VERSION
-from syncd.ledger.keep import keep_service_value
-from syncd.ledger.models import jobs, media, orphans, service
+from syncd.ledger.models import jobs, media, orphans
 
 MAX_DAYS: Final = 36_500
-ASKED: Final = "prune:"
-"""How the keys of `service` begin that ask for it; the answer takes the question's place."""
-ANSWER_KEPT: Final = timedelta(hours=1)
-"""For how long an answer waits for whoever asked."""
+_LAST_ID: Final = 2**63 - 1
 
 _master: Final = media.alias("master")
 _dub: Final = media.alias("dub")
@@ -45,10 +40,6 @@ class PruneRule(msgspec.Struct, frozen=True):
     """Ended longer ago than this."""
     keep: Annotated[int, msgspec.Meta(ge=0, le=2**31)] | None = None
     """Not among so many that ended last."""
-
-
-class _Answer(msgspec.Struct):
-    removed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +66,7 @@ def begin(connection: Connection, rule: PruneRule, now: datetime) -> Pruning:
     """Where the walk ends: every job that ended before goes, unless something keeps it."""
     bounds: list[tuple[datetime, int] | None] = []
     if rule.older_than_days is not None:
-        bounds.append((now - timedelta(days=rule.older_than_days), 0))
+        bounds.append((now - timedelta(days=rule.older_than_days), _LAST_ID))
     if rule.keep is not None:
         bounds.append(_bound_of_newest(connection, rule.keep, now))
     earliest = [bound for bound in bounds if bound is not None]
@@ -87,7 +78,7 @@ def begin(connection: Connection, rule: PruneRule, now: datetime) -> Pruning:
 def _bound_of_newest(connection: Connection, keep: int, now: datetime) -> tuple[datetime, int] | None:
     """The oldest of the newest `keep` that ended; None: there are fewer."""
     if keep == 0:
-        return now, 0
+        return now, _LAST_ID  # What ended in this very moment too.
     order = (jobs.c.finished_at.desc(), jobs.c.id.desc())
     oldest = select(jobs.c.finished_at, jobs.c.id).where(_HAS_ENDED).order_by(*order).limit(1).offset(keep - 1)
     row = connection.execute(oldest).first()
@@ -134,47 +125,6 @@ def gone_on(pruning: Pruning, seen: list[Candidate], removed: int, *, limit: int
     """After a step."""
     last = seen[-1].job_id if seen else pruning.after_job_id
     return replace(pruning, after_job_id=last, removed=pruning.removed + removed, is_done=len(seen) < limit)
-
-
-# --- asking a running daemon for it ----------------------------------------------------------------------------------
-
-
-def ask(connection: Connection, rule: PruneRule, now: datetime) -> str:
-    """Leave the question; returns its key. Answers that nobody fetched are cleared away."""
-    key = ASKED + secrets.token_hex(8)
-    stale = and_(service.c.key.startswith(ASKED), service.c.updated_at < now - ANSWER_KEPT)
-    connection.execute(delete(service).where(stale, service.c.value.contains("removed")))
-    keep_service_value(connection, key, to_json(rule), now)
-    return key
-
-
-def asked(connection: Connection) -> dict[str, PruneRule]:
-    """What waits for an answer, by key; what is not understood is left alone."""
-    questions = select(service.c.key, service.c.value).where(service.c.key.startswith(ASKED)).order_by(service.c.key)
-    found = {row.key: _rule(row.value) for row in connection.execute(questions)}
-    return {key: rule for key, rule in found.items() if rule is not None}
-
-
-def answer(connection: Connection, key: str, removed: int, now: datetime) -> None:
-    """How many jobs went."""
-    keep_service_value(connection, key, to_json(_Answer(removed)), now)
-
-
-def answer_of(value: str | None) -> int | None:
-    """What the row under a question's key says; None: nothing yet."""
-    try:
-        return None if value is None else from_json(value, _Answer).removed
-    except ValueError:
-        return None
-
-
-def _rule(value: str) -> PruneRule | None:
-    if answer_of(value) is not None:
-        return None
-    try:
-        return from_json(value, PruneRule)
-    except ValueError:
-        return None
 
 
 def _ended_before(side: FromClause, bound: tuple[datetime, int]) -> ColumnElement[Any]:

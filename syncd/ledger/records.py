@@ -195,6 +195,8 @@ class RequestKind(StrEnum):
     """Admit nothing more for now."""
     RESUME = "resume"
     """Admit again."""
+    PRUNE = "prune"
+    """Remove ended jobs; the answer comes when all are gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from syncd.clock import utc_now
 from syncd.ledger.columns import to_json
 from syncd.ledger.engine import durable, transaction, writing_engine
 from syncd.ledger.models import requests
-from syncd.ledger.prune import PruneRule, ask
 from syncd.ledger.records import RequestKind
 from syncd.ledger.schema import require_current
 
@@ -41,8 +40,3 @@ class RequestBox:
                 .returning(requests.c.id)
             )
             return int(added.scalar_one())
-
-    def ask_for_pruning(self, rule: PruneRule) -> str:
-        """Kept on the disk when this returns; returns the key under which `service` has the answer (`answer_of`)."""
-        with transaction(self._engine, self._path) as connection:
-            return ask(connection, rule, utc_now())

@@ -14,10 +14,11 @@ import pytest
 from syncd.clock import utc_now, utc_to_text
 from syncd.config import LedgerSection
 from syncd.domain import Pair
+from syncd.errors import ErrorCode
 from syncd.ledger.ledger import Ledger
-from syncd.ledger.prune import ANSWER_KEPT, ASKED, PruneRule, answer_of
+from syncd.ledger.prune import PruneRule
 from syncd.ledger.reader import LedgerReader
-from syncd.ledger.records import JobFilter
+from syncd.ledger.records import JobFilter, RequestKind
 from syncd.ledger.requests import RequestBox
 from syncd.upkeep import FOLD_INTERVAL_S, PRUNE_INTERVAL_S, Upkeep, configured_rule
 from tests.integration.ledger_material import a_pair, an_orphan, claim, complete, enqueue, fail, start
@@ -193,26 +194,36 @@ def test_the_daemon_prunes_by_its_configuration_once_a_day(ledger: Ledger, reade
 
 def test_what_syncctl_asks_is_carried_out_and_answered(ledger: Ledger, reader: LedgerReader, tmp_path: Path) -> None:
     ended(ledger, "Done")
-    box = RequestBox.open(tmp_path / "ledger.db")
-    key = box.ask_for_pruning(EVERYTHING)
-    assert answer_of(reader.service()[key]) is None
-    Upkeep(ledger, LedgerSection()).tend(0.0, is_idle=False)
-    assert answer_of(reader.service()[key]) == 1
-    assert ledger.asked_prunings() == {}
-    with ledger._writing() as connection:
-        stale = utc_to_text(utc_now() - 2 * ANSWER_KEPT)
-        connection.exec_driver_sql("UPDATE service SET updated_at = ? WHERE key = ?", (stale, key))
-    other = box.ask_for_pruning(EVERYTHING)
-    assert [name for name in reader.service() if name.startswith(ASKED)] == [other]
-    box.close()
+    request_id = asked(tmp_path, {"older_than_days": 0.0, "keep": None})
+    upkeep = Upkeep(ledger, LedgerSection())
+    upkeep.tend(0.0, is_idle=False)
+    answer = reader.request(request_id)
+    assert answer is not None
+    assert answer.outcome == {"removed": 1}
+    assert ledger.pending_requests() == []
+    assert titles(reader) == []
 
 
-@pytest.mark.parametrize("value", ["", "[]", '{"keep":-1}', '{"keep":"all"}', '{"older_than_days":1e9}'])
-def test_a_question_that_is_not_understood_removes_nothing(ledger: Ledger, reader: LedgerReader, value: str) -> None:
+@pytest.mark.parametrize("payload", [{"keep": -1}, {"keep": "all"}, {"older_than_days": 1e9}])
+def test_a_question_that_is_not_understood_removes_nothing_and_says_so(
+    ledger: Ledger, reader: LedgerReader, tmp_path: Path, payload: dict[str, object]
+) -> None:
     ended(ledger, "Done")
-    ledger.set_service(f"{ASKED}1", value)
+    request_id = asked(tmp_path, payload)
     Upkeep(ledger, LedgerSection()).tend(0.0, is_idle=False)
     assert titles(reader) == ["Done"]
+    answer = reader.request(request_id)
+    assert answer is not None
+    assert answer.error is not None
+    assert answer.error.code is ErrorCode.USAGE
+
+
+def asked(folder: Path, payload: dict[str, object]) -> int:
+    box = RequestBox.open(folder / "ledger.db")
+    try:
+        return box.add(RequestKind.PRUNE, payload)
+    finally:
+        box.close()
 
 
 def test_the_log_is_folded_in_when_there_is_nothing_else_to_do(ledger: Ledger) -> None:
