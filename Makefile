@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DROP ?= drop
 
-.PHONY: demo test run bench chaos fuzz lint types floors wheel clean
+.PHONY: demo test run bench chaos soak fuzz lint types floors wheel clean
 
 demo: $(STAMP)  ## Make a pair with a known offset, let the real daemon find it, print the report and the truth.
 	@$(BIN)/python -m tests.demo
@@ -21,6 +21,9 @@ bench: $(STAMP)  ## The benchmarks, with their tables.
 
 chaos: $(STAMP)  ## Two hundred jobs, and daemon and workers killed two hundred times while they run.
 	$(BIN)/python -m tests.chaos
+
+soak: $(STAMP)  ## Two thousand jobs, and what daemon and worker grow by.
+	$(BIN)/python -m tests.chaos.soak
 
 fuzz: $(STAMP)  ## Thousands of hostile files, fed to a real worker.
 	$(BIN)/python -m tests.fuzz

@@ -8,7 +8,7 @@ from the jobs that were completed; and one that computes all the while may only 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -19,6 +19,8 @@ from syncd.domain import StagePause
 QUANTILE: Final = 0.99
 PAUSES_NEEDED: Final = 20
 """With fewer seen the floor alone holds."""
+PAUSES_REMEMBERED: Final = 200
+"""Of each stage, the newest."""
 TIMES_THE_USUAL: Final = 8.0
 SLOW_TIMES: Final = 4.0
 """So many times as long may one stand still that computes."""
@@ -72,7 +74,7 @@ class Patience:
     """How long each stage may stand still, by what was seen of it."""
 
     def __init__(self, seen: Sequence[StagePause]) -> None:
-        self._seen: defaultdict[str, list[StagePause]] = defaultdict(list)
+        self._seen: defaultdict[str, deque[StagePause]] = defaultdict(lambda: deque(maxlen=PAUSES_REMEMBERED))
         self.learn(seen)
 
     def learn(self, seen: Sequence[StagePause]) -> None:

@@ -19,11 +19,8 @@ from syncd.domain import FINAL_STATES, JobState
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.records import AttemptOutcome, Job
 from tests.acceptance.service import Service, valid_report, wait_for
-from tests.material import PairTruth, make_pair
+from tests.chaos.pairs import OFFSET_S, ManyPairs
 
-PAIRS_MADE = 4
-DURATION_S = 8.0
-OFFSET_S = -0.75
 PATIENCE_S = 180.0
 """How long nothing may happen before the storm is called lost."""
 
@@ -50,7 +47,9 @@ class Storm:
     def run(self) -> None:
         """Drop everything, then kill; ends when every job has ended."""
         chance = random.Random(self.seed)  # noqa: S311 - a storm that can be had again
-        self._drop_pairs()
+        pairs = ManyPairs(self.service.home)
+        for number in range(self.jobs):
+            pairs.drop(self.service.drop, number)
         self.service.start()
         for _ in range(self.kills):
             time.sleep(chance.uniform(0.05, 1.5))
@@ -77,21 +76,6 @@ class Storm:
         yield from (f"worker {pid} outlived its daemon" for pid in self.orphaned)
 
     # --- what happens ------------------------------------------------------------------------------------------------
-
-    def _drop_pairs(self) -> None:
-        made = []
-        for i in range(PAIRS_MADE):
-            folder = self.service.home / f"made{i}"
-            folder.mkdir()
-            made.append(make_pair(folder, seed=700 + i, duration_s=DURATION_S, offset_s=OFFSET_S))
-        for number in range(self.jobs):
-            self._drop(made[number % PAIRS_MADE], f"show{number:04d}", number)
-
-    def _drop(self, pair: PairTruth, title: str, number: int) -> None:
-        for role, source in (("master", pair.master_path), ("dub", pair.dub_path)):
-            sound = bytearray(source.read_bytes())
-            sound[-4:] = number.to_bytes(4, "little")  # Another version of the file, to the sample the same sound.
-            (self.service.drop / f"{title}_{role}.wav").write_bytes(sound)
 
     def _kill_the_daemon(self) -> None:
         process = self.service.process
