@@ -6,7 +6,6 @@ report thread speak to it. Whatever one task meets ends that task and touches no
 
 from __future__ import annotations
 
-import contextlib
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -42,18 +41,8 @@ from syncd.protocol import (
 from syncd.reports.facts import WrittenReport
 from syncd.supervisor.breaker import RESTING
 from syncd.supervisor.ladder import FAULTS, FRESH, Fault, Rung, Standing, given_up, standing
-from syncd.supervisor.liveness import (
-    CpuLook,
-    Health,
-    Patience,
-    Pulse,
-    Step,
-    examine,
-    is_computing,
-    job_limit_s,
-    probation_s,
-    steps_due,
-)
+from syncd.supervisor.liveness import Pulse
+from syncd.supervisor.overseer import Overseer, carry_on_ending
 from syncd.supervisor.pool import Pool, Worker, WorkerGone, exit_text
 from syncd.supervisor.reporter import ReportDone, Reporter, remove_reports
 from syncd.supervisor.retry import Quarantine, TryAgain, after_failure, jittered
@@ -97,7 +86,7 @@ class Dispatcher:
         self._tasks: dict[int, Task] = {}
         self._next_task_id = 1
         self._observations = ledger.observations(OBSERVATIONS)
-        self._patience = Patience(ledger.stage_pauses())
+        self._overseer = Overseer(ledger.stage_pauses())
         self._breaker = RESTING
         self._told_refusal: tuple[int, str] | None = None
 
@@ -403,59 +392,11 @@ class Dispatcher:
             if now_s - task.called_off_at_s > CANCEL_GRACE_S:
                 self._forget(task)
             return
-        if task.ending is None and (failure := self._verdict(task, task.worker, now_s)):
+        if task.ending is None and (failure := self._overseer.verdict(task, task.worker, self._config.workers, now_s)):
             log.warning("worker_is_ended", job=task.job.job_id, code=failure.code.value, stage=task.pulse.stage)
             task.ending = Ending(failure, now_s)
-        if task.ending is not None:
-            self._carry_on_ending(task, task.worker, task.ending, now_s)
-
-    def _verdict(self, task: Task, worker: Worker, now_s: float) -> Failure | None:
-        """Why the worker has to go."""
-        held_bytes, cap_bytes = worker.held_bytes(), ram_cap_bytes(task.promised_bytes)
-        if held_bytes > cap_bytes:
-            held, cap = (f"{figure / 1e9:.1f} GB" for figure in (held_bytes, cap_bytes))
-            return Failure(
-                ErrorCode.OUT_OF_MEMORY, f"The worker held {held} of memory; {cap} are the most for the job."
-            )
-        limits = self._config.workers
-        stall_s = self._patience.stall_s(task.pulse.stage, task.duration_s, limits.stall_seconds)
-        job_s = job_limit_s(limits.job_seconds, task.duration_s)
-        health = examine(task.pulse, now_s, stall_s=stall_s, job_s=job_s)
-        if health is Health.SILENT:
-            look = CpuLook(now_s, worker.cpu_s())
-            before = task.cpu_look
-            if before is None or before.at_s < task.pulse.changed_at_s:
-                task.cpu_look = look
-                return None
-            if now_s - before.at_s < probation_s(stall_s):
-                return None
-            task.cpu_look = look
-            health = examine(task.pulse, now_s, stall_s=stall_s, job_s=job_s, computes=is_computing(before, look))
-        match health:
-            case Health.STALLED:
-                still_s = now_s - task.pulse.changed_at_s
-                message = f"The worker stood still for {still_s:.0f} s in stage {task.pulse.stage} and was ended."
-                return Failure(ErrorCode.WORKER_STALLED, message)
-            case Health.OVERTIME:
-                return Failure(ErrorCode.TIME_LIMIT, f"The job took longer than {job_s:.0f} s.")
-            case _:
-                return None
-
-    def _carry_on_ending(self, task: Task, worker: Worker, ending: Ending, now_s: float) -> None:
-        """Take the steps that are due; the worker's end, or its answer after all, is heard as any other."""
-        for step in steps_due(now_s - ending.began_at_s, ending.steps_taken):
-            ending.steps_taken += 1
-            match step:
-                case Step.DUMP:
-                    worker.dump_stack()
-                    with contextlib.suppress(WorkerGone):
-                        worker.send(Cancel(task.task_id))
-                case Step.TERM:
-                    worker.terminate()
-                case Step.KILL:
-                    worker.kill()
-                case Step.GIVE_UP:
-                    self._bury(task, now_s)
+        if task.ending is not None and not carry_on_ending(task, task.worker, task.ending, now_s):
+            self._bury(task, now_s)
 
     def _bury(self, task: Task, now_s: float) -> None:
         """The worker is gone in the middle of the task."""
@@ -579,7 +520,7 @@ class Dispatcher:
             pauses=pauses,
         )
         self._breaker = RESTING
-        self._patience.learn(pauses)
+        self._overseer.learn(pauses)
         self._finish(task, complete)
 
     def _fail(self, task: Task, failure: Failure, answer: ReportDone) -> None:
