@@ -109,11 +109,7 @@ class Feeding:
 
     def _drop_worker(self) -> int | None:
         worker, self._worker = self._worker, None
-        if worker is None:
-            return None
-        if worker.is_alive() and not self.outcomes:
-            worker.kill()
-        return self._pool.drop(worker)[0]
+        return None if worker is None else self._pool.drop(worker)[0]
 
 
 def _was_called(server: socket.socket) -> bool:
