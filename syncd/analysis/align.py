@@ -266,7 +266,9 @@ def _samples(track: WindowTrack, used: NDArray[np.bool_]) -> Samples:
 
 
 def _precise_lag_s(found: FineResult) -> float:
-    """The windows' robust mean where there are enough of them, else the peak of their sum."""
+    """The windows' robust mean where there are enough of them, else the peak of their sum; a room's start before both."""
+    if found.arrives_s is not None:
+        return found.lag_s + found.arrives_s
     samples = _samples(found.track, _near(found))
     near = np.abs(samples.lags_s - found.lag_s) <= THRESHOLDS.window_agrees_ms / 1000.0
     if np.count_nonzero(near) < ENOUGH_WINDOWS:

@@ -17,6 +17,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from syncd.analysis.correlate import parabola_top, trimmed_rms
+from syncd.analysis.echoes import echo_ms, find_arrival
 from syncd.analysis.evidence import Beat, ChannelPair, SampleSource
 from syncd.analysis.stretch import SR_HZ, Stretched
 from syncd.analysis.threads import THREADS, in_order
@@ -41,10 +42,6 @@ SILENT_RMS: Final = 2e-5
 """A window quieter than this (-94 dB) bears no evidence."""
 SUPPORT_REACH_SAMPLES: Final = 8
 """Half a millisecond: how far from the common lag a window's support is looked for."""
-ECHO_DEVIATIONS: Final = 5.0
-ECHO_SHARE: Final = 0.6
-"""Peaks of the sum this high beside the best one mean that the sound arrives by several ways."""
-FLANK_SAMPLES: Final = 2
 BIN_SAMPLES: Final = 16
 SINC_HALF_SAMPLES: Final = 16
 SINC_STEPS: Final = 16
@@ -214,15 +211,15 @@ def _common(windows: list[_Window], total: NDArray[np.float64], lag_samples: int
         window_s=length / SR_HZ,
     )
     lag_s = (lag_samples + top - REACH_SAMPLES + shift) / SR_HZ
-    return FineResult(lag_s, abs(float(total[top])), track, _echo_ms(sign * total, top), inverted=sign < 0.0)
-
-
-def _echo_ms(curve: NDArray[np.float64], top: int) -> float:
-    """How far away the farthest other peak lies that is nearly as high: reverberation has many, and any may win."""
-    rivals = np.flatnonzero(curve >= max(ECHO_DEVIATIONS, ECHO_SHARE * float(curve[top])))
-    apart = np.abs(rivals - top)
-    # The peak's own flanks are no echoes.
-    return 1000.0 * float(apart[apart > FLANK_SAMPLES].max(initial=0)) / SR_HZ
+    arrival = find_arrival(sign * total, top)
+    return FineResult(
+        lag_s,
+        abs(float(total[top])),
+        track,
+        blur_ms=echo_ms(sign * total, top) if arrival is None else arrival.uncertainty_ms,
+        inverted=sign < 0.0,
+        arrives_s=None if arrival is None else (arrival.at - top - shift) / SR_HZ,
+    )
 
 
 def _peak(curve: Floats) -> _Peak:

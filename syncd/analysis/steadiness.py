@@ -46,8 +46,10 @@ def support_of(found: FineResult) -> Support:
 
 def is_match(found: FineResult, support: Support) -> bool:
     """Whether the common lag is beyond chance and borne by the windows."""
+    # The energy of a room is spread over many peaks, none of them high; that it starts at once is no chance.
+    diffuse = found.arrives_s is not None
     return (
-        found.deviations >= THRESHOLDS.fine_match_deviations
+        found.deviations >= (THRESHOLDS.diffuse_match_deviations if diffuse else THRESHOLDS.fine_match_deviations)
         and support.agreeing >= min(THRESHOLDS.least_supporting_windows, support.with_sound)
         and support.share >= THRESHOLDS.least_supporting_share
     )

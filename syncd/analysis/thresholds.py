@@ -31,6 +31,8 @@ class Thresholds:
     """Between this and a match «no match» is not said either."""
     fine_match_deviations: float = 8.0
     """Of the windows' sum; the best of 8,001 chance lags reached 6.1 in 520 unrelated pairs."""
+    diffuse_match_deviations: float = 6.0
+    """The same where sound also starts at once about there, as a room's does."""
     wide_match_deviations: float = 14.0
     """Of one long correlation over millions of lags at seven speeds; the best of them reached 11.1 in 306 unrelated
     pairs, the next best 9.4, and 12.5 once in dialogue alone, where two voices share their harmonics."""
@@ -53,7 +55,7 @@ class Thresholds:
     unrelated chunks of 22 s, 8.4 in 1,950 of 11 s."""
     chunk_alone_deviations: float = 9.5
     """A peak of one chunk at a lag that nothing else suggests, or of the only chunk."""
-    chunk_wave_deviations: float = 6.0
+    chunk_wave_deviations: float = 8.5
     """Waveforms of a chunk's windows, near the lag of its flux; chance: 4.8 in 390 unrelated chunks."""
     least_bearing_windows: float = 2.5
     """A sum that rests on fewer windows than this may be a shared jingle; of few windows, half of them."""

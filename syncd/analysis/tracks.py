@@ -38,3 +38,5 @@ class FineResult:
     """How far the peak may be from the truth for reasons that all windows share: echoes, a lopsided peak."""
     inverted: bool = False
     """Whether one side's polarity is the other's upside down."""
+    arrives_s: float | None = None
+    """From the common lag to that at which diffuse sound starts to arrive; None where the peak is what counts."""

@@ -13,6 +13,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from syncd.analysis.correlate import parabola_top, trimmed_rms
+from syncd.analysis.echoes import echo_ms
 from syncd.analysis.evidence import ChannelPair
 from syncd.analysis.phat import FAINT, HIGH_HZ, LOW_HZ, is_silent, taper
 from syncd.analysis.stretch import SR_HZ
@@ -35,6 +36,8 @@ class WaveLag:
     """Of ``t_master = rate * t_dub + lag``."""
     deviations: float
     """Of the windows' sum, of either polarity, over its floor."""
+    blur_ms: float
+    """How far away another peak lies that is nearly as high."""
 
 
 def wave_lag(pair: ChannelPair, lag_s: float, span_s: tuple[float, float], rate: float) -> WaveLag | None:
@@ -59,7 +62,8 @@ def wave_lag(pair: ChannelPair, lag_s: float, span_s: tuple[float, float], rate:
     if 0 < top < total.size - 1:
         shift = parabola_top(*(float(v) for v in np.abs(total[top - 1 : top + 2])))
     found_s = (round(lag_s * SR_HZ) + top - REACH_SAMPLES + shift) / SR_HZ
-    return WaveLag(found_s, abs(float(total[top])) / floor)
+    upright = np.sign(total[top]) * total / floor
+    return WaveLag(found_s, float(upright[top]), echo_ms(upright, top))
 
 
 def _window(pair: ChannelPair, start: int, lag_samples: int, length: int, rate: float) -> Floats | None:

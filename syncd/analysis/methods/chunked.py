@@ -50,11 +50,13 @@ class PlacedChunk:
     """Of its flux."""
     by_wave: bool
     """Whether waveforms bore the lag out, and gave its last digits."""
+    blur_ms: float = 0.0
+    """How far away another lag lies at which they agree nearly as well."""
 
     @property
     def half_ms(self) -> float:
         """How far its lag may be off."""
-        return WAVE_MS if self.by_wave else FLUX_MS
+        return max(WAVE_MS, self.blur_ms) if self.by_wave else FLUX_MS
 
 
 class Chunked:
@@ -146,7 +148,7 @@ def _tuned(pair: ChannelPair, plan: ChunkPlan, peak: ChunkPeak, rate: float) -> 
     start_s, end_s = plan.span_s(peak.chunk)
     wave = wave_lag(pair, peak.lag_s, (start_s, end_s), rate)
     if wave is not None and wave.deviations >= THRESHOLDS.chunk_wave_deviations:
-        return PlacedChunk(start_s, wave.lag_s, peak.deviations, by_wave=True)
+        return PlacedChunk(start_s, wave.lag_s, peak.deviations, by_wave=True, blur_ms=wave.blur_ms)
     return PlacedChunk(start_s, peak.lag_s, peak.deviations, by_wave=False)
 
 
@@ -193,9 +195,9 @@ def _largest_group(placed: tuple[PlacedChunk, ...]) -> tuple[PlacedChunk, ...]:
 
 def _common(group: tuple[PlacedChunk, ...]) -> tuple[float, float]:
     """One lag, and half its 95 % interval in ms; waveforms speak for it where there are any."""
-    waves = [chunk.lag_s for chunk in group if chunk.by_wave]
-    lags_s = np.array(waves or [chunk.lag_s for chunk in group])
-    floor_ms = WAVE_FLOOR_MS if waves else FLUX_FLOOR_MS
+    waves = [chunk for chunk in group if chunk.by_wave]
+    lags_s = np.array([chunk.lag_s for chunk in waves or group])
+    floor_ms = max(WAVE_FLOOR_MS, max(chunk.blur_ms for chunk in waves)) if waves else FLUX_FLOOR_MS
     if lags_s.size == 1:
         return float(lags_s[0]), floor_ms
     factor = _STUDENT[lags_s.size - 2] if lags_s.size - 2 < len(_STUDENT) else 2.0

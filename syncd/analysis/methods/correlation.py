@@ -141,6 +141,7 @@ def _metadata(best: FineResult, support: Support, alignment: Alignment) -> Metad
         "windows_agreeing": support.agreeing,
         "window_seconds": round(best.track.window_s, 3),
         "polarity_inverted": best.inverted,
+        "diffuse": best.arrives_s is not None,
         "rate": alignment.rate,
         "rate_uncertainty_ppm": alignment.rate_error_ppm,
         "pieces": len(alignment.pieces),

@@ -39,7 +39,7 @@ KINDS: Final[dict[str, Kind]] = {
     "dirty": Kind(mixes.dirty, 20),
     "remixed": Kind(mixes.remixed, 14),
     "reverb": Kind(mixes.reverb, 14),
-    "reverb_wet": Kind(mixes.reverb_wet, 6),
+    "reverb_wet": Kind(mixes.reverb_wet, 12),
     "lossy": Kind(mixes.lossy, 28),
     "double_encoded": Kind(mixes.double_encoded, 8),
     "5.1": Kind(mixes.surround, 9),

@@ -234,7 +234,9 @@ def reverb(rng: Rng, number: int) -> Case:
 
 
 def reverb_wet(rng: Rng, number: int) -> Case:
-    """The room alone: no direct sound stands out, and where the truth lies is fuzzy to some milliseconds."""
+    """The room alone, on the dub or, each fourth, on the master: no direct sound stands out."""
     case = plain(rng, number)
     room = Reverb(float(rng.uniform(0.3, 1.2)), 0.0, direct=False)
-    return replace(on_dub(case, room), limit_ms=20.0)
+    if number % 4 == 3:
+        return replace(case, master=replace(case.master, dirt=(room,)), limit_ms=4.0)
+    return replace(case, dub=replace(case.dub, dirt=(room,)), limit_ms=4.0)
