@@ -266,7 +266,7 @@ def _samples(track: WindowTrack, used: NDArray[np.bool_]) -> Samples:
 
 
 def _precise_lag_s(found: FineResult) -> float:
-    """The windows' robust mean where there are enough of them, else the peak of their sum; a room's start before both."""
+    """Where diffuse sound starts; else the windows' robust mean, or the peak of their sum where they are few."""
     if found.arrives_s is not None:
         return found.lag_s + found.arrives_s
     samples = _samples(found.track, _near(found))

@@ -197,7 +197,7 @@ def _common(group: tuple[PlacedChunk, ...]) -> tuple[float, float]:
     """One lag, and half its 95 % interval in ms; waveforms speak for it where there are any."""
     waves = [chunk for chunk in group if chunk.by_wave]
     lags_s = np.array([chunk.lag_s for chunk in waves or group])
-    floor_ms = max(WAVE_FLOOR_MS, max(chunk.blur_ms for chunk in waves)) if waves else FLUX_FLOOR_MS
+    floor_ms = max(WAVE_FLOOR_MS, *(chunk.blur_ms for chunk in waves)) if waves else FLUX_FLOOR_MS
     if lags_s.size == 1:
         return float(lags_s[0]), floor_ms
     factor = _STUDENT[lags_s.size - 2] if lags_s.size - 2 < len(_STUDENT) else 2.0
