@@ -22,6 +22,14 @@ from syncd.ledger.models import memory_observations, orphans, reports, service, 
 PAUSES_KEPT: Final = 5_000
 """Of all stages together: some hundred jobs."""
 
+_KEEP_REPORT: Final = upsert(reports)
+_REPORT: Final = _KEEP_REPORT.on_conflict_do_update(
+    index_elements=["job_id"],
+    set_={"report": _KEEP_REPORT.excluded.report, "updated_at": _KEEP_REPORT.excluded.updated_at},
+)
+_OBSERVE: Final = insert(memory_observations)
+_PAUSE: Final = insert(stage_pauses)
+
 
 def keep_method(connection: Connection, job_id: int, result: MethodResult, now: datetime) -> None:
     """A method's answer, in the place of an earlier one of the same method; raises `ValueError` on NaN."""
@@ -35,36 +43,32 @@ def keep_method(connection: Connection, job_id: int, result: MethodResult, now: 
 
 def keep_report(connection: Connection, job_id: int, report_json: str, now: datetime) -> None:
     """The whole report, beside what the methods said."""
-    latest = {"report": readable(report_json), "updated_at": now}
-    connection.execute(
-        upsert(reports)
-        .values(job_id=job_id, methods="[]", **latest)
-        .on_conflict_do_update(index_elements=["job_id"], set_=latest)
-    )
+    kept = {"job_id": job_id, "methods": "[]", "report": readable(report_json), "updated_at": now}
+    connection.execute(_REPORT, kept)
 
 
 def keep_observation(connection: Connection, observation: MemoryObservation, now: datetime) -> None:
     """What a task took."""
-    connection.execute(
-        insert(memory_observations).values(
-            at=now,
-            device=observation.device,
-            kind=observation.kind,
-            predicted_ram_bytes=observation.predicted_ram_bytes,
-            peak_ram_bytes=observation.peak_ram_bytes,
-            duration_s=observation.duration_s,
-            channels=observation.channels,
-            methods=to_json(observation.methods),
-            predicted_vram_bytes=observation.predicted_vram_bytes,
-            peak_vram_bytes=observation.peak_vram_bytes,
-        )
-    )
+    kept = {
+        "at": now,
+        "device": observation.device,
+        "kind": observation.kind,
+        "predicted_ram_bytes": observation.predicted_ram_bytes,
+        "peak_ram_bytes": observation.peak_ram_bytes,
+        "duration_s": observation.duration_s,
+        "channels": observation.channels,
+        "methods": to_json(observation.methods),
+        "predicted_vram_bytes": observation.predicted_vram_bytes,
+        "peak_vram_bytes": observation.peak_vram_bytes,
+    }
+    connection.execute(_OBSERVE, kept)
 
 
 def keep_pauses(connection: Connection, pauses: Sequence[StagePause], now: datetime) -> None:
     """How a job's stages moved; the oldest of all jobs' go."""
-    for pause in pauses:
-        connection.execute(insert(stage_pauses).values(at=now, **asdict(pause)))
+    if not pauses:
+        return
+    connection.execute(_PAUSE, [{"at": now, **asdict(pause)} for pause in pauses])
     newest = connection.scalar(select(func.max(stage_pauses.c.id))) or 0
     connection.execute(delete(stage_pauses).where(stage_pauses.c.id <= newest - PAUSES_KEPT))
 

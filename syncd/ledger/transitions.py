@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 
 from syncd.domain import Failure, JobState, Lease
 from syncd.ledger.columns import to_json
@@ -15,8 +15,6 @@ from syncd.ledger.models import attempts, events, jobs, reports
 from syncd.ledger.records import AttemptOutcome, StaleLease
 
 Values = dict[str, object]
-
-_APPEND: Final = insert(events)
 
 LIVE: Final = (JobState.QUEUED, JobState.RUNNING)
 NO_FAILURE: Final[Mapping[str, None]] = {"error_code": None, "error_message": None, "error_details": None}
@@ -28,6 +26,26 @@ _NO_PROGRESS: Final[Mapping[str, None]] = {
     "stage_at": None,
     "eta_s": None,
 }
+
+# Every job goes through these: built once, because building a statement takes longer than carrying it out. What a
+# caller gives as parameters under a column's name is set.
+_APPEND: Final = insert(events)
+_BEGIN: Final = insert(attempts).returning(attempts.c.id)
+_FORGET: Final = delete(reports).where(reports.c.job_id == bindparam("of_job"))
+_TAKE: Final = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("of_job"), jobs.c.state == bindparam("before"))
+    .values(attempts=jobs.c.attempts + 1)
+    .returning(jobs.c.attempts)
+)
+_LEAVE: Final = update(jobs).where(
+    jobs.c.id == bindparam("of_job"), jobs.c.state == bindparam("before"), jobs.c.lease_token == bindparam("held")
+)
+_END: Final = (
+    update(attempts)
+    .where(attempts.c.job_id == bindparam("of_job"), attempts.c.finished_at.is_(None))
+    .returning(attempts.c.id)
+)
 
 
 def failure_values(failure: Failure) -> Values:
@@ -70,47 +88,40 @@ def take(
 ) -> Lease | None:
     """queued -> running; None: somebody else was faster."""
     token = secrets.token_hex(8)
-    taken = connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state == JobState.QUEUED)
-        .values(
-            state=JobState.RUNNING,
-            lease_token=token,
-            device=device,
-            attempts=jobs.c.attempts + 1,
-            started_at=now,
-            not_before=None,
-            **_NO_PROGRESS,
-        )
-        .returning(jobs.c.attempts)
-    ).first()
-    if taken is None:
+    taken = {
+        "of_job": job_id,
+        "before": JobState.QUEUED,
+        "state": JobState.RUNNING,
+        "lease_token": token,
+        "device": device,
+        "started_at": now,
+        "not_before": None,
+        **_NO_PROGRESS,
+    }
+    number = connection.execute(_TAKE, taken).scalar_one_or_none()
+    if number is None:
         return None
-    number: int = taken.attempts
-    attempt_id = connection.execute(
-        insert(attempts)
-        .values(
-            job_id=job_id,
-            number=number,
-            device=device,
-            predicted_ram_bytes=predicted_ram_bytes,
-            started_at=now,
-            rung=rung,
-        )
-        .returning(attempts.c.id)
-    ).scalar_one()
+    begun = {
+        "job_id": job_id,
+        "number": number,
+        "device": device,
+        "predicted_ram_bytes": predicted_ram_bytes,
+        "started_at": now,
+        "rung": rung,
+    }
+    attempt_id = connection.execute(_BEGIN, begun).scalar_one()
     # Partial results of an earlier attempt would be taken for this one's.
-    connection.execute(delete(reports).where(reports.c.job_id == job_id))
+    connection.execute(_FORGET, {"of_job": job_id})
     return Lease(job_id, attempt_id, number, token)
 
 
 def leave_running(connection: Connection, lease: Lease, after: JobState, values: Mapping[str, object]) -> None:
     """running -> `after`, if the lease still holds; raises `StaleLease`."""
-    left = connection.execute(
-        update(jobs)
-        .where(jobs.c.id == lease.job_id, jobs.c.state == JobState.RUNNING, jobs.c.lease_token == lease.token)
-        .values(state=after, lease_token=None, **values)
-    )
+    reckoned = {name: value for name, value in values.items() if isinstance(value, ColumnElement)}
+    plain = {name: value for name, value in values.items() if name not in reckoned}
+    held = {"of_job": lease.job_id, "before": JobState.RUNNING, "held": lease.token}
+    statement = _LEAVE.values(reckoned) if reckoned else _LEAVE
+    left = connection.execute(statement, {**held, "state": after, "lease_token": None, **plain})
     if left.rowcount != 1:
         raise StaleLease(lease)
 
@@ -124,12 +135,7 @@ def end_attempt(
     connection: Connection, job_id: int, outcome: AttemptOutcome, now: datetime, values: Mapping[str, object]
 ) -> int | None:
     """The job's open attempt ends; returns its id, None if there was none."""
-    ended = connection.execute(
-        update(attempts)
-        .where(attempts.c.job_id == job_id, attempts.c.finished_at.is_(None))
-        .values(outcome=outcome, finished_at=now, **values)
-        .returning(attempts.c.id)
-    )
+    ended = connection.execute(_END, {"of_job": job_id, "outcome": outcome, "finished_at": now, **values})
     return ended.scalar_one_or_none()
 
 

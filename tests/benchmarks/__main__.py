@@ -20,6 +20,7 @@ SUITES: dict[str, str] = {
     "unrelated": "tests.benchmarks.bench_unrelated",
     "peers": "tests.benchmarks.bench_peers",
     "service": "tests.benchmarks.bench_service",
+    "ledger": "tests.benchmarks.bench_ledger",
 }
 
 
