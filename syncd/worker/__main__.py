@@ -11,6 +11,7 @@ import ctypes
 import faulthandler
 import os
 import queue
+import resource
 import signal
 import sys
 import threading
@@ -44,6 +45,8 @@ from syncd.worker.heap import give_back_memory
 
 _PR_SET_PDEATHSIG: Final = 1
 _READ_BYTES: Final = 1 << 16
+_MOST_OPEN_FILES: Final = 256
+"""Sides of stems, scratch files and the cache's take a few dozen."""
 
 
 class Line:
@@ -165,8 +168,18 @@ def peak_rss_bytes() -> int:
     return 0
 
 
+def confine() -> None:
+    """What hostile media could make of this process ends here; its memory is the supervisor's to limit."""
+    # A decoder that crashes leaves its stack, not gigabytes of memory image on somebody's disk.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = _MOST_OPEN_FILES if most == resource.RLIM_INFINITY else min(_MOST_OPEN_FILES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
+
 def main() -> None:
     """Serve until the supervisor closes the pipe or ends the process."""
+    confine()
     read_fd, write_fd, device = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     # The supervisor's death is this process's: by the closed pipe, or by the kernel if that goes unheard.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

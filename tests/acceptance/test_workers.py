@@ -50,7 +50,9 @@ def test_a_worker_that_is_killed_costs_its_job_one_attempt(service: Service, lon
 def test_a_worker_that_crashes_leaves_its_stack_where_show_finds_it(service: Service, long_pair: PairTruth) -> None:
     service.start()
     drop(service, long_pair)
-    measuring_worker(service).send_signal(signal.SIGSEGV)
+    worker = measuring_worker(service)
+    assert worker.rlimit(psutil.RLIMIT_CORE) == (0, 0)  # Nor an image of its memory on somebody's disk.
+    worker.send_signal(signal.SIGSEGV)
     (job,) = service.wait_for_jobs(1)
     assert job.state is JobState.COMPLETED
     crashed, again = service.read(lambda reader: reader.attempts(job.job_id))
