@@ -63,6 +63,8 @@ class Line:
     """How many stand on it."""
     span: float = 0.0
     """From the first of them to the last, frames."""
+    share: float = 0.0
+    """Of all blocks, how many stand on it."""
 
 
 NO_LINE: Final = Line(0.0, 0.0, -np.inf, 0)
@@ -97,7 +99,8 @@ def find_line(peaks: list[BlockPeak], centres: NDArray[np.float64], *, places: i
     lag, slope, near = _fitted(times, lags, heights, lag, slope)
     price = 2.0 * float(np.log(max(places, 2))) + 3.0
     span = float(np.ptp(times[near])) if near.any() else 0.0
-    return Line(lag, slope, best_score - price, int(np.unique(blocks[near]).size), span)
+    standing = int(np.unique(blocks[near]).size)
+    return Line(lag, slope, best_score - price, standing, span, standing / max(1, centres.size))
 
 
 def _fitted(

@@ -54,7 +54,9 @@ AT_REACH: Final = 1
 """Frames: a block's lag may lie between two, or a little beside its piece's."""
 
 SURE_SCORE: Final = 40.0
-"""A line this far beyond chance ends the search for another speed."""
+SURE_SHARE: Final = 0.25
+"""A line this far beyond chance, through so many of the blocks, ends the search for another speed: at a speed that is
+half a percent off, two blocks that stand high may lie on a line by chance."""
 MOST_AMBIGUOUS_S: Final = 0.4
 LEAST_SPEED_SCORE: Final = 12.0
 """A line that says less says nothing about the speed."""
@@ -193,7 +195,7 @@ def _speed(sides: list[_Channel], beat: Beat) -> tuple[float, float]:
                     other.forget()
         else:
             side.forget()
-    if best.score < SURE_SCORE:
+    if not _is_sure(best):
         plain = max(best.score, 0.0)
         for hypotheses in (WELL_KNOWN_HYPOTHESES[1:], scan_hypotheses()):
             for rate in hypotheses:
@@ -202,13 +204,17 @@ def _speed(sides: list[_Channel], beat: Beat) -> tuple[float, float]:
                 line = max((side.line(rate) for side in sides), key=lambda line: line.score)
                 if line.score > max(best.score, SPEED_GAIN * plain + SPEED_MARGIN):
                     best_rate, best = rate, line
-            if best.score >= SURE_SCORE:
+            if _is_sure(best):
                 break
     if best.score < LEAST_SPEED_SCORE:
         return 1.0, 1.0
     if best_rate == 1.0 and abs(best.slope) * best.span < LEAST_MOVE_FRAMES:
         return best_rate, 1.0
     return best_rate, best_rate * (1.0 + best.slope)
+
+
+def _is_sure(line: Line) -> bool:
+    return line.score >= SURE_SCORE and line.share >= SURE_SHARE
 
 
 class _Channel:

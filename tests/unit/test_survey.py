@@ -87,3 +87,15 @@ def test_what_is_not_shared_has_no_pieces_however_long_or_sparse(
     (found,) = Surveyor((pair,)).survey(quietly)
     assert found.pieces == ()
     assert found.deviations < THRESHOLDS.coarse_doubt_deviations
+
+
+def test_two_blocks_that_happen_to_lie_on_a_line_do_not_settle_the_speed() -> None:
+    """Most of the dub runs 0.8 % faster; two parts of it fit the master as they are, a little apart."""
+    master = random_flux(5.0, 7)
+    frames_per_s = COARSE_MEL.frames_per_s
+    dub = np.stack([np.interp(np.arange(0, band.size, 1.008), np.arange(band.size), band) for band in master])
+    for start_s, lag_s in ((30.0, 0.0), (180.0, 0.3)):
+        first, lag, length = (round(s * frames_per_s) for s in (start_s, lag_s, 26.0))
+        dub[:, first : first + length] = master[:, first + lag : first + lag + length]
+    (found, *_) = Surveyor((ChannelPair(MID, rising(master), rising(dub.astype(np.float32))),)).survey(quietly)
+    assert found.rate == pytest.approx(1.008, abs=2e-4)
