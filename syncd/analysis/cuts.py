@@ -20,6 +20,12 @@ RESIDUE_DEVIATIONS: Final = 5.0
 """…nor more than chance gives, as a whole; either sign: a scene may be upside down."""
 MEAN_S: Final = 2.0
 USUAL_QUANTILE: Final = 0.8
+TITLE_S: Final = 4.0
+TITLE_SHARE: Final = 0.25
+"""Of the usual agreement, and beyond what counts as shared: what a title bears."""
+LEAST_TITLE: Final = 4.0
+"""Where hardly a fifth agrees but something does so well for so long (a title that two programmes share), that is what
+is usual: the rest is measured by it."""
 STRONG: Final = 8.0
 """Usual agreement (deviations a frame) from which short foreign stretches can be told from dialogue."""
 STRONG_SECONDS: Final = 24.0
@@ -86,7 +92,9 @@ def foreign_stretches(
     overlap = max(1.0, frame_s / step_s)
     lacking = np.where(sounding, FOREIGN_SHARE * usual - values, 0.0)
     found = []
-    for begin, end in _heaviest(lacking):
+    left = _heaviest(lacking)
+    while left:
+        begin, end = left.pop()
         heard = sounding[begin:end]
         count = int(np.count_nonzero(heard))
         beside_cut = (begin == 0 and cut_before) or (end == values.size and cut_after)
@@ -96,9 +104,31 @@ def foreign_stretches(
         residue = abs(float(inside.mean()))
         noise = float(np.sqrt(overlap / count))
         gain = float(lacking[begin:end].sum())
-        if gain >= NOISE_FACTOR * noise * count and residue <= min(RESIDUE_SHARE * usual, RESIDUE_DEVIATIONS * noise):
+        if gain < NOISE_FACTOR * noise * count:
+            continue
+        if residue <= min(RESIDUE_SHARE * usual, RESIDUE_DEVIATIONS * noise):
             found.append((begin, end))
+        else:
+            left += _beside_a_title(lacking, begin, end, usual, step_s)
     return tuple(sorted(found))
+
+
+def _beside_a_title(
+    lacking: NDArray[np.float64], begin: int, end: int, usual: float, step_s: float
+) -> list[tuple[int, int]]:
+    """What lies before and after the part of a stretch that is shared beyond doubt; nothing if no part is.
+
+    Two long foreign stretches outweigh a short title between them, and would be taken for one.
+    """
+    shared = max(
+        ((a + begin, b + begin) for a, b in _heaviest(-lacking[begin:end])),
+        key=lambda span: -float(lacking[span[0] : span[1]].sum()),
+        default=(begin, begin),
+    )
+    length = shared[1] - shared[0]
+    if length * step_s < TITLE_S / 2 or -float(lacking[shared[0] : shared[1]].mean()) < TITLE_SHARE * usual:
+        return []
+    return [(begin, shared[0]), (shared[1], end)]
 
 
 def is_another_bed(
@@ -154,11 +184,19 @@ def supported_span(supports: NDArray[np.bool_]) -> tuple[int, int]:
 
 def usual_agreement(values: NDArray[np.float64], step_s: float) -> float:
     """What the shared stretches bear: a high quantile of means of two seconds, since much may be foreign."""
-    width = max(1, round(MEAN_S / step_s))
-    if values.size < 2 * width:
+    means = _means(values, step_s, MEAN_S)
+    if means.size < 2:
         return float(values.mean()) if values.size else 0.0
-    means = values[: values.size // width * width].reshape(-1, width).mean(axis=1)
-    return float(np.quantile(means, USUAL_QUANTILE))
+    usual = float(np.quantile(means, USUAL_QUANTILE))
+    if usual >= WEAKEST:
+        return usual
+    strongest = float(_means(values, step_s, TITLE_S).max(initial=0.0))
+    return strongest if strongest >= LEAST_TITLE else usual
+
+
+def _means(values: NDArray[np.float64], step_s: float, of_s: float) -> NDArray[np.float64]:
+    width = max(1, round(of_s / step_s))
+    return np.asarray(values[: values.size // width * width].reshape(-1, width).mean(axis=1))
 
 
 def _heaviest(values: NDArray[np.float64]) -> list[tuple[int, int]]:

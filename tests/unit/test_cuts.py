@@ -122,6 +122,18 @@ def test_several_foreign_stretches_are_told_in_order_of_time() -> None:
     assert [pytest.approx(begin * STEP_S, abs=0.2) for begin, _ in found] == [30.0, 120.0]
 
 
+@pytest.mark.parametrize("title_s", [5.0, 12.0, 25.0])
+@pytest.mark.parametrize(("before_s", "after_s"), [(28.0, 56.0), (70.0, 300.0)])
+def test_all_but_a_title_that_two_programmes_share_is_foreign(title_s: float, before_s: float, after_s: float) -> None:
+    parts = [
+        agreement(frames(seconds), usual, seed)
+        for seed, (seconds, usual) in enumerate(((before_s, 0.0), (title_s, 25.0), (after_s, 0.0)))
+    ]
+    head, tail = foreign(np.concatenate(parts))
+    assert head == (0, pytest.approx(frames(before_s), abs=2))
+    assert tail == (pytest.approx(frames(before_s) + frames(title_s), abs=2), sum(part.size for part in parts))
+
+
 def test_silence_on_both_sides_is_not_foreign() -> None:
     values = agreement(frames(100.0), 12.0, 4)
     quiet = slice(frames(40.0), frames(60.0))
