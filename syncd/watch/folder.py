@@ -23,7 +23,7 @@ from syncd.watch.naming import STEMS_MARK, NameRules
 from syncd.watch.pairing import Changes, Match, OrphanWatch, PairBook
 from syncd.watch.rescan import Kind, Listing, Tree, Unreadable, look_up, walk
 from syncd.watch.settle import SettleTracker
-from syncd.watch.stamps import PackedStamp, unpack_stamp
+from syncd.watch.stamps import PackedStamp, mark_of, unpack_stamp
 from syncd.watch.stems import StemBook, stem_name
 from syncd.watch.teller import Teller
 from syncd.watch.wording import orphan_message, printable
@@ -162,24 +162,26 @@ class Folder:
         folder = listing.folder
         current.files += len(listing.files)
         newest_ns = int(utc_now().timestamp() * 1e9) - _EVENTS_WAY_NS
+        settled = self._catalogue.inside(folder)
+        before = f"{folder}/" if folder else ""
         for name, stamp in listing.files.items():
-            if self._catalogue.is_same(folder, name, stamp):
+            path = before + name
+            packed = settled.get(path)
+            if packed is not None and packed.startswith(mark_of(stamp)):
                 continue
-            path = f"{folder}/{name}" if folder else name
-            is_new = path not in self._tracker and self._catalogue.get(path) is None
+            is_new = packed is None and path not in self._tracker
             if current.counts_missed and is_new and unpack_stamp(stamp).ctime_ns < newest_ns:
                 current.missed += 1
             self._seen(path, stamp)
-        for name in self._catalogue.names(folder):
-            if name not in listing.files:
-                self._gone(f"{folder}/{name}" if folder else name)
+        for path in [path for path in settled if path[len(before) :] not in listing.files]:
+            self._gone(path)
 
     def _finish_walk(self, current: _Walk, spent_s: float) -> None:
         for folder in self._catalogue.folders():
             is_read = folder in current.folders or any(_is_within(folder, unread) for unread in current.unread)
             if _is_within(folder, current.start) and not is_read:
-                for name in self._catalogue.names(folder):
-                    self._gone(f"{folder}/{name}" if folder else name)
+                for path in tuple(self._catalogue.inside(folder)):
+                    self._gone(path)
         if current.start:
             return
         # Only now, so that no pair is made before a second master of its title was seen.
@@ -201,19 +203,20 @@ class Folder:
 
     def _seen(self, path: str, stamp: PackedStamp) -> None:
         """The file lies there with this stamp."""
+        mark = mark_of(stamp)
         settled = self._catalogue.get(path)
         if settled is not None:
-            if settled.stamp == stamp:
+            if settled.mark == mark:
                 return
             self._catalogue.drop(path)
             self._withdraw(path)
         recalled = self._recall(path)
-        if recalled is not None and recalled.stamp == stamp:
+        if recalled is not None and recalled.mark == mark:
             self._recalled[path] = recalled
             self._expect(path, since_s=-math.inf)
             return
         self._recalled.pop(path, None)
-        if self._tracker.observe(path, stamp, monotonic_s()):
+        if self._tracker.observe(path, mark, monotonic_s()):
             self._expect(path)
 
     def _gone(self, path: str) -> None:
@@ -267,13 +270,14 @@ class Folder:
             if kind is not Kind.FILE:
                 self._gone(path)
                 return
-            if self._tracker.observe(path, stamp, now_s):
+            mark = mark_of(stamp)
+            if self._tracker.observe(path, mark, now_s):
                 return
             with opened(self._tree.absolute(path)) as descriptor:
                 if not self._tracker.judge(path, look_inside(descriptor), now_s):
                     return
                 digest = fingerprint(descriptor)
-                if self._tracker.observe(path, stamp_of(descriptor), monotonic_s()):
+                if self._tracker.observe(path, mark_of(stamp_of(descriptor)), monotonic_s()):
                     return  # changed while it was being read
         except FileNotFoundError:
             self._gone(path)
@@ -282,7 +286,7 @@ class Folder:
             if not self._tracker.judge(path, look_of_error(error), now_s):
                 return
         self._tracker.forget(path)
-        self._settle(path, Settled(stamp, digest))
+        self._settle(path, Settled(mark, digest))
 
     def _settle(self, path: str, settled: Settled) -> None:
         self._catalogue.put(path, settled)
@@ -301,32 +305,37 @@ class Folder:
 
     def _add(self, unit: str) -> None:
         for other in self._book.masters_beside(unit):
-            self._is_unchanged(other)  # or else it leaves the book before it makes this title ambiguous
+            self._standing(other)  # or else it leaves the book before it makes this title ambiguous
         self._apply(self._book.add(unit))
 
-    def _is_unchanged(self, unit: str) -> bool:
-        """Whether all files of a side are still what they were; those that are not are taken note of."""
+    def _standing(self, unit: str) -> MediaFile | None:
+        """A side whose files all are still what they were when they settled; those that are not are taken note of."""
         stems = self._stems.stems(unit)
-        if not stems and STEMS_MARK in unit:
-            return False
-        return all(self._file_is_unchanged(path) for _, path in stems) if stems else self._file_is_unchanged(unit)
+        if not stems:
+            return self._standing_file(unit) if STEMS_MARK not in unit else None
+        files: list[tuple[str, MediaFile]] = []
+        for channel, path in stems:
+            file = self._standing_file(path)
+            if file is None:
+                return None
+            files.append((channel, file))
+        return stems_file(files)
 
-    def _file_is_unchanged(self, path: str) -> bool:
-        """Whether a settled file is still what it was; if not, that is taken note of."""
+    def _standing_file(self, path: str) -> MediaFile | None:
         settled = self._catalogue.get(path)
         if settled is None:
-            return False
+            return None
         try:
             kind, stamp = look_up(self._tree, path)
         except OSError:
-            return False
+            return None
         if kind is not Kind.FILE:
             self._gone(path)
-        elif stamp != settled.stamp:
+        elif mark_of(stamp) != settled.mark:
             self._seen(path, stamp)
         else:
-            return True
-        return False
+            return media_file(self._base / path, stamp, settled.digest)
+        return None
 
     # --- what follows ----------------------------------------------------------------------------------------------
 
@@ -341,29 +350,19 @@ class Folder:
             self._tell_pair(match)
 
     def _tell_pair(self, match: Match) -> None:
-        if self._is_unchanged(match.master) and self._is_unchanged(match.dub):
-            pair = Pair(match.title, self._media_file(match.master), self._media_file(match.dub), match.language)
-            self._teller.say(PairFound(self._teller.index, pair))
+        master = self._standing(match.master)
+        dub = self._standing(match.dub) if master is not None else None
+        if master is not None and dub is not None:
+            self._teller.say(PairFound(self._teller.index, Pair(match.title, master, dub, match.language)))
 
     def _tell_orphan(self, path: str, reason: OrphanReason) -> None:
-        if self._is_unchanged(path):
-            stems = self._stems.stems(path)
-            if stems:
-                self._told_as[path] = stems[0][1]
-            message = orphan_message(self._told_as.get(path, path), reason, self._names.parse(path))
-            self._teller.say(OrphanFound(self._teller.index, Orphan(self._media_file(path), reason, message)))
-
-    def _media_file(self, unit: str) -> MediaFile:
-        stems = self._stems.stems(unit)
-        if stems:
-            return stems_file([(channel, self._one_file(path)) for channel, path in stems])
-        return self._one_file(unit)
-
-    def _one_file(self, path: str) -> MediaFile:
-        settled = self._catalogue.get(path)
-        if settled is None:
-            raise LookupError(f"{path!r} has not settled")
-        return media_file(self._base / path, settled.stamp, settled.digest)
+        file = self._standing(path)
+        if file is None:
+            return
+        if file.stems:
+            self._told_as[path] = self._stems.stems(path)[0][1]
+        message = orphan_message(self._told_as.get(path, path), reason, self._names.parse(path))
+        self._teller.say(OrphanFound(self._teller.index, Orphan(file, reason, message)))
 
 
 def _is_within(path: str, folder: str) -> bool:

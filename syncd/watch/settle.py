@@ -133,7 +133,10 @@ class SettleTracker:
 
     def forget(self, path: str) -> bool:
         """The file settled or vanished. Whether it was arriving."""
-        return self._pending.pop(path, None) is not None
+        was_here = self._pending.pop(path, None) is not None
+        if was_here and not self._pending:
+            self._pending, self._heap = {}, []  # a dict that once held half a million keeps the room for them
+        return was_here
 
     def _set_due(self, path: str, pending: _Pending, due_s: float) -> None:
         pending.due_s = due_s

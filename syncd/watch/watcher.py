@@ -23,7 +23,7 @@ from syncd.watch.inbox import Inbox
 from syncd.watch.mounts import needs_polling
 from syncd.watch.observer import FolderObserver
 from syncd.watch.rescan import Tree
-from syncd.watch.stamps import pack_stamp
+from syncd.watch.stamps import mark_of, pack_stamp
 from syncd.watch.teller import Emit, Teller
 from syncd.watch.wording import printable
 
@@ -275,7 +275,7 @@ class Watcher:
         # What could not be read then is looked at again: rights may have changed.
         if known is None or not known.identity.fingerprint:
             return None
-        return Settled(pack_stamp(known.stamp), bytes.fromhex(known.identity.fingerprint))
+        return Settled(mark_of(pack_stamp(known.stamp)), bytes.fromhex(known.identity.fingerprint))
 
     def _name(self) -> str:
         return printable(os.fspath(self._section.path))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import statistics
 import sys
@@ -153,17 +152,12 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5.0, help="how long the processor's time is watched")
     asked = parser.parse_args()
     rows: list[Row] = []
-    for wanted, measured in (
-        (asked.burst, lambda folder: burst(folder, asked.burst)),
-        (asked.files, lambda folder: crowd(folder, asked.files, 60.0 * asked.minutes)),
-    ):
-        if not wanted:
-            continue
-        home = Path(tempfile.mkdtemp(prefix="syncd-crowds-"))
-        try:
-            rows += measured(home)
-        finally:
-            shutil.rmtree(home)
+    if asked.burst:
+        with tempfile.TemporaryDirectory(prefix="syncd-crowds-") as home:
+            rows += burst(Path(home), asked.burst)
+    if asked.files:
+        with tempfile.TemporaryDirectory(prefix="syncd-crowds-") as home:
+            rows += crowd(Path(home), asked.files, 60.0 * asked.minutes)
     table = Table("what", "measured", "aim")
     for what, told, aim, holds in rows:
         table.add_row(what, told if holds else f"{told}  MISSED", aim)

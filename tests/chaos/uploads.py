@@ -218,8 +218,8 @@ def _recorded(service: Service) -> list[Told]:
     """Every job ever made, with the versions it is about; its moment on this process's clock."""
     question = (
         "SELECT (julianday(jobs.enqueued_at) - 2440587.5) * 86400.0,"
-        " master.path, master.size_bytes, master.fingerprint, dub.path, dub.size_bytes, dub.fingerprint FROM jobs JOIN media AS master ON master.id = jobs.master_id"
-        " JOIN media AS dub ON dub.id = jobs.dub_id"
+        " master.path, master.size_bytes, master.fingerprint, dub.path, dub.size_bytes, dub.fingerprint FROM jobs"
+        " JOIN media AS master ON master.id = jobs.master_id JOIN media AS dub ON dub.id = jobs.dub_id"
     )
     clocks_apart_s = time.monotonic() - time.time()
     with closing(sqlite3.connect(service.ledger)) as connection:

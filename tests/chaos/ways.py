@@ -79,7 +79,8 @@ def rsync_inplace(upload: Upload) -> None:
 
 def _rsync(upload: Upload, *options: str) -> None:
     limit = f"--bwlimit={SLOW_BYTES_A_SECOND // 1000}"
-    command = ["rsync", "--whole-file", "--ignore-times", limit, *options, upload.made, upload.target]
+    files = (os.fspath(upload.made), os.fspath(upload.target))
+    command = ["rsync", "--whole-file", "--ignore-times", limit, *options, *files]
     subprocess.run(command, check=True)
     upload.is_complete_now()
 
