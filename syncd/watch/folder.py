@@ -181,7 +181,7 @@ class Folder:
             is_read = folder in current.folders or any(_is_within(folder, unread) for unread in current.unread)
             if _is_within(folder, current.start) and not is_read:
                 for path in tuple(self._catalogue.inside(folder)):
-                    self._gone(path)
+                    self.note(path)  # a folder that appeared meanwhile was told of by events, and is there
         if current.start:
             return
         # Only now, so that no pair is made before a second master of its title was seen.

@@ -10,7 +10,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from syncd.watch.events import FilesSettled, FilesUnsettled, OrphanResolved, Pai
 from syncd.watch.examine import fingerprint, identify, identify_side
 from syncd.watch.folder import Folder
 from syncd.watch.inbox import Inbox
-from syncd.watch.rescan import Tree
+from syncd.watch.rescan import Listing, Tree, Unreadable, walk
 from syncd.watch.teller import Teller
 from tests.integration.watching import DEADLINE_S, Watching, wav_bytes
 
@@ -297,6 +297,42 @@ def test_a_rescan_counts_what_no_event_told_of(drop: Path) -> None:
         time.sleep(0.05)
     assert (rescan().files, rescan().missed) == (2, 0)
     assert [event.missed for event in events if isinstance(event, RescanDone)] == [0, 0, 0, 1, 0]
+
+
+def test_a_folder_that_appears_while_all_is_read_is_not_taken_for_gone(
+    drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(tree: Tree, start: str = "") -> Iterator[Listing | Unreadable]:
+        for item in walk(tree, start):
+            yield item
+            if not start:
+                time.sleep(0.06)  # a disk so slow that each folder takes a turn of its own
+
+    monkeypatch.setattr("syncd.watch.folder.walk", slowly)
+    put(drop, *(f"show{i}/T_master.wav" for i in range(9)))
+    events: list[WatchEvent] = []
+    section = WatchSection(path=drop, settle_seconds=0.0)
+    folder = Folder(
+        Tree(str(drop), recursive=True), section, teller=Teller(0, events.append), recall=lambda _path: None
+    )
+
+    def rescan(meanwhile: Callable[[], None]) -> None:
+        folder.begin_rescan(counts_missed=True)
+        folder.work()
+        meanwhile()
+        while folder.is_walking or not folder.is_settled:
+            folder.work()
+
+    def arrives(name: str) -> None:
+        put(drop, name)
+        folder.note(name)
+
+    rescan(lambda: None)
+    rescan(lambda: arrives("new/Film_master.wav"))
+    arrives("new/Film_dub_fr.wav")
+    while not folder.is_settled:
+        folder.work()
+    assert [event.pair.title for event in events if isinstance(event, PairFound)] == ["Film"]
 
 
 # --- faults and limits -----------------------------------------------------------------------------------------------
