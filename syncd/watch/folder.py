@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -39,7 +40,18 @@ _EVENTS_WAY_NS: Final = 2_000_000_000
 class _Walk:
     """A reading of the whole folder or of one below it, under way."""
 
-    __slots__ = ("counts_missed", "files", "folders", "items", "missed", "spent_s", "start", "unread")
+    __slots__ = (
+        "counts_missed",
+        "files",
+        "folders",
+        "items",
+        "met",
+        "missed",
+        "spent_s",
+        "start",
+        "unread",
+        "worked_s",
+    )
 
     def __init__(self, tree: Tree, start: str, *, counts_missed: bool) -> None:
         self.start = start
@@ -47,9 +59,12 @@ class _Walk:
         self.counts_missed = counts_missed
         self.folders: set[str] = set()
         self.unread: list[str] = []
+        self.met: set[str] = set()
+        """Paths in a folder that is being read in parts."""
         self.files = 0
         self.missed = 0
         self.spent_s = 0.0
+        self.worked_s = 0.0
 
 
 class Folder:
@@ -78,27 +93,35 @@ class Folder:
         self._recalled: dict[str, Settled] = {}
         self.is_scanned = False
         self.scan_s = 0.0
+        """How long the last reading of the whole took."""
+        self.scan_worked_s = 0.0
+        """How much of the processor's time."""
 
     @property
     def is_settled(self) -> bool:
         """Whether the whole folder has been read and none of its files is still arriving."""
-        return self.is_scanned and not self._tracker and not self._stems
+        return self.is_scanned and not self._tracker and not self._stems and not self._recalled
 
     @property
     def is_walking(self) -> bool:
         """Whether a reading is under way."""
         return bool(self._walks)
 
+    @property
+    def is_rescanning(self) -> bool:
+        """Whether a reading of the whole folder is under way."""
+        return any(not each.start for each in self._walks)
+
     def next_due_s(self) -> float | None:
         """When there is work, if no hint comes before; None: nothing to wait for."""
-        if self._walks:
+        if self._walks or (self._recalled and self.is_scanned):
             return monotonic_s()
         due_s = (self._tracker.next_due_s(), self._stems.next_due_s(), self._orphans.next_due_s())
         return min((due for due in due_s if due is not None), default=None)
 
     def begin_rescan(self, *, counts_missed: bool) -> None:
         """Read the whole folder, unless that is under way. `counts_missed`: events should tell of every new file."""
-        if not any(not each.start for each in self._walks):
+        if not self.is_rescanning:
             self._walks.append(_Walk(self._tree, "", counts_missed=counts_missed and self.is_scanned))
 
     def note(self, path: str) -> None:
@@ -122,6 +145,7 @@ class Folder:
             self._step_walk(monotonic_s() + _SLICE_S)
         if not self.is_scanned:
             return  # a pair is not certain before all of its title are known
+        self._settle_recalled(monotonic_s() + _SLICE_S)
         is_done = self._check_due(monotonic_s() + _SLICE_S)
         self._check_stems()
         if is_done and not self._walks:
@@ -133,6 +157,7 @@ class Folder:
         for path in self._catalogue.paths():
             self._gone(path)
         self._walks.clear()
+        self._recalled.clear()
         self.is_scanned = False
 
     # --- rescans ---------------------------------------------------------------------------------------------------
@@ -143,20 +168,23 @@ class Folder:
 
     def _step_walk(self, until_s: float) -> None:
         current = self._walks[0]
-        began_s = monotonic_s()
+        began_s, began_work_s = monotonic_s(), time.thread_time()
         while monotonic_s() < until_s:
             item = next(current.items, None)
             if item is None:
                 self._walks.popleft()
-                self._finish_walk(current, current.spent_s + monotonic_s() - began_s)
-                return
+                self._finish_walk(current)
+                break
             if isinstance(item, Unreadable):
                 current.unread.append(item.folder)
                 self._tell_unreadable(item)
             else:
-                current.folders.add(item.folder)
                 self._compare(item, current)
+                self._miss(item, current)
         current.spent_s += monotonic_s() - began_s
+        current.worked_s += time.thread_time() - began_work_s
+        if not self._walks or self._walks[0] is not current:
+            self._tell_scanned(current)
 
     def _compare(self, listing: Listing, current: _Walk) -> None:
         folder = listing.folder
@@ -173,26 +201,39 @@ class Folder:
             if current.counts_missed and is_new and unpack_stamp(stamp).ctime_ns < newest_ns:
                 current.missed += 1
             self._seen(path, stamp)
-        for path in [path for path in settled if path[len(before) :] not in listing.files]:
-            self._gone(path)
 
-    def _finish_walk(self, current: _Walk, spent_s: float) -> None:
+    def _miss(self, listing: Listing, current: _Walk) -> None:
+        """When all of a folder has been read: look what became of settled files that were not met."""
+        before = f"{listing.folder}/" if listing.folder else ""
+        if not listing.is_last:
+            current.met.update(before + name for name in listing.files)
+            return
+        current.folders.add(listing.folder)
+        met, current.met = current.met, set()
+        settled = self._catalogue.inside(listing.folder)
+        for path in [path for path in settled if path[len(before) :] not in listing.files and path not in met]:
+            self.note(path)  # one that came after its place was read is there
+
+    def _finish_walk(self, current: _Walk) -> None:
         for folder in self._catalogue.folders():
             is_read = folder in current.folders or any(_is_within(folder, unread) for unread in current.unread)
             if _is_within(folder, current.start) and not is_read:
                 for path in tuple(self._catalogue.inside(folder)):
                     self.note(path)  # a folder that appeared meanwhile was told of by events, and is there
+
+    def _tell_scanned(self, current: _Walk) -> None:
         if current.start:
             return
-        # Only now, so that no pair is made before a second master of its title was seen.
-        recalled, self._recalled = self._recalled, {}
-        for path, settled in recalled.items():
-            self._settle(path, settled)
-        self.scan_s = spent_s
+        self.scan_s, self.scan_worked_s = current.spent_s, current.worked_s
         if "" in current.folders:
             self.is_scanned = True
             self._recall = _nothing_to_recall
-            self._teller.say(RescanDone(self._teller.index, current.files, current.missed, spent_s))
+            self._teller.say(RescanDone(self._teller.index, current.files, current.missed, current.spent_s))
+
+    def _settle_recalled(self, until_s: float) -> None:
+        """After the first whole reading only, so that no pair is made before a second master of its title was seen."""
+        while self._recalled and monotonic_s() < until_s:
+            self._settle(*self._recalled.popitem())
 
     def _tell_unreadable(self, item: Unreadable) -> None:
         code = ErrorCode.PERMISSION_DENIED if isinstance(item.error, PermissionError) else ErrorCode.INTERNAL

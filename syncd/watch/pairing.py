@@ -152,6 +152,8 @@ class PairBook:
                 kept[key] = value
             else:
                 kept.pop(key, None)
+        if not self._coming:
+            self._coming = {}  # a dict that once held many keeps the room for them
 
     def _changes(self, group: _Group, only_dub: str | None, *, dubs_flipped: bool) -> Changes:
         """What holds in the group now: for all its files, or only for one dub (and the masters, if it was the first or

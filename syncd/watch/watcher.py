@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 import threading
@@ -22,6 +23,7 @@ from syncd.watch.folder import Folder
 from syncd.watch.inbox import Inbox
 from syncd.watch.mounts import needs_polling
 from syncd.watch.observer import FolderObserver
+from syncd.watch.pace import rescan_interval_s
 from syncd.watch.rescan import Tree
 from syncd.watch.stamps import mark_of, pack_stamp
 from syncd.watch.teller import Emit, Teller
@@ -31,10 +33,6 @@ log = structlog.get_logger()
 
 _IDLE_S: Final = 1.0
 """The longest sleep: after it the folder itself is looked at, and the daemon's watchdog sees that the thread lives."""
-_POLL_S: Final = 10.0
-"""Time between rescans where no events come, unless rescan_seconds is shorter."""
-_POLL_SHARE: Final = 20.0
-"""A poll may take a twentieth of the time: slower folders are read less often."""
 _RETRY_EVENTS_S: Final = 300.0
 """After the system's limits were reached: when to ask for events again."""
 _STOP_S: Final = 1.0
@@ -71,7 +69,8 @@ class Watcher:
         self._observer: FolderObserver | None = None
         self._events_again_s = 0.0
         self._polls = False
-        self._rescan_at_s = 0.0
+        self._rescan_began_s = 0.0
+        self._rescan_at_s = 0.0  # infinity while one is under way
         self._rescan_wanted = False
         self._told_settled = False
         self._faults = 0
@@ -124,9 +123,9 @@ class Watcher:
         if folder is None:
             self._inbox.take(_IDLE_S)
             return
-        if self._rescan_wanted or now_s >= self._rescan_at_s:
+        if (self._rescan_wanted or now_s >= self._rescan_at_s) and not folder.is_rescanning:
             self._rescan_wanted = False
-            self._rescan_at_s = now_s + self._rescan_interval_s(folder)
+            self._rescan_began_s, self._rescan_at_s = now_s, math.inf
             folder.begin_rescan(counts_missed=self._observer is not None)
         hints, lost = self._inbox.take(self._sleep_s(folder))
         if lost:
@@ -135,6 +134,8 @@ class Watcher:
             if hint.startswith(self._root):
                 folder.note(hint[len(self._root) :].strip("/"))
         folder.work()
+        if self._rescan_at_s == math.inf and not folder.is_rescanning:
+            self._rescan_at_s = self._rescan_began_s + self._rescan_interval_s(folder)
         self._tell_settled(folder)
         self._faults = 0
 
@@ -144,9 +145,9 @@ class Watcher:
         return min(max(0.0, wake_s - monotonic_s()), _IDLE_S)
 
     def _rescan_interval_s(self, folder: Folder) -> float:
-        if not self._polls:
-            return self._section.rescan_seconds
-        return min(self._section.rescan_seconds, max(_POLL_S, _POLL_SHARE * folder.scan_s))
+        return rescan_interval_s(
+            self._section.rescan_seconds, polls=self._polls, took_s=folder.scan_s, worked_s=folder.scan_worked_s
+        )
 
     def _tell_settled(self, folder: Folder) -> None:
         if self._told_settled and not folder.is_settled:

@@ -81,11 +81,10 @@ def burst(folder: Path, files: int) -> Iterator[Row]:
 
 
 def fill(folder: Path, files: int) -> None:
-    """Pairs, some hundreds in a folder."""
+    """Pairs: half of them in one folder, the others some hundreds in a folder."""
     for number in range(files // 2):
-        inner = folder / f"show{number // PAIRS_A_FOLDER:05d}"
-        if number % PAIRS_A_FOLDER == 0:
-            inner.mkdir()
+        inner = folder / ("all" if number % 2 else f"show{number // (2 * PAIRS_A_FOLDER):05d}")
+        inner.mkdir(exist_ok=True)
         drop_pair(inner, f"episode{number:06d}")
 
 

@@ -299,15 +299,60 @@ def test_a_rescan_counts_what_no_event_told_of(drop: Path) -> None:
     assert [event.missed for event in events if isinstance(event, RescanDone)] == [0, 0, 0, 1, 0]
 
 
+def test_a_folder_read_in_parts_loses_and_finds_files_like_any_other(
+    drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncd.watch.rescan.FILES_AT_ONCE", 3)
+    events: list[WatchEvent] = []
+    section = WatchSection(path=drop, settle_seconds=0.0, orphan_after_seconds=0.0)
+    folder = Folder(
+        Tree(str(drop), recursive=True), section, teller=Teller(0, events.append), recall=lambda _path: None
+    )
+
+    def rescan() -> int:
+        folder.begin_rescan(counts_missed=True)
+        while folder.is_walking or not folder.is_settled:
+            folder.work()
+        return [event for event in events if isinstance(event, RescanDone)][-1].files
+
+    put(drop, *(f"below/T{i}_dub.wav" for i in range(10)))
+    assert rescan() == 10
+    assert rescan() == 10
+    assert not [event for event in events if isinstance(event, OrphanResolved)]
+    for i in (0, 4, 9):
+        (drop / f"below/T{i}_dub.wav").unlink()
+    put(drop, "below/T5_master.wav")
+    assert rescan() == 8
+    resolved = sorted(event.path.name for event in events if isinstance(event, OrphanResolved))
+    assert resolved == ["T0_dub.wav", "T4_dub.wav", "T5_dub.wav", "T9_dub.wav"]
+
+
+def slowly(tree: Tree, start: str = "") -> Iterator[Listing | Unreadable]:
+    """Reading a disk so slow that each folder takes a turn of its own, when all is read."""
+    for item in walk(tree, start):
+        yield item
+        if not start:
+            time.sleep(0.06)
+
+
+def test_a_rescan_that_is_wanted_during_another_follows_it(drop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events may have been lost of what lies in folders that it has read already."""
+    put(drop, *(f"show{i}/T_master.wav" for i in range(9)))
+    with Watching(drop) as watching:
+        watching.wait_until_settled()
+        monkeypatch.setattr("syncd.watch.folder.walk", slowly)
+        before = len(watching.of(RescanDone))
+        watching.watcher.rescan_now()
+        began_s = watching.watcher.last_tick_s()
+        watching.wait_for_turn(after_s=began_s)
+        watching.watcher.rescan_now()
+        assert len(watching.of(RescanDone)) == before
+        watching.wait_for(lambda: len(watching.of(RescanDone)) == before + 2, "two rescans")
+
+
 def test_a_folder_that_appears_while_all_is_read_is_not_taken_for_gone(
     drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slowly(tree: Tree, start: str = "") -> Iterator[Listing | Unreadable]:
-        for item in walk(tree, start):
-            yield item
-            if not start:
-                time.sleep(0.06)  # a disk so slow that each folder takes a turn of its own
-
     monkeypatch.setattr("syncd.watch.folder.walk", slowly)
     put(drop, *(f"show{i}/T_master.wav" for i in range(9)))
     events: list[WatchEvent] = []
@@ -359,11 +404,7 @@ def test_a_fault_in_the_thread_is_told_of_and_the_watching_goes_on(drop: Path) -
 def test_the_thread_ticks_while_nothing_happens_and_stops_at_once(drop: Path) -> None:
     with Watching(drop) as watching:
         watching.wait_until_settled()
-        before_s = watching.watcher.last_tick_s()
-        deadline_s = time.monotonic() + DEADLINE_S
-        while watching.watcher.last_tick_s() == before_s:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.05)
+        watching.wait_for_turn(after_s=watching.watcher.last_tick_s())
         began_s = time.monotonic()
         watching.watcher.stop()
         assert time.monotonic() - began_s < 1.0

@@ -109,6 +109,13 @@ class Watching:
         self.wait_for(lambda: self.of(WatchTrouble), "trouble")
         return self.of(WatchTrouble)[0]
 
+    def wait_for_turn(self, *, after_s: float) -> None:
+        """Until the watcher's thread has come round again."""
+        deadline_s = time.monotonic() + DEADLINE_S
+        while self.watcher.last_tick_s() <= after_s:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+
     def rescan(self) -> RescanDone:
         """Have the whole folder read again, and wait for it."""
         before = len(self.of(RescanDone))
