@@ -199,6 +199,15 @@ class Intake:
         if enqueued.created:
             self.counted.queued += 1
             log.info("enqueue", job=enqueued.job_id, title=pair.title, language=pair.language)
+        if enqueued.found_again is not None:
+            log.info(
+                "found_again",
+                job=enqueued.job_id,
+                state=enqueued.found_again.state.value,
+                dub=str(pair.dub.path),
+                report=str(enqueued.found_again.report or ""),
+                advice="The same contents as in that job, so nothing is measured; 'syncctl submit --force' does.",
+            )
 
     def _record_past(self, section: WatchSection, pair: Pair) -> bool:
         """Whether its report lies there already, though the ledger (a new one, or a pruned one) never heard of it."""
