@@ -191,10 +191,11 @@ class Ledger:
 
     # --- enqueue -----------------------------------------------------------------------------------------------------
 
-    def known_files(self) -> list[MediaFile]:
+    def known_files(self) -> Iterator[MediaFile]:
         """The newest version of every path ever recorded; a side of stems is one of them, under its first path."""
         with self._reading() as connection:
-            return [to_file(row) for row in connection.execute(select_files().where(media.c.is_current == 1))]
+            for row in connection.execute(select_files().where(media.c.is_current == 1)):
+                yield to_file(row)
 
     def enqueue(
         self,

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from syncd.watch.stamps import Mark
+from syncd.watch.stamps import MARK_BYTES, Mark
 
-_MARK_BYTES: Final = 8
 _NONE: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
@@ -40,7 +39,7 @@ class Catalogue:
     def get(self, path: str) -> Settled | None:
         """None: not settled."""
         packed = self._folders.get(_folder(path), _NONE).get(path)
-        return Settled(packed[:_MARK_BYTES], packed[_MARK_BYTES:]) if packed is not None else None
+        return Settled(packed[:MARK_BYTES], packed[MARK_BYTES:]) if packed is not None else None
 
     def drop(self, path: str) -> bool:
         """The file vanished or is arriving anew. Whether it was there."""

@@ -14,6 +14,7 @@ PackedStamp = bytes
 Mark = bytes
 """What is kept of a stamp while its file rests: 8 bytes, others for another stamp but for one chance in 2**64."""
 
+MARK_BYTES: Final = 8
 _FIELDS: Final = struct.Struct("<QQqqqq")
 
 
@@ -36,4 +37,4 @@ def unpack_stamp(packed: PackedStamp) -> FileStamp:
 
 def mark_of(packed: PackedStamp) -> Mark:
     """The mark of a stamp; means nothing in another process."""
-    return hash(packed).to_bytes(8, "little", signed=True)
+    return hash(packed).to_bytes(MARK_BYTES, "little", signed=True)

@@ -23,6 +23,7 @@ from syncd.config import WatchSection
 from syncd.domain import MediaFile
 from syncd.watch.events import FilesSettled, PairFound, RescanDone, WatchEvent
 from syncd.watch.examine import ignore_lease_signals
+from syncd.watch.known import NOTHING_KNOWN
 from syncd.watch.watcher import Watcher
 
 DEADLINE_S = 600.0
@@ -149,7 +150,7 @@ def main() -> None:
     """Until the input ends."""
     ignore_lease_signals()
     section = WatchSection(path=Path(sys.argv[1]), settle_seconds=float(sys.argv[2]))
-    watcher = Watcher(section, index=0, known={}, emit=write_down)
+    watcher = Watcher(section, index=0, known=NOTHING_KNOWN, emit=write_down)
     signal.signal(signal.SIGUSR1, lambda *_: watcher.rescan_now())
     watcher.start()
     sys.stdin.read()

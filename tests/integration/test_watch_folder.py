@@ -417,6 +417,7 @@ def test_a_queue_of_events_that_overflows_loses_no_file(drop: Path) -> None:
         from pathlib import Path
         from syncd.config import WatchSection
         from syncd.watch.events import FilesSettled, PairFound
+        from syncd.watch.known import NOTHING_KNOWN
         from syncd.watch.watcher import Watcher
 
         pairs, enough = [], threading.Event()
@@ -430,7 +431,7 @@ def test_a_queue_of_events_that_overflows_loses_no_file(drop: Path) -> None:
                     enough.set()
 
         section = WatchSection(path=Path(sys.argv[1]), settle_seconds=0.2, rescan_seconds=3600.0)
-        watcher = Watcher(section, index=0, known={}, emit=hear)
+        watcher = Watcher(section, index=0, known=NOTHING_KNOWN, emit=hear)
         watcher.start()
         enough.wait(60)
         watcher.stop()
@@ -512,6 +513,7 @@ def test_reaching_the_limit_of_watches_is_named_and_polling_takes_over(drop: Pat
         from pathlib import Path
         from syncd.config import WatchSection
         from syncd.watch.events import FilesSettled, PairFound, WatchTrouble
+        from syncd.watch.known import NOTHING_KNOWN
         from syncd.watch.watcher import Watcher
 
         Path("/proc/sys/user/max_inotify_watches").write_text(sys.argv[2])
@@ -526,7 +528,7 @@ def test_reaching_the_limit_of_watches_is_named_and_polling_takes_over(drop: Pat
 
         folder = Path(sys.argv[1])
         section = WatchSection(path=folder, settle_seconds=0.2, rescan_seconds=1.0)
-        watcher = Watcher(section, index=0, known={}, emit=hear)
+        watcher = Watcher(section, index=0, known=NOTHING_KNOWN, emit=hear)
         watcher.start()
         limited.wait(20)
         for name in ("Film_master.flac", "Film_dub_fr.flac"):
