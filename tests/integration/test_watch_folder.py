@@ -274,6 +274,43 @@ def test_a_folder_exchanged_for_another_is_listened_to_anew(drop: Path) -> None:
         watching.wait_for_dub("Film_dub_fr.wav")
 
 
+def test_a_folder_that_is_unmounted_and_mounted_again_is_watched_again(tmp_path: Path) -> None:
+    alone = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs user namespaces, to mount for one process only")
+    script = textwrap.dedent(
+        """
+        import subprocess, sys
+        from pathlib import Path
+        from tests.integration.watching import Watching, wav_bytes
+
+        drop = Path(sys.argv[1])
+
+        def mount():
+            subprocess.run(["mount", "-t", "tmpfs", "none", drop], check=True)
+
+        def put(title):
+            for side in ("master", "dub_fr"):
+                (drop / f"{title}_{side}.wav").write_bytes(wav_bytes())
+
+        mount()
+        with Watching(drop) as watching:
+            put("First")
+            watching.wait_for_dub("First_dub_fr.wav")
+            subprocess.run(["umount", drop], check=True)
+            mount()  # the same device and inode numbers, and none of the watches
+            put("Second")
+            watching.wait_for_dub("Second_dub_fr.wav")
+            put("Third")
+            watching.wait_for_dub("Third_dub_fr.wav")
+        """
+    )
+    (tmp_path / "drop").mkdir()
+    command = [*alone, sys.executable, "-c", script, str(tmp_path / "drop")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_rescan_counts_what_no_event_told_of(drop: Path) -> None:
     events: list[WatchEvent] = []
     section = WatchSection(path=drop, settle_seconds=0.0)
