@@ -51,7 +51,7 @@ def test_a_measured_pair_that_is_renamed_is_not_measured_again_and_the_log_says_
     assert "other_dub_fr.wav" in line
     assert f"{dub.name}.sync.json" in line
     assert [other.job_id for other in service.jobs()] == [job.job_id]
-    assert "found_again" in service.syncctl("show", str(job.job_id))
+    assert service.read(lambda reader: reader.events(job.job_id))[-1].verb == "found_again"
 
 
 def test_slow_copies_of_every_kind_survive_a_kill_half_way(service: Service, tmp_path: Path) -> None:
