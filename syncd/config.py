@@ -61,7 +61,8 @@ class WatchSection(_Section):
     orphan_after_seconds: Annotated[float, Field(ge=0.0)] = 3600.0
     """After how long a file without partner is listed as an orphan."""
     rescan_seconds: Annotated[float, Field(ge=1.0, le=3600.0)] = 60.0
-    """How often the whole folder is read again, for what events missed."""
+    """How often the whole folder is read again, for what events missed; large ones less often, so that it takes no
+    more than some 2 % of a core."""
     incomplete_after_seconds: Annotated[float, Field(ge=0.0)] = 300.0
     """After how long an empty file, or one shorter than its header promises, is passed on as it is, to fail by name."""
     polling: Literal["auto", "always", "never"] = "auto"

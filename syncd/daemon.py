@@ -99,9 +99,9 @@ class Daemon:
         self._pool = Pool(scratch)
         self._reporter = Reporter(self._wake)
         self._dispatcher = Dispatcher(config, self._ledger, self._pool, self._reporter, take_inventory(config.workers))
-        self._desk = RequestDesk(self._ledger, self._dispatcher, config)
+        self._desk = RequestDesk(self._ledger, self._dispatcher, config, self._wake)
         self._intake = Intake(self._ledger, self._dispatcher.call_off, self._wake)
-        self._upkeep = Upkeep(self._ledger, config.ledger)
+        self._upkeep = Upkeep(self._ledger, config.ledger, self._wake)
         self._failed_jobs_at_start = 0
 
     # --- the run -----------------------------------------------------------------------------------------------------

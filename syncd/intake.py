@@ -32,13 +32,16 @@ from syncd.watch.events import (
     WatchEvent,
     WatchTrouble,
 )
-from syncd.watch.examine import single_files
+from syncd.watch.known import KnownFiles
 from syncd.watch.watcher import Watcher
 
 log = structlog.get_logger()
 
 SLICE_S: Final = 0.2
 """How long one turn may enqueue before workers, requests and signals have theirs."""
+BACKLOG: Final = 5_000
+"""So many events may wait: a watcher that finds more (an archive at a start) goes on when some have been taken."""
+PACE_S: Final = 0.02
 SILENT_S: Final = 300.0
 """A watcher that has not come round for so long hangs in a file system."""
 
@@ -72,13 +75,19 @@ class Intake:
         self._watchers: list[Watcher] = []
         self._sections: Sequence[WatchSection] = ()
         self._generation = 0
+        self._paces = True
         self._unsettled: set[int] = set()
         self._missing: set[int] = set()
 
     @property
     def has_more(self) -> bool:
         """Whether the last turn left something that could go on at once."""
-        return bool(self._events) or (bool(self._held_back) and self._has_room())
+        return bool(self._events) or not self._heard.empty() or (bool(self._held_back) and self._has_room())
+
+    @property
+    def backlog(self) -> int:
+        """How many events wait to be taken."""
+        return self._heard.qsize()
 
     @property
     def is_done(self) -> bool:
@@ -99,10 +108,11 @@ class Intake:
     def watch(self, config: Config) -> None:
         """Start a watcher for each folder."""
         self._generation += 1
+        self._paces = True
         self.profiles, self._sections = config, config.watch
         self._unsettled, self._missing = set(range(len(config.watch))), set()
         self._forget_stale_orphans()
-        known = dict(each for file in self._ledger.known_files() for each in single_files(file))
+        known = KnownFiles(self._ledger.known_files())
         reports = config.reports
         unwatched = [path for path in (reports.fallback, reports.done, reports.failed) if path]
         for index, section in enumerate(config.watch):
@@ -114,6 +124,7 @@ class Intake:
 
     def unwatch(self) -> None:
         """Stop all watchers, and record their last words; what one says later belongs to no folder any more."""
+        self._paces = False
         for watcher in self._watchers:
             watcher.stop()
         self._watchers.clear()
@@ -141,15 +152,17 @@ class Intake:
     def _hear(self, generation: int, event: WatchEvent) -> None:
         self._heard.put((generation, event))
         self._wake()
+        while self._paces and self.backlog > BACKLOG:
+            time.sleep(PACE_S)
 
     # --- what they found ---------------------------------------------------------------------------------------------
 
     def take(self, slice_s: float = SLICE_S) -> None:
         """Record what has been found, for `slice_s` at most; what fails with `SyncdError` is kept for the next turn."""
         end_s = time.monotonic() + slice_s
-        while not self._heard.empty():
-            self._events.append(self._heard.get_nowait())
-        while self._events and time.monotonic() < end_s:
+        while (self._events or not self._heard.empty()) and time.monotonic() < end_s:
+            if not self._events:
+                self._events.append(self._heard.get_nowait())
             generation, event = self._events[0]
             if generation == self._generation:
                 self._record(event)
@@ -199,6 +212,15 @@ class Intake:
         if enqueued.created:
             self.counted.queued += 1
             log.info("enqueue", job=enqueued.job_id, title=pair.title, language=pair.language)
+        if enqueued.found_again is not None:
+            log.info(
+                "found_again",
+                job=enqueued.job_id,
+                state=enqueued.found_again.state.value,
+                dub=str(pair.dub.path),
+                report=str(enqueued.found_again.report or ""),
+                advice="The same contents as in that job, so nothing is measured; 'syncctl submit --force' does.",
+            )
 
     def _record_past(self, section: WatchSection, pair: Pair) -> bool:
         """Whether its report lies there already, though the ledger (a new one, or a pruned one) never heard of it."""

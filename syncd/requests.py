@@ -6,12 +6,14 @@ Top floor, beside the daemon: it joins ledger, watch (which file is this?) and d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 import structlog
 
 from syncd.config import Config
 from syncd.domain import Failure, JobState, MediaFile, Pair, Priority
+from syncd.errand import Errand
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.records import Request, RequestKind, path_from_json
@@ -26,20 +28,26 @@ Outcome = dict[str, object]
 MAX_JOB_ID: Final = 2**63 - 1
 INTERVAL_S: Final = 0.2
 """How often the ledger is asked for new requests at most."""
+LOOK_S: Final = 0.05
+"""How long the main loop waits for a look at files; nearly all take a hundredth of it."""
+LOOKS_AT_ONCE: Final = 16
+"""So many may hang before others have to wait."""
 
 
 class RequestDesk:
-    """Serves the rows of the table `requests`, in order."""
+    """Serves the rows of the table `requests`, in order; only a pair whose folder hangs lets others go first."""
 
-    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, config: Config) -> None:
+    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, config: Config, wake: Callable[[], None]) -> None:
         self.config = config
         self._ledger = ledger
         self._dispatcher = dispatcher
+        self._wake = wake
         self._next_s = 0.0
+        self._looks: dict[int, Errand[tuple[MediaFile, MediaFile]]] = {}
+        """At the files of pairs that are submitted."""
         self._unanswered: dict[int, tuple[Outcome | None, Failure | None]] = {}
         """Carried out, and not yet written down as such (a full disk): not to be carried out again."""
         self._verbs: dict[RequestKind, Callable[[Payload, float], Outcome]] = {
-            RequestKind.SUBMIT: self._submit,
             RequestKind.RETRY: self._retry,
             RequestKind.CANCEL: self._cancel,
             RequestKind.PRIORITY: self._priority,
@@ -56,14 +64,30 @@ class RequestDesk:
             if request.kind is RequestKind.PRUNE:
                 continue  # The upkeep's, a little at a time.
             if request.request_id not in self._unanswered:
+                if request.kind is RequestKind.SUBMIT and not self._has_looked(request):
+                    continue
                 self._unanswered[request.request_id] = self._carry_out(request, now_s)
             outcome, error = self._unanswered[request.request_id]
             self._ledger.finish_request(request.request_id, outcome=outcome, error=error)
             del self._unanswered[request.request_id]
 
+    def _has_looked(self, request: Request) -> bool:
+        """Whether it is known which versions of its files lie there, or why not."""
+        look = self._looks.get(request.request_id)
+        if look is not None:
+            return look.wait(0.0)
+        if sum(not each.wait(0.0) for each in self._looks.values()) >= LOOKS_AT_ONCE:
+            return False
+        look = self._looks[request.request_id] = Errand(partial(_sides, request.payload), self._wake)
+        return look.wait(LOOK_S)
+
     def _carry_out(self, request: Request, now_s: float) -> tuple[Outcome | None, Failure | None]:
         try:
-            outcome = self._verbs[request.kind](request.payload, now_s)
+            if request.kind is RequestKind.SUBMIT:
+                sides = self._looks.pop(request.request_id).answer()
+                outcome = self._submit(request.payload, sides, now_s)
+            else:
+                outcome = self._verbs[request.kind](request.payload, now_s)
         except SyncdError as error:
             failure = Failure(error.code, error.message, error.details)
         except (KeyError, TypeError, ValueError) as error:
@@ -77,14 +101,14 @@ class RequestDesk:
         log.warning("request_refused", kind=request.kind.value, request=request.request_id, reason=failure.message)
         return None, failure
 
-    def _submit(self, payload: Payload, now_s: float) -> Outcome:
+    def _submit(self, payload: Payload, sides: tuple[MediaFile, MediaFile], now_s: float) -> Outcome:
         limit = self.config.limits.max_queued
         if limit is not None and self._ledger.queued_count() >= limit:
             raise SyncdError(ErrorCode.QUEUE_FULL, f"{limit} jobs are waiting already.")
         profile = str(payload.get("profile") or "default")
         if profile not in self.config.profiles:
             raise SyncdError(ErrorCode.USAGE, f"There is no profile named {profile}.")
-        master, dub = _file(payload["master"]), _file(payload["dub"])
+        master, dub = sides
         pair = Pair(
             title=str(payload.get("title") or master.path.stem),
             master=master,
@@ -142,6 +166,10 @@ class RequestDesk:
             if not 0 < job_id <= MAX_JOB_ID or self._ledger.state(job_id) is None:
                 raise SyncdError(ErrorCode.NOT_FOUND, f"There is no job {job_id}.")
         return ids
+
+
+def _sides(payload: Payload) -> tuple[MediaFile, MediaFile]:
+    return _file(payload["master"]), _file(payload["dub"])
 
 
 def _file(value: object) -> MediaFile:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -14,9 +16,10 @@ import structlog
 
 from syncd.config import LedgerSection
 from syncd.domain import Failure
+from syncd.errand import Errand
 from syncd.errors import ErrorCode
 from syncd.ledger.ledger import Ledger
-from syncd.ledger.prune import PruneRule, Pruning
+from syncd.ledger.prune import Candidate, PruneRule, Pruning, may_go
 from syncd.ledger.records import Request, RequestKind
 
 log = structlog.get_logger()
@@ -27,18 +30,28 @@ ASK_INTERVAL_S: Final = 0.5
 """How often the ledger is looked into for what syncctl asks."""
 SLICE_S: Final = 0.1
 """How long one turn may prune."""
+LOOK_S: Final = 0.05
+"""How long it waits for a look at files."""
 
 
 class Upkeep:
     """A little at every turn. `section`: what the configuration says of the ledger, to be replaced when it changes."""
 
-    def __init__(self, ledger: Ledger, section: LedgerSection) -> None:
+    def __init__(self, ledger: Ledger, section: LedgerSection, wake: Callable[[], None]) -> None:
         self.section = section
         self._ledger = ledger
         self._fold_at_s = self._prune_at_s = self._ask_at_s = float("-inf")
         self._waiting: deque[tuple[int | None, PruneRule]] = deque()
         """Each with the number of its request; None: the configuration wants it."""
         self._pruning: Pruning | None = None
+        self._wake = wake
+        self._look: tuple[list[Candidate], Errand[list[int]]] | None = None
+        """The jobs of this step, and the look at their files."""
+
+    @property
+    def is_pruning(self) -> bool:
+        """Whether some of what is to go may still be there."""
+        return bool(self._waiting)
 
     def tend(self, now_s: float, *, is_idle: bool) -> None:
         """Do what is due. What fails with `SyncdError` is tried again at a later turn."""
@@ -47,7 +60,8 @@ class Upkeep:
             self._note_what_is_asked(now_s)
         end_s = time.monotonic() + SLICE_S
         while self._waiting and time.monotonic() < end_s:
-            self._prune()
+            if not self._prune():
+                break
         if is_idle and now_s >= self._fold_at_s:
             self._fold_at_s = now_s + FOLD_INTERVAL_S
             if self._ledger.log_bytes():
@@ -70,21 +84,29 @@ class Upkeep:
             failure = Failure(ErrorCode.USAGE, f"The request is not understood: {error}.")
             self._ledger.finish_request(request.request_id, error=failure)
 
-    def _prune(self) -> None:
-        """One step of the first that waits."""
+    def _prune(self) -> bool:
+        """One step of the first that waits; False: it has to wait for a look at files, as a folder may hang."""
         request_id, rule = self._waiting[0]
         if self._pruning is None:
             self._pruning = self._ledger.begin_pruning(rule)
+        if self._look is None:
+            seen = self._ledger.prunable(self._pruning)
+            self._look = seen, Errand(partial(may_go, seen), self._wake)
+        seen, look = self._look
+        if not look.wait(LOOK_S):
+            return False
         if not self._pruning.is_done:
-            self._pruning = self._ledger.prune_some(self._pruning)
+            self._pruning = self._ledger.prune_these(self._pruning, seen, look.answer())
+        self._look = None
         if not self._pruning.is_done:
-            return
+            return True
         if request_id is not None:
             self._ledger.finish_request(request_id, outcome={"removed": self._pruning.removed})
         if self._pruning.removed:
             log.info("prune", removed=self._pruning.removed)
         self._pruning = None
         self._waiting.popleft()
+        return True
 
 
 def configured_rule(section: LedgerSection) -> PruneRule | None:

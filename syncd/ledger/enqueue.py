@@ -12,6 +12,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
@@ -27,8 +28,8 @@ from syncd.domain import (
 )
 from syncd.errors import ErrorCode
 from syncd.ledger.columns import PathBytes, readable, readable_path, to_json
-from syncd.ledger.models import jobs, media, orphans
-from syncd.ledger.records import AttemptOutcome, Enqueued
+from syncd.ledger.models import events, jobs, media, orphans
+from syncd.ledger.records import AttemptOutcome, Enqueued, FoundAgain
 from syncd.ledger.rows import select_files, to_file
 from syncd.ledger.transitions import LIVE, append_event, drop_live
 
@@ -80,7 +81,7 @@ SPEAKS_FOR_ITS_VERSION: Final = or_(
 )
 """A job that keeps its versions from being measured again."""
 _SAME_VERSION: Final = (
-    select(jobs.c.id, jobs.c.place_key, jobs.c.state)
+    select(jobs.c.id, jobs.c.place_key, jobs.c.state, jobs.c.sidecar_path)
     .where(jobs.c.version_key == bindparam("version"), SPEAKS_FOR_ITS_VERSION)
     .order_by(_IS_LIVE.desc(), jobs.c.id.desc())
     .limit(1)
@@ -89,6 +90,15 @@ _IN_PLACE: Final = select(jobs.c.id).where(jobs.c.place_key == bindparam("place"
 _HEARD_OF: Final = (
     select(jobs.c.id)
     .where(or_(jobs.c.version_key == bindparam("version"), jobs.c.place_key == bindparam("place")))
+    .limit(1)
+)
+_WAS_FOUND: Final = (
+    select(events.c.id)
+    .where(
+        events.c.job_id == bindparam("of_job"),
+        events.c.verb == "found_again",
+        events.c.details == bindparam("here"),
+    )
     .limit(1)
 )
 INSERT_JOB: Final = insert(jobs).returning(jobs.c.id)
@@ -141,15 +151,16 @@ def enqueue(connection: Connection, order: Order, now: datetime, *, force: bool)
     place, version = place_key(order), version_key(order)
     same = _job_of_version(connection, version, force=force)
     queued, running = _clear_place(connection, place, now, keep=None if same is None else same.job_id)
-    if same is None:
-        job_id = _insert(connection, order, (master_id, dub_id), (place, version), now)
-    else:
-        job_id = same.job_id
-        if same.is_queued and same.place != place and not _both_present(connection, job_id):
+    job_id = _insert(connection, order, (master_id, dub_id), (place, version), now) if same is None else same.job_id
+    found = None
+    if same is not None and same.place != place:
+        if same.state is JobState.QUEUED and not _both_present(connection, job_id):
             _move(connection, job_id, pair, now, file_ids=(master_id, dub_id), place=place)
+        elif _is_news(connection, job_id, pair, now, same.state):
+            found = FoundAgain(same.state, same.report)
     if same is None or same.place != place:
         _point_on(connection, place, job_id, (*queued, *running))
-    return Enqueued(job_id, created=same is None, superseded=queued, superseded_running=running)
+    return Enqueued(job_id, created=same is None, superseded=queued, superseded_running=running, found_again=found)
 
 
 def is_unheard_of(connection: Connection, order: Order) -> bool:
@@ -191,7 +202,8 @@ def record_file(connection: Connection, file: MediaFile, now: datetime) -> int:
 class _Same:
     job_id: int
     place: str
-    is_queued: bool
+    state: JobState
+    report: Path | None
 
 
 def _job_of_version(connection: Connection, version: str, *, force: bool) -> _Same | None:
@@ -199,7 +211,7 @@ def _job_of_version(connection: Connection, version: str, *, force: bool) -> _Sa
     row = connection.execute(_SAME_VERSION, {"version": version}).first()
     if row is None or (force and row.state not in LIVE):
         return None
-    return _Same(row.id, row.place_key, row.state == JobState.QUEUED)
+    return _Same(row.id, row.place_key, JobState(row.state), row.sidecar_path)
 
 
 def _clear_place(
@@ -243,15 +255,21 @@ def _move(
         .where(jobs.c.id == job_id)
         .values(master_id=file_ids[0], dub_id=file_ids[1], place_key=place, **_title(pair))
     )
-    append_event(
-        connection,
-        "moved",
-        now,
-        job_id=job_id,
-        before=JobState.QUEUED,
-        after=JobState.QUEUED,
-        details={"master": readable_path(pair.master.path), "dub": readable_path(pair.dub.path)},
-    )
+    state = JobState.QUEUED
+    append_event(connection, "moved", now, job_id=job_id, before=state, after=state, details=_where(pair))
+
+
+def _is_news(connection: Connection, job_id: int, pair: Pair, now: datetime, state: JobState) -> bool:
+    """Whether the pair is met in this place for the first time; then the job's history says so from now on."""
+    here = _where(pair)
+    if connection.execute(_WAS_FOUND, {"of_job": job_id, "here": to_json(here)}).first() is not None:
+        return False
+    append_event(connection, "found_again", now, job_id=job_id, before=state, after=state, details=here)
+    return True
+
+
+def _where(pair: Pair) -> dict[str, str]:
+    return {"master": readable_path(pair.master.path), "dub": readable_path(pair.dub.path)}
 
 
 def _insert(

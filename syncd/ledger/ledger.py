@@ -57,7 +57,7 @@ from syncd.ledger.keep import keep_method, keep_observation, keep_orphan, keep_p
 from syncd.ledger.lock import LedgerLock
 from syncd.ledger.models import jobs, media, orphans, requests, service, stage_pauses
 from syncd.ledger.past import record_past
-from syncd.ledger.prune import PruneRule, Pruning
+from syncd.ledger.prune import Candidate, PruneRule, Pruning, may_go
 from syncd.ledger.records import Attempt, AttemptOutcome, Enqueued, Request
 from syncd.ledger.retry import retry_as_new
 from syncd.ledger.rows import (
@@ -191,10 +191,11 @@ class Ledger:
 
     # --- enqueue -----------------------------------------------------------------------------------------------------
 
-    def known_files(self) -> list[MediaFile]:
+    def known_files(self) -> Iterator[MediaFile]:
         """The newest version of every path ever recorded; a side of stems is one of them, under its first path."""
         with self._reading() as connection:
-            return [to_file(row) for row in connection.execute(select_files().where(media.c.is_current == 1))]
+            for row in connection.execute(select_files().where(media.c.is_current == 1)):
+                yield to_file(row)
 
     def enqueue(
         self,
@@ -497,11 +498,19 @@ class Ledger:
             return prune.begin(connection, rule, utc_now())
 
     def prune_some(self, pruning: Pruning, limit: int = PRUNED_AT_ONCE) -> Pruning:
-        """The next step, which looks at `limit` jobs at most; the last one clears files of no job away."""
+        """The next step, which looks at `limit` jobs at most."""
+        seen = self.prunable(pruning, limit)
+        return self.prune_these(pruning, seen, may_go(seen), limit)
+
+    def prunable(self, pruning: Pruning, limit: int = PRUNED_AT_ONCE) -> list[Candidate]:
+        """The next step's jobs: `may_go` says which of them go, `prune_these` removes them."""
         with self._reading() as connection:
-            seen = prune.candidates(connection, pruning, limit)
-        # Outside of any transaction: a disk may take its time.
-        going = [candidate.job_id for candidate in seen if prune.may_go(candidate)]
+            return prune.candidates(connection, pruning, limit)
+
+    def prune_these(
+        self, pruning: Pruning, seen: list[Candidate], going: list[int], limit: int = PRUNED_AT_ONCE
+    ) -> Pruning:
+        """Of the jobs seen in this step those that go; the last step clears files of no job away."""
         after = prune.gone_on(pruning, seen, len(going), limit=limit)
         if going or after.is_done:
             with self._writing() as connection:

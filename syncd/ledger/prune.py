@@ -101,9 +101,9 @@ def candidates(connection: Connection, pruning: Pruning, limit: int) -> list[Can
     return [Candidate(row.id, (row.master, row.dub) if row.speaks else None) for row in connection.execute(found)]
 
 
-def may_go(candidate: Candidate) -> bool:
-    """Whether its files lie there no more, or in other versions."""
-    return candidate.paths is None or not all(os.path.lexists(path) for path in candidate.paths)
+def may_go(candidates: Iterable[Candidate]) -> list[int]:
+    """The jobs whose files lie there no more, or in other versions. A disk may take its time."""
+    return [each.job_id for each in candidates if each.paths is None or not all(map(os.path.lexists, each.paths))]
 
 
 def remove(connection: Connection, job_ids: Iterable[int]) -> None:

@@ -29,6 +29,15 @@ class StaleLease(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class FoundAgain:
+    """A pair that was dealt with under other names: renamed or linked."""
+
+    state: JobState
+    report: Path | None
+    """Where the report lies, if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Enqueued:
     """What became of a pair."""
 
@@ -39,6 +48,8 @@ class Enqueued:
     """Jobs that were queued and whose place this one took."""
     superseded_running: tuple[int, ...] = ()
     """Jobs that were running; their workers have nothing left to do."""
+    found_again: FoundAgain | None = None
+    """Set once for each place in which what this job is about is met, without being moved there."""
 
 
 @dataclass(frozen=True, slots=True)

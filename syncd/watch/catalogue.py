@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
-from syncd.watch.stamps import PackedStamp
+from syncd.watch.stamps import MARK_BYTES, Mark
 
-_STAMP_BYTES: Final = 48
+_NONE: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What is known of a settled file."""
 
-    stamp: PackedStamp
+    mark: Mark
+    """Of the stamp that it had."""
     digest: bytes
     """The fingerprint; empty for a file that could not be read."""
 
@@ -23,40 +26,34 @@ class Catalogue:
     """Settled files by their relative paths; folder by folder, as that is how they are compared with the disk."""
 
     def __init__(self) -> None:
-        self._folders: dict[str, dict[str, bytes]] = {}  # bare name: stamp and digest in one
+        # By folder and whole path, as the pairing holds the same path: mark and digest in one.
+        self._folders: dict[str, dict[str, bytes]] = {}
 
     def __len__(self) -> int:
-        return sum(len(names) for names in self._folders.values())
+        return sum(map(len, self._folders.values()))
 
     def put(self, path: str, settled: Settled) -> None:
         """The file settled, perhaps in a new version."""
-        folder, _, name = path.rpartition("/")
-        self._folders.setdefault(folder, {})[name] = settled.stamp + settled.digest
+        self._folders.setdefault(_folder(path), {})[path] = settled.mark + settled.digest
 
     def get(self, path: str) -> Settled | None:
         """None: not settled."""
-        folder, _, name = path.rpartition("/")
-        packed = self._folders.get(folder, {}).get(name)
-        return Settled(packed[:_STAMP_BYTES], packed[_STAMP_BYTES:]) if packed is not None else None
+        packed = self._folders.get(_folder(path), _NONE).get(path)
+        return Settled(packed[:MARK_BYTES], packed[MARK_BYTES:]) if packed is not None else None
 
     def drop(self, path: str) -> bool:
         """The file vanished or is arriving anew. Whether it was there."""
-        folder, _, name = path.rpartition("/")
-        names = self._folders.get(folder, {})
-        if names.pop(name, None) is None:
+        folder = _folder(path)
+        files = self._folders.get(folder, {})
+        if files.pop(path, None) is None:
             return False
-        if not names:
+        if not files:
             del self._folders[folder]
         return True
 
-    def is_same(self, folder: str, name: str, stamp: PackedStamp) -> bool:
-        """Whether the file is settled and unchanged."""
-        packed = self._folders.get(folder, {}).get(name)
-        return packed is not None and packed.startswith(stamp)
-
-    def names(self, folder: str) -> tuple[str, ...]:
-        """The files settled in this very folder."""
-        return tuple(self._folders.get(folder, ()))
+    def inside(self, folder: str) -> Mapping[str, bytes]:
+        """The files settled in this very folder, by path; each value begins with the file's mark."""
+        return self._folders.get(folder, _NONE)
 
     def folders(self) -> tuple[str, ...]:
         """The folders that hold settled files."""
@@ -68,6 +65,8 @@ class Catalogue:
 
     def paths(self) -> tuple[str, ...]:
         """All settled files."""
-        return tuple(
-            f"{folder}/{name}" if folder else name for folder, names in self._folders.items() for name in names
-        )
+        return tuple(path for files in self._folders.values() for path in files)
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]

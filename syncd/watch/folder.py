@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -23,7 +24,7 @@ from syncd.watch.naming import STEMS_MARK, NameRules
 from syncd.watch.pairing import Changes, Match, OrphanWatch, PairBook
 from syncd.watch.rescan import Kind, Listing, Tree, Unreadable, look_up, walk
 from syncd.watch.settle import SettleTracker
-from syncd.watch.stamps import PackedStamp, unpack_stamp
+from syncd.watch.stamps import PackedStamp, mark_of, unpack_stamp
 from syncd.watch.stems import StemBook, stem_name
 from syncd.watch.teller import Teller
 from syncd.watch.wording import orphan_message, printable
@@ -39,7 +40,18 @@ _EVENTS_WAY_NS: Final = 2_000_000_000
 class _Walk:
     """A reading of the whole folder or of one below it, under way."""
 
-    __slots__ = ("counts_missed", "files", "folders", "items", "missed", "spent_s", "start", "unread")
+    __slots__ = (
+        "counts_missed",
+        "files",
+        "folders",
+        "items",
+        "met",
+        "missed",
+        "spent_s",
+        "start",
+        "unread",
+        "worked_s",
+    )
 
     def __init__(self, tree: Tree, start: str, *, counts_missed: bool) -> None:
         self.start = start
@@ -47,9 +59,12 @@ class _Walk:
         self.counts_missed = counts_missed
         self.folders: set[str] = set()
         self.unread: list[str] = []
+        self.met: set[str] = set()
+        """Paths in a folder that is being read in parts."""
         self.files = 0
         self.missed = 0
         self.spent_s = 0.0
+        self.worked_s = 0.0
 
 
 class Folder:
@@ -78,27 +93,35 @@ class Folder:
         self._recalled: dict[str, Settled] = {}
         self.is_scanned = False
         self.scan_s = 0.0
+        """How long the last reading of the whole took."""
+        self.scan_worked_s = 0.0
+        """How much of the processor's time."""
 
     @property
     def is_settled(self) -> bool:
         """Whether the whole folder has been read and none of its files is still arriving."""
-        return self.is_scanned and not self._tracker and not self._stems
+        return self.is_scanned and not self._tracker and not self._stems and not self._recalled
 
     @property
     def is_walking(self) -> bool:
         """Whether a reading is under way."""
         return bool(self._walks)
 
+    @property
+    def is_rescanning(self) -> bool:
+        """Whether a reading of the whole folder is under way."""
+        return any(not each.start for each in self._walks)
+
     def next_due_s(self) -> float | None:
         """When there is work, if no hint comes before; None: nothing to wait for."""
-        if self._walks:
+        if self._walks or (self._recalled and self.is_scanned):
             return monotonic_s()
         due_s = (self._tracker.next_due_s(), self._stems.next_due_s(), self._orphans.next_due_s())
         return min((due for due in due_s if due is not None), default=None)
 
     def begin_rescan(self, *, counts_missed: bool) -> None:
         """Read the whole folder, unless that is under way. `counts_missed`: events should tell of every new file."""
-        if not any(not each.start for each in self._walks):
+        if not self.is_rescanning:
             self._walks.append(_Walk(self._tree, "", counts_missed=counts_missed and self.is_scanned))
 
     def note(self, path: str) -> None:
@@ -122,6 +145,7 @@ class Folder:
             self._step_walk(monotonic_s() + _SLICE_S)
         if not self.is_scanned:
             return  # a pair is not certain before all of its title are known
+        self._settle_recalled(monotonic_s() + _SLICE_S)
         is_done = self._check_due(monotonic_s() + _SLICE_S)
         self._check_stems()
         if is_done and not self._walks:
@@ -133,6 +157,7 @@ class Folder:
         for path in self._catalogue.paths():
             self._gone(path)
         self._walks.clear()
+        self._recalled.clear()
         self.is_scanned = False
 
     # --- rescans ---------------------------------------------------------------------------------------------------
@@ -143,54 +168,72 @@ class Folder:
 
     def _step_walk(self, until_s: float) -> None:
         current = self._walks[0]
-        began_s = monotonic_s()
+        began_s, began_work_s = monotonic_s(), time.thread_time()
         while monotonic_s() < until_s:
             item = next(current.items, None)
             if item is None:
                 self._walks.popleft()
-                self._finish_walk(current, current.spent_s + monotonic_s() - began_s)
-                return
+                self._finish_walk(current)
+                break
             if isinstance(item, Unreadable):
                 current.unread.append(item.folder)
                 self._tell_unreadable(item)
             else:
-                current.folders.add(item.folder)
                 self._compare(item, current)
+                self._miss(item, current)
         current.spent_s += monotonic_s() - began_s
+        current.worked_s += time.thread_time() - began_work_s
+        if not self._walks or self._walks[0] is not current:
+            self._tell_scanned(current)
 
     def _compare(self, listing: Listing, current: _Walk) -> None:
         folder = listing.folder
         current.files += len(listing.files)
         newest_ns = int(utc_now().timestamp() * 1e9) - _EVENTS_WAY_NS
+        settled = self._catalogue.inside(folder)
+        before = f"{folder}/" if folder else ""
         for name, stamp in listing.files.items():
-            if self._catalogue.is_same(folder, name, stamp):
+            path = before + name
+            packed = settled.get(path)
+            if packed is not None and packed.startswith(mark_of(stamp)):
                 continue
-            path = f"{folder}/{name}" if folder else name
-            is_new = path not in self._tracker and self._catalogue.get(path) is None
+            is_new = packed is None and path not in self._tracker
             if current.counts_missed and is_new and unpack_stamp(stamp).ctime_ns < newest_ns:
                 current.missed += 1
             self._seen(path, stamp)
-        for name in self._catalogue.names(folder):
-            if name not in listing.files:
-                self._gone(f"{folder}/{name}" if folder else name)
 
-    def _finish_walk(self, current: _Walk, spent_s: float) -> None:
+    def _miss(self, listing: Listing, current: _Walk) -> None:
+        """When all of a folder has been read: look what became of settled files that were not met."""
+        before = f"{listing.folder}/" if listing.folder else ""
+        if not listing.is_last:
+            current.met.update(before + name for name in listing.files)
+            return
+        current.folders.add(listing.folder)
+        met, current.met = current.met, set()
+        settled = self._catalogue.inside(listing.folder)
+        for path in [path for path in settled if path[len(before) :] not in listing.files and path not in met]:
+            self.note(path)  # one that came after its place was read is there
+
+    def _finish_walk(self, current: _Walk) -> None:
         for folder in self._catalogue.folders():
             is_read = folder in current.folders or any(_is_within(folder, unread) for unread in current.unread)
             if _is_within(folder, current.start) and not is_read:
-                for name in self._catalogue.names(folder):
-                    self._gone(f"{folder}/{name}" if folder else name)
+                for path in tuple(self._catalogue.inside(folder)):
+                    self.note(path)  # a folder that appeared meanwhile was told of by events, and is there
+
+    def _tell_scanned(self, current: _Walk) -> None:
         if current.start:
             return
-        # Only now, so that no pair is made before a second master of its title was seen.
-        recalled, self._recalled = self._recalled, {}
-        for path, settled in recalled.items():
-            self._settle(path, settled)
-        self.scan_s = spent_s
+        self.scan_s, self.scan_worked_s = current.spent_s, current.worked_s
         if "" in current.folders:
             self.is_scanned = True
             self._recall = _nothing_to_recall
-            self._teller.say(RescanDone(self._teller.index, current.files, current.missed, spent_s))
+            self._teller.say(RescanDone(self._teller.index, current.files, current.missed, current.spent_s))
+
+    def _settle_recalled(self, until_s: float) -> None:
+        """After the first whole reading only, so that no pair is made before a second master of its title was seen."""
+        while self._recalled and monotonic_s() < until_s:
+            self._settle(*self._recalled.popitem())
 
     def _tell_unreadable(self, item: Unreadable) -> None:
         code = ErrorCode.PERMISSION_DENIED if isinstance(item.error, PermissionError) else ErrorCode.INTERNAL
@@ -201,19 +244,20 @@ class Folder:
 
     def _seen(self, path: str, stamp: PackedStamp) -> None:
         """The file lies there with this stamp."""
+        mark = mark_of(stamp)
         settled = self._catalogue.get(path)
         if settled is not None:
-            if settled.stamp == stamp:
+            if settled.mark == mark:
                 return
             self._catalogue.drop(path)
             self._withdraw(path)
         recalled = self._recall(path)
-        if recalled is not None and recalled.stamp == stamp:
+        if recalled is not None and recalled.mark == mark:
             self._recalled[path] = recalled
             self._expect(path, since_s=-math.inf)
             return
         self._recalled.pop(path, None)
-        if self._tracker.observe(path, stamp, monotonic_s()):
+        if self._tracker.observe(path, mark, monotonic_s()):
             self._expect(path)
 
     def _gone(self, path: str) -> None:
@@ -267,13 +311,14 @@ class Folder:
             if kind is not Kind.FILE:
                 self._gone(path)
                 return
-            if self._tracker.observe(path, stamp, now_s):
+            mark = mark_of(stamp)
+            if self._tracker.observe(path, mark, now_s):
                 return
             with opened(self._tree.absolute(path)) as descriptor:
                 if not self._tracker.judge(path, look_inside(descriptor), now_s):
                     return
                 digest = fingerprint(descriptor)
-                if self._tracker.observe(path, stamp_of(descriptor), monotonic_s()):
+                if self._tracker.observe(path, mark_of(stamp_of(descriptor)), monotonic_s()):
                     return  # changed while it was being read
         except FileNotFoundError:
             self._gone(path)
@@ -282,7 +327,7 @@ class Folder:
             if not self._tracker.judge(path, look_of_error(error), now_s):
                 return
         self._tracker.forget(path)
-        self._settle(path, Settled(stamp, digest))
+        self._settle(path, Settled(mark, digest))
 
     def _settle(self, path: str, settled: Settled) -> None:
         self._catalogue.put(path, settled)
@@ -301,32 +346,37 @@ class Folder:
 
     def _add(self, unit: str) -> None:
         for other in self._book.masters_beside(unit):
-            self._is_unchanged(other)  # or else it leaves the book before it makes this title ambiguous
+            self._standing(other)  # or else it leaves the book before it makes this title ambiguous
         self._apply(self._book.add(unit))
 
-    def _is_unchanged(self, unit: str) -> bool:
-        """Whether all files of a side are still what they were; those that are not are taken note of."""
+    def _standing(self, unit: str) -> MediaFile | None:
+        """A side whose files all are still what they were when they settled; those that are not are taken note of."""
         stems = self._stems.stems(unit)
-        if not stems and STEMS_MARK in unit:
-            return False
-        return all(self._file_is_unchanged(path) for _, path in stems) if stems else self._file_is_unchanged(unit)
+        if not stems:
+            return self._standing_file(unit) if STEMS_MARK not in unit else None
+        files: list[tuple[str, MediaFile]] = []
+        for channel, path in stems:
+            file = self._standing_file(path)
+            if file is None:
+                return None
+            files.append((channel, file))
+        return stems_file(files)
 
-    def _file_is_unchanged(self, path: str) -> bool:
-        """Whether a settled file is still what it was; if not, that is taken note of."""
+    def _standing_file(self, path: str) -> MediaFile | None:
         settled = self._catalogue.get(path)
         if settled is None:
-            return False
+            return None
         try:
             kind, stamp = look_up(self._tree, path)
         except OSError:
-            return False
+            return None
         if kind is not Kind.FILE:
             self._gone(path)
-        elif stamp != settled.stamp:
+        elif mark_of(stamp) != settled.mark:
             self._seen(path, stamp)
         else:
-            return True
-        return False
+            return media_file(self._base / path, stamp, settled.digest)
+        return None
 
     # --- what follows ----------------------------------------------------------------------------------------------
 
@@ -341,29 +391,19 @@ class Folder:
             self._tell_pair(match)
 
     def _tell_pair(self, match: Match) -> None:
-        if self._is_unchanged(match.master) and self._is_unchanged(match.dub):
-            pair = Pair(match.title, self._media_file(match.master), self._media_file(match.dub), match.language)
-            self._teller.say(PairFound(self._teller.index, pair))
+        master = self._standing(match.master)
+        dub = self._standing(match.dub) if master is not None else None
+        if master is not None and dub is not None:
+            self._teller.say(PairFound(self._teller.index, Pair(match.title, master, dub, match.language)))
 
     def _tell_orphan(self, path: str, reason: OrphanReason) -> None:
-        if self._is_unchanged(path):
-            stems = self._stems.stems(path)
-            if stems:
-                self._told_as[path] = stems[0][1]
-            message = orphan_message(self._told_as.get(path, path), reason, self._names.parse(path))
-            self._teller.say(OrphanFound(self._teller.index, Orphan(self._media_file(path), reason, message)))
-
-    def _media_file(self, unit: str) -> MediaFile:
-        stems = self._stems.stems(unit)
-        if stems:
-            return stems_file([(channel, self._one_file(path)) for channel, path in stems])
-        return self._one_file(unit)
-
-    def _one_file(self, path: str) -> MediaFile:
-        settled = self._catalogue.get(path)
-        if settled is None:
-            raise LookupError(f"{path!r} has not settled")
-        return media_file(self._base / path, settled.stamp, settled.digest)
+        file = self._standing(path)
+        if file is None:
+            return
+        if file.stems:
+            self._told_as[path] = self._stems.stems(path)[0][1]
+        message = orphan_message(self._told_as.get(path, path), reason, self._names.parse(path))
+        self._teller.say(OrphanFound(self._teller.index, Orphan(file, reason, message)))
 
 
 def _is_within(path: str, folder: str) -> bool:

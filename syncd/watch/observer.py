@@ -18,7 +18,15 @@ from watchdog.events import (
 )
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify import InotifyEmitter
-from watchdog.observers.inotify_c import CallbackId, InotifyEvent, InotifyFD, Mask, WatchCallback, WatchDescriptor
+from watchdog.observers.inotify_c import (
+    CallbackId,
+    InotifyConstants,
+    InotifyEvent,
+    InotifyFD,
+    Mask,
+    WatchCallback,
+    WatchDescriptor,
+)
 
 _EVENTS: Final[list[type[FileSystemEvent]]] = [
     FileClosedEvent,
@@ -57,9 +65,10 @@ class FolderObserver:
 
     @property
     def is_alive(self) -> bool:
-        """Whether all threads between the kernel and the hints are running."""
+        """Whether all threads between the kernel and the hints are running, and nothing below was unmounted."""
         threads = (self._descriptor, self._observer, *self._observer.emitters)
-        return bool(self._observer.emitters) and all(thread.is_alive() for thread in threads)
+        listens = bool(self._observer.emitters) and all(thread.is_alive() for thread in threads)
+        return listens and not self._descriptor.is_unmounted
 
     @property
     def is_limited(self) -> bool:
@@ -91,6 +100,8 @@ class _Descriptor(InotifyFD):
         super().__init__()
         self._on_lost = on_lost
         self.is_limited = False
+        self.is_unmounted = False
+        """The watches went with the file system; the same one may be back already, with the same numbers."""
 
     def add_callback(self, path: bytes, mask: Mask, callback: WatchCallback, id_: CallbackId) -> WatchDescriptor:
         try:
@@ -103,6 +114,8 @@ class _Descriptor(InotifyFD):
 
     def handle_event(self, event: InotifyEvent) -> None:
         super().handle_event(event)
+        if event.mask & InotifyConstants.IN_UNMOUNT:
+            self.is_unmounted = True
         if event.is_queue_overflow:
             self._on_lost()
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from syncd.domain import OrphanReason, Role
 from syncd.watch.naming import NameRules
@@ -47,15 +48,24 @@ class _State(Enum):
     AMBIGUOUS = "ambiguous"
 
 
+_FOLDED_BETWEEN: Final = ""
+"""In a folded group, between the masters and the dubs: no path is empty."""
+
+
 class _Group:
     """The files of one title: few, so lists."""
 
     __slots__ = ("coming", "dubs", "masters")
 
-    def __init__(self) -> None:
-        self.masters: list[str] = []
-        self.dubs: list[str] = []
-        self.coming: tuple[str, ...] = ()  # masters that have not settled
+    def __init__(self, folded: tuple[str, ...], coming: tuple[str, ...]) -> None:
+        between = folded.index(_FOLDED_BETWEEN) if folded else 0
+        self.masters = list(folded[:between])
+        self.dubs = list(folded[between + 1 :])
+        self.coming = coming  # masters that have not settled
+
+    def folded(self) -> tuple[str, ...]:
+        """All that has settled, in as few bytes as half a million titles need; empty if nothing has."""
+        return (*self.masters, _FOLDED_BETWEEN, *self.dubs) if self.masters or self.dubs else ()
 
     @property
     def state(self) -> _State:
@@ -79,27 +89,29 @@ class PairBook:
 
     def __init__(self, rules: NameRules) -> None:
         self._rules = rules
-        self._groups: dict[str, _Group] = {}
+        self._folded: dict[str, tuple[str, ...]] = {}
+        self._coming: dict[str, tuple[str, ...]] = {}
 
     def expect(self, path: str) -> None:
         """A file of this name is arriving; a settled file of the name must have been removed before."""
         parsed = self._rules.parse(path)
         if parsed is not None and parsed.role is Role.MASTER:
-            group = self._groups.setdefault(parsed.group, _Group())
-            if path not in group.coming:
-                group.coming += (path,)
+            coming = self._coming.get(parsed.group, ())
+            if path not in coming:
+                self._coming[parsed.group] = (*coming, path)
 
     def add(self, path: str) -> Changes:
         """The file settled; for one that was there already: in a new version."""
         parsed = self._rules.parse(path)
         if parsed is None:
             return Changes(lonely={path: OrphanReason.NO_ROLE})
-        group = self._groups.setdefault(parsed.group, _Group())
+        group = self._unfolded(parsed.group)
         before, had_dubs = group.state, bool(group.dubs)
         group.coming = tuple(other for other in group.coming if other != path)
         side = group.masters if parsed.role is Role.MASTER else group.dubs
         if path not in side:
             side.append(path)
+        self._fold(parsed.group, group)
         all_anew = group.state is not before or parsed.role is Role.MASTER
         return self._changes(group, path if not all_anew else None, dubs_flipped=not had_dubs)
 
@@ -108,16 +120,15 @@ class PairBook:
         parsed = self._rules.parse(path)
         if parsed is None:
             return Changes(resolved=(path,))
-        group = self._groups.get(parsed.group)
-        if group is None:
+        if parsed.group not in self._folded and parsed.group not in self._coming:
             return Changes()
+        group = self._unfolded(parsed.group)
         before, had_dubs = group.state, bool(group.dubs)
         group.coming = tuple(other for other in group.coming if other != path)
         side = group.masters if parsed.role is Role.MASTER else group.dubs
         if path in side:
             side.remove(path)
-        if not (group.masters or group.dubs or group.coming):
-            del self._groups[parsed.group]
+        self._fold(parsed.group, group)
         changed = Changes()
         if group.state is not before:
             changed = self._changes(group, None, dubs_flipped=False)
@@ -129,8 +140,20 @@ class PairBook:
     def masters_beside(self, path: str) -> tuple[str, ...]:
         """The other settled masters of this file's title."""
         parsed = self._rules.parse(path)
-        group = self._groups.get(parsed.group) if parsed is not None else None
-        return tuple(other for other in group.masters if other != path) if group is not None else ()
+        masters = self._unfolded(parsed.group).masters if parsed is not None else ()
+        return tuple(other for other in masters if other != path)
+
+    def _unfolded(self, key: str) -> _Group:
+        return _Group(self._folded.get(key, ()), self._coming.get(key, ()))
+
+    def _fold(self, key: str, group: _Group) -> None:
+        for kept, value in ((self._folded, group.folded()), (self._coming, group.coming)):
+            if value:
+                kept[key] = value
+            else:
+                kept.pop(key, None)
+        if not self._coming:
+            self._coming = {}  # a dict that once held many keeps the room for them
 
     def _changes(self, group: _Group, only_dub: str | None, *, dubs_flipped: bool) -> Changes:
         """What holds in the group now: for all its files, or only for one dub (and the masters, if it was the first or
@@ -156,6 +179,10 @@ class PairBook:
         if master_name is None or dub_name is None:
             raise ValueError("files without a role are in no group")
         return Match(master, dub, master_name.title, dub_name.language)
+
+
+_HEAP_SLACK: Final = 1_000
+"""So many entries more than twice what is lonely: then most of the heap speaks of files that found their partner."""
 
 
 class _Lonely:
@@ -192,6 +219,9 @@ class OrphanWatch:
     def resolve(self, path: str) -> bool:
         """The file has a partner or is gone. True if it had been told of."""
         entry = self._lonely.pop(path, None)
+        if len(self._heap) > 2 * len(self._lonely) + _HEAP_SLACK:
+            self._heap = [(lonely.due_s, name) for name, lonely in self._lonely.items() if lonely.due_s < math.inf]
+            heapq.heapify(self._heap)
         return entry is not None and entry.told
 
     def next_due_s(self) -> float | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -14,16 +15,16 @@ import structlog
 
 from syncd.clock import monotonic_s
 from syncd.config import WatchSection
-from syncd.domain import MediaFile
 from syncd.errors import ErrorCode
 from syncd.watch.catalogue import Settled
 from syncd.watch.events import FilesSettled, FilesUnsettled
 from syncd.watch.folder import Folder
 from syncd.watch.inbox import Inbox
+from syncd.watch.known import NOTHING_KNOWN, KnownFiles
 from syncd.watch.mounts import needs_polling
 from syncd.watch.observer import FolderObserver
+from syncd.watch.pace import rescan_interval_s
 from syncd.watch.rescan import Tree
-from syncd.watch.stamps import pack_stamp
 from syncd.watch.teller import Emit, Teller
 from syncd.watch.wording import printable
 
@@ -31,10 +32,6 @@ log = structlog.get_logger()
 
 _IDLE_S: Final = 1.0
 """The longest sleep: after it the folder itself is looked at, and the daemon's watchdog sees that the thread lives."""
-_POLL_S: Final = 10.0
-"""Time between rescans where no events come, unless rescan_seconds is shorter."""
-_POLL_SHARE: Final = 20.0
-"""A poll may take a twentieth of the time: slower folders are read less often."""
 _RETRY_EVENTS_S: Final = 300.0
 """After the system's limits were reached: when to ask for events again."""
 _STOP_S: Final = 1.0
@@ -54,12 +51,12 @@ class Watcher:
         section: WatchSection,
         *,
         index: int,
-        known: Mapping[Path, MediaFile],
+        known: KnownFiles,
         emit: Emit,
         excluded: Collection[Path] = (),
     ) -> None:
         self._section = section
-        self._known: Mapping[Path, MediaFile] = known
+        self._known = known
         self._excluded = tuple(excluded)
         self._teller = Teller(index, emit)
         self._inbox = Inbox()
@@ -71,7 +68,8 @@ class Watcher:
         self._observer: FolderObserver | None = None
         self._events_again_s = 0.0
         self._polls = False
-        self._rescan_at_s = 0.0
+        self._rescan_began_s = 0.0
+        self._rescan_at_s = 0.0  # infinity while one is under way
         self._rescan_wanted = False
         self._told_settled = False
         self._faults = 0
@@ -124,9 +122,9 @@ class Watcher:
         if folder is None:
             self._inbox.take(_IDLE_S)
             return
-        if self._rescan_wanted or now_s >= self._rescan_at_s:
+        if (self._rescan_wanted or now_s >= self._rescan_at_s) and not folder.is_rescanning:
             self._rescan_wanted = False
-            self._rescan_at_s = now_s + self._rescan_interval_s(folder)
+            self._rescan_began_s, self._rescan_at_s = now_s, math.inf
             folder.begin_rescan(counts_missed=self._observer is not None)
         hints, lost = self._inbox.take(self._sleep_s(folder))
         if lost:
@@ -135,6 +133,8 @@ class Watcher:
             if hint.startswith(self._root):
                 folder.note(hint[len(self._root) :].strip("/"))
         folder.work()
+        if self._rescan_at_s == math.inf and not folder.is_rescanning:
+            self._rescan_at_s = self._rescan_began_s + self._rescan_interval_s(folder)
         self._tell_settled(folder)
         self._faults = 0
 
@@ -144,9 +144,9 @@ class Watcher:
         return min(max(0.0, wake_s - monotonic_s()), _IDLE_S)
 
     def _rescan_interval_s(self, folder: Folder) -> float:
-        if not self._polls:
-            return self._section.rescan_seconds
-        return min(self._section.rescan_seconds, max(_POLL_S, _POLL_SHARE * folder.scan_s))
+        return rescan_interval_s(
+            self._section.rescan_seconds, polls=self._polls, took_s=folder.scan_s, worked_s=folder.scan_worked_s
+        )
 
     def _tell_settled(self, folder: Folder) -> None:
         if self._told_settled and not folder.is_settled:
@@ -154,7 +154,7 @@ class Watcher:
             self._teller.say(FilesUnsettled(self._teller.index))
         elif not self._told_settled and folder.is_settled and not folder.is_walking and not self._inbox:
             self._told_settled = True
-            self._known = {}
+            self._known = NOTHING_KNOWN
             self._teller.say(FilesSettled(self._teller.index))
 
     def _recover(self, error: Exception) -> None:
@@ -271,11 +271,7 @@ class Watcher:
         return frozenset(os.path.relpath(folder, root) for folder, root in pairs if folder.startswith(root + "/"))
 
     def _recall(self, path: str) -> Settled | None:
-        known = self._known.get(self._section.path / path)
-        # What could not be read then is looked at again: rights may have changed.
-        if known is None or not known.identity.fingerprint:
-            return None
-        return Settled(pack_stamp(known.stamp), bytes.fromhex(known.identity.fingerprint))
+        return self._known.get(os.path.join(self._section.path, path))  # noqa: PTH118 - half a million times at a start
 
     def _name(self) -> str:
         return printable(os.fspath(self._section.path))

@@ -38,6 +38,22 @@ def test_a_dropped_pair_ends_in_a_report_beside_the_dub(service: Service, short_
     assert (dub.with_name(dub.name + ".sync.html")).exists()
 
 
+def test_a_measured_pair_that_is_renamed_is_not_measured_again_and_the_log_says_where_its_report_is(
+    service: Service, short_pair: PairTruth
+) -> None:
+    service.start()
+    master, dub = drop_pair(service, short_pair)
+    (job,) = service.wait_for_jobs(1)
+    master.rename(service.drop / "other_master.wav")
+    dub.rename(service.drop / "other_dub_fr.wav")
+    wait_for(lambda: "found_again" in service.log(), what="a word about the new names")
+    (line,) = (line for line in service.log().splitlines() if "found_again" in line)
+    assert "other_dub_fr.wav" in line
+    assert f"{dub.name}.sync.json" in line
+    assert [other.job_id for other in service.jobs()] == [job.job_id]
+    assert service.read(lambda reader: reader.events(job.job_id))[-1].verb == "found_again"
+
+
 def test_slow_copies_of_every_kind_survive_a_kill_half_way(service: Service, tmp_path: Path) -> None:
     """Real WAV, FLAC, MP4 and MKV pairs; SIGKILL in the middle; exactly one report and one completed job for each."""
     made = tmp_path / "made"

@@ -37,7 +37,7 @@ from tests.integration.ledger_material import CRASH, METHOD, a_pair, claim, comp
 
 ledger = Ledger.open(Path(sys.argv[1]))
 print("ready", flush=True)
-start = ledger.known_files()
+start = list(ledger.known_files())
 for number in itertools.count(len(start)):
     enqueue(ledger, a_pair(f"T{number}"))
     for job in ledger.ready(3):

@@ -29,7 +29,7 @@ from syncd.errors import ErrorCode
 from syncd.ledger import enqueue as enqueue_module
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.reader import LedgerReader
-from syncd.ledger.records import StaleLease
+from syncd.ledger.records import FoundAgain, StaleLease
 from tests.integration.ledger_material import (
     SETTINGS,
     a_file,
@@ -180,6 +180,22 @@ def test_a_renamed_pair_is_the_same_job(ledger: Ledger, tmp_path: Path) -> None:
     complete(ledger, lease)
     again = enqueue(ledger, renamed(a_pair(), tmp_path))
     assert (again.created, again.job_id) == (False, lease.job_id)
+
+
+def test_a_renamed_pair_is_said_to_be_found_again_once_for_each_place(
+    ledger: Ledger, reader: LedgerReader, tmp_path: Path
+) -> None:
+    lease = start(ledger)
+    complete(ledger, lease)
+    there, elsewhere = renamed(a_pair(), tmp_path), renamed(a_pair(), tmp_path / "elsewhere")
+    assert enqueue(ledger, a_pair()).found_again is None
+    told = [enqueue(ledger, pair).found_again for pair in (there, there, elsewhere, there)]
+    assert [again is not None for again in told] == [True, False, True, False]
+    job = reader.job(lease.job_id)
+    assert job is not None
+    assert told[0] == FoundAgain(JobState.COMPLETED, job.sidecar_path)
+    history = [event for event in reader.events(lease.job_id) if event.verb == "found_again"]
+    assert [event.details["dub"] for event in history] == [str(there.dub.path), str(elsewhere.dub.path)]
 
 
 def test_a_pair_renamed_while_it_waits_is_measured_where_it_lies_now(ledger: Ledger, tmp_path: Path) -> None:

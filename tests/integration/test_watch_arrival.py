@@ -185,6 +185,39 @@ def test_a_file_in_a_folder_made_a_moment_ago_is_not_missed(drop: Path) -> None:
     assert {pair.title for pair in found} == {"Film"}
 
 
+def test_ten_folders_deep_is_as_good_as_one(drop: Path) -> None:
+    deep = Path(*(f"level{i}" for i in range(10)))
+    with Watching(drop) as watching:
+        watching.wait_until_settled()
+        for side in ("master", "dub_fr"):
+            (drop / deep).mkdir(parents=True, exist_ok=True)
+            (drop / deep / f"Film_{side}.wav").write_bytes(wav_bytes())
+        assert watching.wait_for_dub("Film_dub_fr.wav").dub.path.parent == drop / deep
+
+
+@pytest.mark.parametrize("years", [-40, 40])
+def test_a_file_whose_clock_is_wrong_settles_like_any_other(film: Path, years: int) -> None:
+    dub, when_s = film / "Film_dub_fr.wav", time.time() + years * 365 * 86_400
+    with Watching(film) as watching:
+        watching.wait_until_settled()
+        dub.write_bytes(wav_bytes())
+        os.utime(dub, (when_s, when_s))
+        assert watching.wait_for_dub(dub.name).dub.stamp.mtime_ns == dub.stat().st_mtime_ns
+
+
+def test_a_file_written_over_and_given_its_old_time_back_is_a_new_version(film: Path) -> None:
+    dub = film / "Film_dub_fr.wav"
+    dub.write_bytes(wav_bytes(value=1))
+    times = dub.stat().st_atime_ns, dub.stat().st_mtime_ns
+    with Watching(film) as watching:
+        first = watching.wait_for_dub(dub.name)
+        dub.write_bytes(wav_bytes(value=2))
+        os.utime(dub, ns=times)
+        second = watching.wait_for_pairs(2)[-1]
+    assert second.dub.identity.mtime_ns == first.dub.identity.mtime_ns
+    assert second.dub.identity.fingerprint != first.dub.identity.fingerprint
+
+
 def test_a_folder_moved_in_with_its_files_is_read(drop: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     for folder in ("master", "dub/fr", "dub/de"):

@@ -10,7 +10,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from syncd.watch.events import FilesSettled, FilesUnsettled, OrphanResolved, Pai
 from syncd.watch.examine import fingerprint, identify, identify_side
 from syncd.watch.folder import Folder
 from syncd.watch.inbox import Inbox
-from syncd.watch.rescan import Tree
+from syncd.watch.rescan import Listing, Tree, Unreadable, walk
 from syncd.watch.teller import Teller
 from tests.integration.watching import DEADLINE_S, Watching, wav_bytes
 
@@ -274,6 +274,43 @@ def test_a_folder_exchanged_for_another_is_listened_to_anew(drop: Path) -> None:
         watching.wait_for_dub("Film_dub_fr.wav")
 
 
+def test_a_folder_that_is_unmounted_and_mounted_again_is_watched_again(tmp_path: Path) -> None:
+    alone = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs user namespaces, to mount for one process only")
+    script = textwrap.dedent(
+        """
+        import subprocess, sys
+        from pathlib import Path
+        from tests.integration.watching import Watching, wav_bytes
+
+        drop = Path(sys.argv[1])
+
+        def mount():
+            subprocess.run(["mount", "-t", "tmpfs", "none", drop], check=True)
+
+        def put(title):
+            for side in ("master", "dub_fr"):
+                (drop / f"{title}_{side}.wav").write_bytes(wav_bytes())
+
+        mount()
+        with Watching(drop) as watching:
+            put("First")
+            watching.wait_for_dub("First_dub_fr.wav")
+            subprocess.run(["umount", drop], check=True)
+            mount()  # the same device and inode numbers, and none of the watches
+            put("Second")
+            watching.wait_for_dub("Second_dub_fr.wav")
+            put("Third")
+            watching.wait_for_dub("Third_dub_fr.wav")
+        """
+    )
+    (tmp_path / "drop").mkdir()
+    command = [*alone, sys.executable, "-c", script, str(tmp_path / "drop")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_rescan_counts_what_no_event_told_of(drop: Path) -> None:
     events: list[WatchEvent] = []
     section = WatchSection(path=drop, settle_seconds=0.0)
@@ -297,6 +334,87 @@ def test_a_rescan_counts_what_no_event_told_of(drop: Path) -> None:
         time.sleep(0.05)
     assert (rescan().files, rescan().missed) == (2, 0)
     assert [event.missed for event in events if isinstance(event, RescanDone)] == [0, 0, 0, 1, 0]
+
+
+def test_a_folder_read_in_parts_loses_and_finds_files_like_any_other(
+    drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncd.watch.rescan.FILES_AT_ONCE", 3)
+    events: list[WatchEvent] = []
+    section = WatchSection(path=drop, settle_seconds=0.0, orphan_after_seconds=0.0)
+    folder = Folder(
+        Tree(str(drop), recursive=True), section, teller=Teller(0, events.append), recall=lambda _path: None
+    )
+
+    def rescan() -> int:
+        folder.begin_rescan(counts_missed=True)
+        while folder.is_walking or not folder.is_settled:
+            folder.work()
+        return [event for event in events if isinstance(event, RescanDone)][-1].files
+
+    put(drop, *(f"below/T{i}_dub.wav" for i in range(10)))
+    assert rescan() == 10
+    assert rescan() == 10
+    assert not [event for event in events if isinstance(event, OrphanResolved)]
+    for i in (0, 4, 9):
+        (drop / f"below/T{i}_dub.wav").unlink()
+    put(drop, "below/T5_master.wav")
+    assert rescan() == 8
+    resolved = sorted(event.path.name for event in events if isinstance(event, OrphanResolved))
+    assert resolved == ["T0_dub.wav", "T4_dub.wav", "T5_dub.wav", "T9_dub.wav"]
+
+
+def slowly(tree: Tree, start: str = "") -> Iterator[Listing | Unreadable]:
+    """Reading a disk so slow that each folder takes a turn of its own, when all is read."""
+    for item in walk(tree, start):
+        yield item
+        if not start:
+            time.sleep(0.06)
+
+
+def test_a_rescan_that_is_wanted_during_another_follows_it(drop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events may have been lost of what lies in folders that it has read already."""
+    put(drop, *(f"show{i}/T_master.wav" for i in range(9)))
+    with Watching(drop) as watching:
+        watching.wait_until_settled()
+        monkeypatch.setattr("syncd.watch.folder.walk", slowly)
+        before = len(watching.of(RescanDone))
+        watching.watcher.rescan_now()
+        began_s = watching.watcher.last_tick_s()
+        watching.wait_for_turn(after_s=began_s)
+        watching.watcher.rescan_now()
+        assert len(watching.of(RescanDone)) == before
+        watching.wait_for(lambda: len(watching.of(RescanDone)) == before + 2, "two rescans")
+
+
+def test_a_folder_that_appears_while_all_is_read_is_not_taken_for_gone(
+    drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncd.watch.folder.walk", slowly)
+    put(drop, *(f"show{i}/T_master.wav" for i in range(9)))
+    events: list[WatchEvent] = []
+    section = WatchSection(path=drop, settle_seconds=0.0)
+    folder = Folder(
+        Tree(str(drop), recursive=True), section, teller=Teller(0, events.append), recall=lambda _path: None
+    )
+
+    def rescan(meanwhile: Callable[[], None]) -> None:
+        folder.begin_rescan(counts_missed=True)
+        folder.work()
+        meanwhile()
+        while folder.is_walking or not folder.is_settled:
+            folder.work()
+
+    def arrives(name: str) -> None:
+        put(drop, name)
+        folder.note(name)
+
+    rescan(lambda: None)
+    rescan(lambda: arrives("new/Film_master.wav"))
+    arrives("new/Film_dub_fr.wav")
+    while not folder.is_settled:
+        folder.work()
+    assert [event.pair.title for event in events if isinstance(event, PairFound)] == ["Film"]
 
 
 # --- faults and limits -----------------------------------------------------------------------------------------------
@@ -323,11 +441,7 @@ def test_a_fault_in_the_thread_is_told_of_and_the_watching_goes_on(drop: Path) -
 def test_the_thread_ticks_while_nothing_happens_and_stops_at_once(drop: Path) -> None:
     with Watching(drop) as watching:
         watching.wait_until_settled()
-        before_s = watching.watcher.last_tick_s()
-        deadline_s = time.monotonic() + DEADLINE_S
-        while watching.watcher.last_tick_s() == before_s:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.05)
+        watching.wait_for_turn(after_s=watching.watcher.last_tick_s())
         began_s = time.monotonic()
         watching.watcher.stop()
         assert time.monotonic() - began_s < 1.0
@@ -340,6 +454,7 @@ def test_a_queue_of_events_that_overflows_loses_no_file(drop: Path) -> None:
         from pathlib import Path
         from syncd.config import WatchSection
         from syncd.watch.events import FilesSettled, PairFound
+        from syncd.watch.known import NOTHING_KNOWN
         from syncd.watch.watcher import Watcher
 
         pairs, enough = [], threading.Event()
@@ -353,7 +468,7 @@ def test_a_queue_of_events_that_overflows_loses_no_file(drop: Path) -> None:
                     enough.set()
 
         section = WatchSection(path=Path(sys.argv[1]), settle_seconds=0.2, rescan_seconds=3600.0)
-        watcher = Watcher(section, index=0, known={}, emit=hear)
+        watcher = Watcher(section, index=0, known=NOTHING_KNOWN, emit=hear)
         watcher.start()
         enough.wait(60)
         watcher.stop()
@@ -435,6 +550,7 @@ def test_reaching_the_limit_of_watches_is_named_and_polling_takes_over(drop: Pat
         from pathlib import Path
         from syncd.config import WatchSection
         from syncd.watch.events import FilesSettled, PairFound, WatchTrouble
+        from syncd.watch.known import NOTHING_KNOWN
         from syncd.watch.watcher import Watcher
 
         Path("/proc/sys/user/max_inotify_watches").write_text(sys.argv[2])
@@ -449,7 +565,7 @@ def test_reaching_the_limit_of_watches_is_named_and_polling_takes_over(drop: Pat
 
         folder = Path(sys.argv[1])
         section = WatchSection(path=folder, settle_seconds=0.2, rescan_seconds=1.0)
-        watcher = Watcher(section, index=0, known={}, emit=hear)
+        watcher = Watcher(section, index=0, known=NOTHING_KNOWN, emit=hear)
         watcher.start()
         limited.wait(20)
         for name in ("Film_master.flac", "Film_dub_fr.flac"):

@@ -13,6 +13,7 @@ from typing import TypeVar
 from syncd.config import WatchSection
 from syncd.domain import MediaFile, Orphan, Pair
 from syncd.watch.events import FilesSettled, OrphanFound, PairFound, RescanDone, WatchEvent, WatchTrouble
+from syncd.watch.known import KnownFiles
 from syncd.watch.watcher import Watcher
 
 SETTLE_S = 0.3
@@ -50,7 +51,9 @@ class Watching:
         self._changed = threading.Condition()
         self._disturb = disturb
         section = WatchSection.model_validate({**plain, **settings})
-        self.watcher = Watcher(section, index=3, known=known or {}, emit=self._hear, excluded=excluded)
+        self.watcher = Watcher(
+            section, index=3, known=KnownFiles((known or {}).values()), emit=self._hear, excluded=excluded
+        )
 
     def __enter__(self) -> Watching:
         self.watcher.start()
@@ -108,6 +111,13 @@ class Watching:
     def wait_for_trouble(self) -> WatchTrouble:
         self.wait_for(lambda: self.of(WatchTrouble), "trouble")
         return self.of(WatchTrouble)[0]
+
+    def wait_for_turn(self, *, after_s: float) -> None:
+        """Until the watcher's thread has come round again."""
+        deadline_s = time.monotonic() + DEADLINE_S
+        while self.watcher.last_tick_s() <= after_s:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
 
     def rescan(self) -> RescanDone:
         """Have the whole folder read again, and wait for it."""

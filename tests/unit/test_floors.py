@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "syncd"
 
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"units", "errors", "clock", "telemetry", "sdnotify", "headers", "temporary", "__init__"}),
+    frozenset({"units", "errors", "clock", "telemetry", "sdnotify", "headers", "temporary", "errand", "__init__"}),
     frozenset({"domain"}),
     frozenset({"protocol", "config"}),
     frozenset({"watch", "devices", "ledger", "reports", "analysis", "media"}),

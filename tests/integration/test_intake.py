@@ -1,0 +1,58 @@
+"""What watchers find waits for the main loop, in bounded memory and without holding up a stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from syncd import intake as intake_module
+from syncd.config import Config, WatchSection
+from syncd.intake import Intake
+from syncd.ledger.ledger import Ledger
+from tests.acceptance.service import wait_for
+from tests.integration.watching import wav_bytes
+
+BACKLOG = 3
+PAIRS = 20
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger.open(tmp_path / "ledger.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def intake(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Intake]:
+    """With more pairs in its folder than it lets wait."""
+    monkeypatch.setattr(intake_module, "BACKLOG", BACKLOG)
+    for number in range(PAIRS):
+        for side in ("master", "dub_fr"):
+            path = tmp_path / "drop" / f"T{number}_{side}.wav"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(wav_bytes(value=number))
+    intake = Intake(ledger, lambda _job_id, _now_s: None, lambda: None)
+    intake.watch(Config(watch=(WatchSection(path=tmp_path / "drop", settle_seconds=0.0),)))
+    yield intake
+    intake.unwatch()
+
+
+def test_a_watcher_that_finds_more_than_may_wait_goes_on_when_some_was_taken(intake: Intake, ledger: Ledger) -> None:
+    wait_for(lambda: intake.backlog > BACKLOG, what="a backlog")
+    most = 0
+    while not intake.is_done:
+        most = max(most, intake.backlog)
+        intake.take(slice_s=0.001)
+    assert most == BACKLOG + 1
+    assert ledger.queued_count() == PAIRS
+
+
+def test_a_watcher_that_waits_for_the_main_loop_stops_at_once(intake: Intake) -> None:
+    wait_for(lambda: intake.backlog > BACKLOG, what="a backlog")
+    began_s = time.monotonic()
+    intake.unwatch()
+    assert time.monotonic() - began_s < 1.0
