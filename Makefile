@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DROP ?= drop
 
-.PHONY: demo test run bench chaos soak fuzz lint types floors wheel clean
+.PHONY: demo test run bench chaos soak uploads crowds fuzz lint types floors wheel clean
 
 demo: $(STAMP)  ## Make a pair with a known offset, let the real daemon find it, print the report and the truth.
 	@$(BIN)/python -m tests.demo
@@ -24,6 +24,12 @@ chaos: $(STAMP)  ## Two hundred jobs, and daemon and workers killed two hundred 
 
 soak: $(STAMP)  ## Two thousand jobs, and what daemon and worker grow by.
 	$(BIN)/python -m tests.chaos.soak
+
+uploads: $(STAMP)  ## Ten thousand uploads in every way people know: none told of too early, twice or never.
+	$(BIN)/python -m tests.chaos.uploads --daemon 1000
+
+crowds: $(STAMP)  ## A burst of 40,000 files, and a folder of 500,000: memory, rescans, how soon a new pair is told.
+	$(BIN)/python -m tests.chaos.crowds
 
 fuzz: $(STAMP)  ## Thousands of hostile files, fed to a real worker.
 	$(BIN)/python -m tests.fuzz
