@@ -41,7 +41,7 @@ from syncd.protocol import (
 from syncd.reports.facts import WrittenReport
 from syncd.supervisor.breaker import RESTING
 from syncd.supervisor.ladder import FAULTS, FRESH, Fault, Rung, Standing, given_up, standing
-from syncd.supervisor.liveness import Pulse
+from syncd.supervisor.liveness import Pulse, unwatched_s
 from syncd.supervisor.overseer import Overseer, carry_on_ending
 from syncd.supervisor.pool import Pool, Worker, WorkerGone, exit_text
 from syncd.supervisor.reporter import ReportDone, Reporter, remove_reports
@@ -89,6 +89,7 @@ class Dispatcher:
         self._overseer = Overseer(ledger.stage_pauses())
         self._breaker = RESTING
         self._told_refusal: tuple[int, str] | None = None
+        self._looked_at_s: float | None = None
 
     # --- what the main loop calls ------------------------------------------------------------------------------------
 
@@ -111,12 +112,22 @@ class Dispatcher:
 
     def step(self, now_s: float) -> None:
         """Take in what workers and reports say, end what hangs, start what fits."""
+        self._put_off_what_nobody_watched(now_s)
         for task in list(self._tasks.values()):
             self._shielded(task, partial(self._attend, task, now_s))
         self.take_reports(now_s)
         self._pool.retire_idle(now_s)
         if not self._ledger.is_paused() and not self._breaker.is_open(now_s):
             self._start_ready(now_s)
+
+    def _put_off_what_nobody_watched(self, now_s: float) -> None:
+        shift_s = 0.0 if self._looked_at_s is None else unwatched_s(now_s - self._looked_at_s)
+        self._looked_at_s = now_s
+        if shift_s > 0.0:
+            log.warning("held_up", seconds=round(shift_s, 1))
+            self._reporter.put_off(shift_s)
+            for task in self._tasks.values():
+                task.put_off(shift_s)
 
     def resting(self, now_s: float) -> str | None:
         """Why nothing is claimed for a while; None: jobs are claimed."""

@@ -69,6 +69,14 @@ class Task:
     degraded: tuple[str, ...] = ()
     """What the attempt does without, in words."""
 
+    def put_off(self, shift_s: float) -> None:
+        """For so long nobody looked at the worker: what it was given time for is due so much later."""
+        self.pulse = self.pulse.later(shift_s)
+        if self.cpu_look is not None:
+            self.cpu_look = replace(self.cpu_look, at_s=self.cpu_look.at_s + shift_s)
+        if self.ending is not None:
+            self.ending.began_at_s += shift_s
+
     @property
     def duration_s(self) -> float | None:
         """Of the longer side; None until probed."""

@@ -248,6 +248,19 @@ def test_a_worker_that_computes_for_ever_is_ended_all_the_same(
     assert failure.code is ErrorCode.WORKER_STALLED
 
 
+def test_a_worker_is_not_blamed_for_an_hour_in_which_nobody_looked(
+    patient: Bench, workers_that: Callable[[str], None]
+) -> None:
+    workers_that("by_hand")
+    job_id = patient.enqueue()
+    patient.turn_until(lambda: patient.job(job_id).state is JobState.RUNNING)
+    patient.dispatcher.step(time.monotonic() + 3600.0)
+    (patient.home / "show_master.wav.kept").touch()
+    (patient.home / "show_dub.wav.end").touch()
+    job = patient.run(job_id)
+    assert (job.state, job.attempts) == (JobState.COMPLETED, 1)
+
+
 def test_a_job_during_which_the_service_died_five_times_runs_alone_and_with_all_care(
     patient: Bench, workers_that: Callable[[str], None]
 ) -> None:
