@@ -28,6 +28,7 @@ from syncd.devices.inventory import take_inventory
 from syncd.domain import JobState
 from syncd.errors import ErrorCode, SyncdError, error_exit_code
 from syncd.intake import Intake
+from syncd.ledger.engine import explain_os
 from syncd.ledger.ledger import Ledger
 from syncd.requests import RequestDesk
 from syncd.sdnotify import ServiceNotifier, watchdog_interval_s
@@ -292,9 +293,7 @@ def make_scratch_folder(config: Config) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SyncdError(
-            ErrorCode.PERMISSION_DENIED, f"The cache folder {folder} cannot be made: {error.strerror}."
-        ) from error
+        raise explain_os(error, f"The cache folder {folder} cannot be made") from error
     return folder
 
 
