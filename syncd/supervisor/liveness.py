@@ -163,6 +163,10 @@ SCHEDULE: Final[Mapping[Step, float]] = {Step.DUMP: 0.0, Step.TERM: 2.0, Step.KI
 """Seconds from the decision."""
 
 
-def steps_due(since_s: float, taken: int) -> list[Step]:
+HASTY_SCHEDULE: Final[Mapping[Step, float]] = {Step.DUMP: 0.0, Step.KILL: 0.5, Step.GIVE_UP: 2.5}
+"""For one that others cannot wait for: it takes their memory."""
+
+
+def steps_due(since_s: float, taken: int, schedule: Mapping[Step, float] = SCHEDULE) -> list[Step]:
     """The steps whose time has come, after so many that were taken."""
-    return [step for step, at_s in list(SCHEDULE.items())[taken:] if since_s >= at_s]
+    return [step for step, at_s in list(schedule.items())[taken:] if since_s >= at_s]
