@@ -52,6 +52,8 @@ class Service:
     program: tuple[str, ...] = ("-m", "syncd.daemon")
     environment: dict[str, str] = field(default_factory=dict)
     """For the daemon, beside this process's own."""
+    logs: Path | None = None
+    """Where the daemon's are kept; None: at home."""
 
     def __post_init__(self) -> None:
         self.drop.mkdir(parents=True, exist_ok=True)
@@ -83,7 +85,7 @@ class Service:
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         self.starts += 1
-        with (self.home / f"syncd.{self.starts}.log").open("wb") as log:
+        with self.newest_log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *self.program, "--config", str(self.config), *arguments],
                 stderr=log,
@@ -117,9 +119,14 @@ class Service:
         except psutil.Error:
             return False
 
+    @property
+    def newest_log(self) -> Path:
+        return (self.logs or self.home) / f"syncd.{self.starts}.log"
+
     def log(self) -> str:
         return "".join(
-            path.read_text(encoding="utf-8", errors="replace") for path in sorted(self.home.glob("syncd.*.log"))
+            path.read_text(encoding="utf-8", errors="replace")
+            for path in sorted(self.newest_log.parent.glob("syncd.*.log"), key=lambda path: int(path.suffixes[0][1:]))
         )
 
     # --- the ledger --------------------------------------------------------------------------------------------------

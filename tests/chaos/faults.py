@@ -17,10 +17,11 @@ from tests.chaos.doomed_worker import ANY_STAGE
 from tests.chaos.site import Site, lives, seconds_between, stopped
 
 STALL_S = 1.0
-QUICK_STALLS = f"[workers]\ncpu_slots = 2\nstall_seconds = {STALL_S}\n"
-ONE_SLOT = "[workers]\ncpu_slots = 1\n"
 STOPPED_S = 6.0
-"""Longer than any silence that is borne with `QUICK_STALLS`: four times the threshold, for a worker that computes."""
+"""Longer than any silence that is borne with so low a threshold: four times as long, of a worker that computes."""
+
+SOON_S = 2.0
+"""Before a worker that only stands still would so much as be asked to end."""
 
 
 def the_daemon_is_killed_at(site: Site, points: Sequence[str]) -> str:
@@ -43,7 +44,7 @@ def the_daemon_is_killed_in_every_stage(site: Site) -> str:
         site.drop()
         site.start(DaemonDoom(f"{STAGE}{number}", job_id=number))
         if not site.dies():
-            site.stop()
+            site.service.stop()
             return _done_after(site, number - 1)
     raise AssertionError
 
@@ -86,18 +87,6 @@ def a_worker_stands_still(site: Site, act: str) -> str:
     site.wait_for_all()
     stood_s, ended_s = decided_s - began_s, gone_s - decided_s
     return f"decided after {stood_s:.1f} s, gone {ended_s:.1f} s later; {len(others)} other jobs went on"
-
-
-def a_worker_is_stopped(site: Site) -> str:
-    return a_worker_stands_still(site, "stop")
-
-
-def a_worker_holds_the_interpreter(site: Site) -> str:
-    return a_worker_stands_still(site, "hold the interpreter")
-
-
-def a_worker_computes_with_the_interpreter_held(site: Site) -> str:
-    return a_worker_stands_still(site, "compute with the interpreter held")
 
 
 def the_daemon_is_stopped_for_a_while(site: Site) -> str:
@@ -146,5 +135,6 @@ def a_worker_eats_memory(site: Site) -> str:
     decided_s = time.monotonic()
     wait_for(lambda: not lives(worker), what="the worker's end")
     ended_s = time.monotonic() - decided_s
+    assert ended_s < SOON_S, f"it could go on eating for {ended_s:.1f} s"
     site.wait_for_all()
     return f"ended alone, gone after {ended_s:.1f} s; {len(others)} other jobs went on"

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import subprocess
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -27,8 +24,7 @@ from tests.chaos.pairs import ManyPairs
 from tests.chaos.promises import broken_promises
 
 DOOMED = ("-m", "tests.chaos.doomed")
-SHIM_SOURCE = Path(__file__).with_name("shim.c")
-PATIENCE_S = 90.0
+PATIENCE_S = 60.0
 
 
 class Skipped(Exception):
@@ -74,19 +70,17 @@ class Site:
     # --- what happens ------------------------------------------------------------------------------------------------
 
     def start(self, *dooms: DaemonDoom | WorkerDoom) -> None:
-        """The daemon, to which this is to happen."""
+        """The daemon, to which this is to happen; until it serves, or has ended."""
         self.service.program = DOOMED if dooms else Service.program
         self.service.environment = {
             **{name: text for name, text in self.service.environment.items() if "DOOM" not in name},
             **{name: text for doom in dooms for name, text in doom.environment().items()},
         }
-        self.service.start()
+        process = self.service.start()
+        wait_for(lambda: self._has_started() or process.poll() is not None, what="the daemon's start")
 
-    def stop(self) -> int:
-        """Ask the daemon to end, as soon as it hears signals; its status."""
-        log = self.service.home / f"syncd.{self.service.starts}.log"
-        wait_for(lambda: '"event": "started"' in log.read_text(encoding="utf-8"), what="the daemon's start")
-        return self.service.stop(deadline_s=10.0)
+    def _has_started(self) -> bool:
+        return '"event": "started"' in self.service.newest_log.read_text(encoding="utf-8")
 
     def doom(self, act: str, stage: str, title: str) -> WorkerDoom:
         """What is to happen to the worker of this title."""
@@ -134,7 +128,7 @@ class Site:
 
     def broken(self) -> Iterator[str]:
         """Ends the service, and looks whether it has kept its promises."""
-        if self.service.process is not None and (status := self.stop()) != 0:
+        if self.service.process is not None and (status := self.service.stop(deadline_s=10.0)) != 0:
             yield f"the daemon ended with status {status}"
         with suppress(AssertionError):  # What still lives is named among the broken promises.
             wait_for(lambda: not self.service.processes(), deadline_s=5.0)
@@ -153,53 +147,6 @@ def seconds_between(before: dict[str, Any], after: dict[str, Any]) -> float:
     """Of two events of the log."""
     first, second = (datetime.fromisoformat(event["timestamp"]) for event in (before, after))
     return (second - first).total_seconds()
-
-
-class Shim:
-    """The shim of `shim.c`, compiled into the service's home and put before its daemon and workers."""
-
-    def __init__(self, service: Service) -> None:
-        compiler = shutil.which("cc")
-        if compiler is None:
-            raise Skipped("there is no C compiler")
-        self._control = service.home / "shim"
-        self._control.mkdir()
-        library = self._control / "shim.so"
-        subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, SHIM_SOURCE, "-ldl"], check=True)
-        service.environment |= {"LD_PRELOAD": str(library), "SHIM_CONTROL": str(self._control)}
-
-    @contextmanager
-    def failing(self, number: int, prefixes: Collection[Path]) -> Iterator[None]:
-        """While inside, these paths meet this errno."""
-        self._put("disk", "".join(f"{number} {prefix}\n" for prefix in prefixes))
-        try:
-            yield
-        finally:
-            (self._control / "disk").unlink()
-
-    def set_clock(self, off_s: int) -> None:
-        """The wall clock is off by so much, from now on."""
-        self._put("clock", str(off_s))
-
-    def _put(self, name: str, text: str) -> None:
-        """Whole or not at all."""
-        draft = self._control / f"{name}.new"
-        draft.write_text(text, encoding="utf-8")
-        draft.rename(self._control / name)
-
-
-@contextmanager
-def mounted(options: str, source: Path | str, place: Path) -> Iterator[None]:
-    """Something at this place; raises `Skipped` where that is not allowed."""
-    if os.geteuid() != 0:
-        raise Skipped("only root can mount")
-    done = subprocess.run(["mount", *options.split(), source, place], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise Skipped(f"nothing can be mounted here: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", place], check=True)
 
 
 @contextmanager
