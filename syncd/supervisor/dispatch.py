@@ -39,7 +39,7 @@ from syncd.protocol import (
     ToWorker,
 )
 from syncd.reports.facts import WrittenReport
-from syncd.supervisor.breaker import RESTING
+from syncd.supervisor.breaker import RESTING, SIGNS
 from syncd.supervisor.ladder import FAULTS, FRESH, Fault, Rung, Standing, given_up, standing
 from syncd.supervisor.liveness import Pulse, unwatched_s
 from syncd.supervisor.overseer import Overseer, carry_on_ending
@@ -206,7 +206,7 @@ class Dispatcher:
         refused = False
         if any(task.standing.is_alone for task in self._tasks.values()):
             return
-        while waiting:
+        while waiting and not self._breaker.is_open(now_s):
             place = next_to_try([features_of(job) for job in waiting], self._masters_being_made())
             job = waiting.pop(place)
             standing = self._standing(job)
@@ -286,7 +286,11 @@ class Dispatcher:
         try:
             task.worker = self._pool.take(decision.device.name, now_s, fresh=standing.rung is Rung.LAST)
         except OSError as error:
-            self._end(task, Failure(ErrorCode.WORKER_CRASHED, f"No worker could be started: {error.strerror}."), now_s)
+            # The job has no part in this: nobody has looked at it.
+            reason = f"no worker could be started ({error.strerror})"
+            self._breaker = self._breaker.tripped(reason, now_s)
+            self._tell_if_claiming_rests(now_s)
+            self._finish(task, partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
             return
         task.worker.cap(ram_cap_bytes(need.ram_bytes))
         log.info("admit", job=job.job_id, device=task.device, promised_mib=need.ram_bytes >> 20, worker=task.worker.pid)
@@ -459,13 +463,17 @@ class Dispatcher:
 
     def _standing_after(self, task: Task, failure: Failure, now_s: float) -> Standing:
         """Where the job stands after this failure too."""
+        if failure.code in SIGNS:
+            self._breaker = self._breaker.faulted(task.job.job_id, failure.code, now_s)
+            self._tell_if_claiming_rests(now_s)
         if failure.code not in FAULTS:
             return task.standing
-        self._breaker = self._breaker.faulted(task.job.job_id, now_s)
-        if why := self._breaker.why(now_s):
-            log.error("claiming_rests", reason=why)
         before = faults_of(self._ledger.attempts(task.job.job_id))
         return standing([*before, Fault(task.standing.rung, failure.code, task.trace.stage)], task.job.interruptions)
+
+    def _tell_if_claiming_rests(self, now_s: float) -> None:
+        if why := self._breaker.why(now_s):
+            log.error("claiming_rests", reason=why)
 
     # --- report ------------------------------------------------------------------------------------------------------
 
