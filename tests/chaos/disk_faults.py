@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from contextlib import suppress
 
 from syncd.domain import JobState
 from syncd.errors import ErrorCode
@@ -12,6 +13,7 @@ from tests.acceptance.service import wait_for
 from tests.chaos.shim import Shim
 from tests.chaos.site import Site
 
+MB = 1 << 20
 CODES = {errno.ENOSPC: ErrorCode.DISK_FULL, errno.EIO: ErrorCode.DISK_FAULT, errno.EROFS: ErrorCode.PERMISSION_DENIED}
 """What people are told of each."""
 
@@ -100,8 +102,9 @@ def the_disk_is_really_full(site: Site) -> str:
     site.drop(ErrorCode.DISK_FULL)
     worker = site.struck(title)
     filler = site.service.home / "filler"
-    status = os.statvfs(site.service.home)
-    filler.write_bytes(b"x" * (status.f_bavail * status.f_frsize))
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(b"x" * MB):
+            pass
     os.kill(worker, signal.SIGCONT)
     seen = wait_for(
         lambda: [e for name in ("ledger_trouble", "ledger_not_written", "retry") for e in site.events(name)],

@@ -16,8 +16,8 @@ from tests.chaos.doomed import HUNG_UP, POINTS, STAGE, DaemonDoom
 from tests.chaos.doomed_worker import ANY_STAGE
 from tests.chaos.site import Site, lives, seconds_between, stopped
 
-STALL_S = 1.0
-STOPPED_S = 6.0
+STALL_S = 2.0
+STOPPED_S = 10.0
 """Longer than any silence that is borne with so low a threshold: four times as long, of a worker that computes."""
 
 SOON_S = 2.0

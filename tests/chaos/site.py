@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -93,6 +94,8 @@ class Site:
         process = self.service.process
         assert process is not None
         wait_for(lambda: process.poll() is not None or self._is_over(), deadline_s=PATIENCE_S, what="death or end")
+        with suppress(subprocess.TimeoutExpired):  # It may die of what it has just written.
+            process.wait(timeout=1.0)
         if process.poll() is None:
             return False
         self.service.process = None
