@@ -7,6 +7,8 @@ import os
 import signal
 from contextlib import suppress
 
+import psutil
+
 from syncd.domain import JobState
 from syncd.errors import ErrorCode
 from tests.acceptance.service import wait_for
@@ -93,6 +95,27 @@ def the_log_fails(site: Site) -> str:
         site.drop()
         jobs = site.wait_for_all()
     return f"{len(jobs)} jobs done without a word"
+
+
+def no_worker_can_be_started(site: Site) -> str:
+    """There is no room for what it would print."""
+    shim = Shim(site.service)
+    folder = site.service.home / "tmp"
+    folder.mkdir()
+    site.service.environment["TMPDIR"] = str(folder)
+    site.start()
+    site.drop()
+    site.wait_for_all()
+    assert site.service.process is not None
+    for idle in psutil.Process(site.service.process.pid).children():
+        idle.kill()
+    with shim.failing(errno.ENOSPC, [folder]):
+        title = site.drop()
+        seen = site.wait_for_event("claiming_rests")
+    site.wait_for_all()
+    job = site.wait_for_job(title, lambda job: job.state is JobState.COMPLETED)
+    assert (job.attempts, job.interruptions) == (1, 0)
+    return f"log: «{seen['reason']}»; the job lost no attempt"
 
 
 def the_disk_is_really_full(site: Site) -> str:
