@@ -31,9 +31,9 @@ def the_ledger_fails(site: Site, number: int) -> str:
     worker = site.struck(title)
     with shim.failing(number, [site.service.ledger]):
         os.kill(worker, signal.SIGCONT)
-        seen = site.wait_for_event("ledger_not_written", code=code.value)
         site.drop()
         site.wait_for_event("ledger_trouble", code=code.value)
+        seen = site.wait_for_event("ledger_not_written", code=code.value, job=1)  # That it is done.
     jobs = site.wait_for_all()
     assert [(job.attempts, job.interruptions) for job in jobs] == [(1, 0), (1, 0)]
     return f"log: {seen['code']}, «{seen['reason']}»; no job ran twice"

@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,9 +88,9 @@ def compute_with_the_interpreter_held(_: DoomedLine) -> None:
 
 
 def close_the_line(line: DoomedLine) -> None:
-    """And live on."""
+    """And live on, without an ear for the other one."""
     os.close(line._write_fd)
-    threading.Event().wait()
+    hold_the_interpreter(line)
 
 
 def eat(_: DoomedLine) -> None:

@@ -11,6 +11,7 @@ from itertools import count
 
 from syncd.domain import JobState
 from syncd.errors import ErrorCode
+from syncd.supervisor.liveness import SCHEDULE, Step
 from tests.acceptance.service import wait_for
 from tests.chaos.doomed import HUNG_UP, POINTS, STAGE, DaemonDoom
 from tests.chaos.doomed_worker import ANY_STAGE
@@ -86,6 +87,7 @@ def a_worker_stands_still(site: Site, act: str) -> str:
     gone_s = time.monotonic()
     site.wait_for_all()
     stood_s, ended_s = decided_s - began_s, gone_s - decided_s
+    assert ended_s < SCHEDULE[Step.GIVE_UP], f"its slot was given up before it was gone, {ended_s:.1f} s later"
     return f"decided after {stood_s:.1f} s, gone {ended_s:.1f} s later; {len(others)} other jobs went on"
 
 
@@ -109,10 +111,12 @@ def a_worker_closes_its_line(site: Site) -> str:
     title = site.next_title()
     site.start(site.doom("close the line", "decode_dub", title))
     site.drop(ErrorCode.WORKER_CRASHED)
-    site.struck(title)
+    worker = site.struck(title)
     jobs = [site.drop() for _ in range(2)]
+    crash = site.wait_for_event("worker_crashed")
+    wait_for(lambda: not lives(worker), what="the worker's end")
     site.wait_for_all()
-    return f"found and ended; {len(jobs)} other jobs went on"
+    return f"found, and ended by {crash['status']}; {len(jobs)} other jobs went on"
 
 
 def the_daemon_closes_its_line(site: Site) -> str:
