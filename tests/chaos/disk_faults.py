@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import psutil
 
@@ -13,7 +13,7 @@ from syncd.domain import JobState
 from syncd.errors import ErrorCode
 from tests.acceptance.service import wait_for
 from tests.chaos.shim import Shim
-from tests.chaos.site import Site
+from tests.chaos.site import Site, StatusLine
 
 MB = 1 << 20
 CODES = {errno.ENOSPC: ErrorCode.DISK_FULL, errno.EIO: ErrorCode.DISK_FAULT, errno.EROFS: ErrorCode.PERMISSION_DENIED}
@@ -26,17 +26,21 @@ def the_ledger_fails(site: Site, number: int) -> str:
     code = ErrorCode.DISK_FAULT if number == errno.EROFS else CODES[number]
     shim = Shim(site.service)
     title = site.next_title()
-    site.start(site.doom("stop", "decode_dub", title))
-    site.drop()
-    worker = site.struck(title)
-    with shim.failing(number, [site.service.ledger]):
-        os.kill(worker, signal.SIGCONT)
+    with closing(StatusLine(site.service)) as status:
+        site.start(site.doom("stop", "decode_dub", title))
         site.drop()
-        site.wait_for_event("ledger_trouble", code=code.value)
-        seen = site.wait_for_event("ledger_not_written", code=code.value, job=1)  # That it is done.
+        worker = site.struck(title)
+        with shim.failing(number, [site.service.ledger]):
+            os.kill(worker, signal.SIGCONT)
+            site.drop()
+            site.wait_for_event("ledger_trouble", code=code.value)
+            seen = site.wait_for_event("ledger_not_written", code=code.value, job=1)  # That it is done.
+            wait_for(lambda: status.says(code.value), what="a word of it in the status")
+        wait_for(lambda: status.says("0 queued, 0 running"), what="a status without it")
+    assert len(site.events("ledger_trouble")) == 1
     jobs = site.wait_for_all()
     assert [(job.attempts, job.interruptions) for job in jobs] == [(1, 0), (1, 0)]
-    return f"log: {seen['code']}, «{seen['reason']}»; no job ran twice"
+    return f"log and status: {seen['code']}, «{seen['reason']}»; no job ran twice"
 
 
 def the_ledger_is_read_only_at_the_start(site: Site) -> str:

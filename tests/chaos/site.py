@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -136,6 +137,28 @@ class Site:
         with suppress(AssertionError):  # What still lives is named among the broken promises.
             wait_for(lambda: not self.service.processes(), deadline_s=5.0)
         yield from broken_promises(self.service, self.titles, self.met)
+
+
+class StatusLine:
+    """What the daemon tells the service manager, which this is."""
+
+    def __init__(self, service: Service) -> None:
+        path = service.home / "notify"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.settimeout(0.0)
+        service.environment["NOTIFY_SOCKET"] = str(path)
+
+    def says(self, words: str) -> bool:
+        """Whether a status with these words came since the last question."""
+        heard = []
+        with suppress(BlockingIOError):
+            while True:
+                heard.append(self._socket.recv(65_536).decode("utf-8"))
+        return any("STATUS=" in message and words in message for message in heard)
+
+    def close(self) -> None:
+        self._socket.close()
 
 
 def lives(pid: int) -> bool:
