@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 from contextlib import closing, suppress
 
 import psutil
@@ -13,7 +14,7 @@ from syncd.domain import JobState
 from syncd.errors import ErrorCode
 from tests.acceptance.service import wait_for
 from tests.chaos.shim import Shim
-from tests.chaos.site import Site, StatusLine
+from tests.chaos.site import Site, StatusLine, seconds_between
 
 MB = 1 << 20
 CODES = {errno.ENOSPC: ErrorCode.DISK_FULL, errno.EIO: ErrorCode.DISK_FAULT, errno.EROFS: ErrorCode.PERMISSION_DENIED}
@@ -144,14 +145,18 @@ def the_disk_is_really_full(site: Site) -> str:
 
 
 def the_clock_is_set(site: Site, off_s: int) -> str:
-    """While a job waits for its next attempt, and another is in the middle of its only one."""
+    """While one job waits for its next attempt and another may be under way; a third is dropped afterwards."""
     shim = Shim(site.service)
-    waiting, stopped = "show00000", "show00001"
-    site.start(site.doom("die", "decode_dub", waiting))
-    site.drop(ErrorCode.WORKER_CRASHED)
+    site.start(site.doom("die", "decode_dub", site.next_title()))
+    waits = site.drop(ErrorCode.WORKER_CRASHED)
+    site.drop()
     site.wait_for_event("retry")
     shim.set_clock(off_s)
-    site.drop()
-    jobs = site.wait_for_all()
+    dropped_s = time.monotonic()
+    site.wait_for_job(site.drop(), lambda _: True)
+    settled_s = time.monotonic() - dropped_s
+    assert settled_s >= site.service.settle_s, f"a file counted as settled after {settled_s:.2f} s"
+    site.wait_for_all()
+    again = seconds_between(*site.events("admit", job=site.wait_for_job(waits, lambda _: True).job_id))
     ended = len(site.events("worker_is_ended"))
-    return f"{waiting} and {stopped} done with {[job.attempts for job in jobs]} attempts; {ended} stalls judged"
+    return f"the next attempt began at {again - off_s:+.1f} s by the true clock; {ended} stalls judged"
