@@ -80,10 +80,8 @@ FAULTS: Final[dict[str, Fault]] = {
     "worker-not-started": Fault("ENOSPC where workers' output is kept", disk_faults.no_worker_can_be_started),
     "log-full": Fault("ENOSPC on the daemon's log", disk_faults.the_log_fails),
     "disk-full": Fault("a small disk, really full", disk_faults.the_disk_is_really_full, needs_small_disk=True),
-    "clock-forward": Fault(
-        "wall clock 3 h forward", partial(disk_faults.the_clock_is_set, off_s=3 * HOUR_S), QUICK_STALLS
-    ),
-    "clock-back": Fault("wall clock 3 h back", partial(disk_faults.the_clock_is_set, off_s=-3 * HOUR_S), QUICK_STALLS),
+    "clock-forward": Fault("wall clock 3 h forward", partial(disk_faults.the_clock_is_set, off_s=3 * HOUR_S)),
+    "clock-back": Fault("wall clock 3 h back", partial(disk_faults.the_clock_is_set, off_s=-3 * HOUR_S)),
 }
 
 

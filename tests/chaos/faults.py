@@ -20,7 +20,6 @@ from tests.chaos.site import Site, lives, seconds_between, stopped
 STALL_S = 2.0
 STOPPED_S = 10.0
 """Longer than any silence that is borne with so low a threshold: four times as long, of a worker that computes."""
-
 SOON_S = 2.0
 """Before a worker that only stands still would so much as be asked to end."""
 
