@@ -28,6 +28,7 @@ from syncd.devices.inventory import take_inventory
 from syncd.domain import JobState
 from syncd.errors import ErrorCode, SyncdError, error_exit_code
 from syncd.intake import Intake
+from syncd.ledger.engine import explain_os
 from syncd.ledger.ledger import Ledger
 from syncd.requests import RequestDesk
 from syncd.sdnotify import ServiceNotifier, watchdog_interval_s
@@ -46,6 +47,7 @@ TURN_S: Final = 0.5
 STATUS_INTERVAL_S: Final = 2.0
 TROUBLE_PAUSE_S: Final = 0.2
 """Keeps a loop that meets a broken ledger at every turn from running hot."""
+TELL_AGAIN_S: Final = 60.0
 SET_ASIDE_ADVICE: Final = (
     "A new ledger was begun: jobs are recorded again from the reports beside their dubs. To have back what no report "
     "knows (pairs named with 'syncctl submit', history), stop syncd and put a backup in the ledger's place."
@@ -103,6 +105,9 @@ class Daemon:
         self._intake = Intake(self._ledger, self._dispatcher.call_off, self._wake)
         self._upkeep = Upkeep(self._ledger, config.ledger, self._wake)
         self._failed_jobs_at_start = 0
+        self._trouble: SyncdError | None = None
+        """What the last turn met in the ledger."""
+        self._told_trouble: tuple[ErrorCode | None, float] = None, 0.0
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
@@ -157,6 +162,7 @@ class Daemon:
 
     def _turn(self, now_s: float) -> None:
         """Each part once; a ledger that cannot be written to just now (a full disk) is met again at the next turn."""
+        self._trouble = None
         for part in (
             self._intake.take,
             partial(self._desk.serve, now_s),
@@ -168,8 +174,16 @@ class Daemon:
             except SyncdError as error:
                 if error.code is ErrorCode.LEDGER_DAMAGED:
                     raise
-                log.error("ledger_trouble", code=error.code.value, reason=error.message)
+                self._tell_trouble(error, now_s)
                 time.sleep(TROUBLE_PAUSE_S)
+
+    def _tell_trouble(self, trouble: SyncdError, now_s: float) -> None:
+        """In the log at first and every minute: met at every turn, it would fill what is full already."""
+        self._trouble = trouble
+        code, told_at_s = self._told_trouble
+        if trouble.code is not code or now_s >= told_at_s + TELL_AGAIN_S:
+            self._told_trouble = trouble.code, now_s
+            log.error("ledger_trouble", code=trouble.code.value, reason=trouble.message)
 
     def _sleep(self) -> None:
         with selectors.DefaultSelector() as selector:
@@ -201,7 +215,8 @@ class Daemon:
         try:
             resting = self._dispatcher.resting(time.monotonic())
             paused = "paused; " if self._ledger.is_paused() else f"{resting}; " if resting else ""
-            return f"{paused}{self._ledger.queued_count()} queued, {self._dispatcher.running_count()} running"
+            trouble = f"{self._trouble.code.value}: {self._trouble.message} " if self._trouble is not None else ""
+            return f"{trouble}{paused}{self._ledger.queued_count()} queued, {self._dispatcher.running_count()} running"
         except SyncdError as error:
             return error.message
 
@@ -292,9 +307,7 @@ def make_scratch_folder(config: Config) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SyncdError(
-            ErrorCode.PERMISSION_DENIED, f"The cache folder {folder} cannot be made: {error.strerror}."
-        ) from error
+        raise explain_os(error, f"The cache folder {folder} cannot be made") from error
     return folder
 
 

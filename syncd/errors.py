@@ -41,6 +41,7 @@ class ErrorCode(StrEnum):
     AMBIGUOUS_PAIR = "AMBIGUOUS_PAIR"
     PERMISSION_DENIED = "PERMISSION_DENIED"
     DISK_FULL = "DISK_FULL"
+    DISK_FAULT = "DISK_FAULT"
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
     GPU_OUT_OF_MEMORY = "GPU_OUT_OF_MEMORY"
     FOLDER_STALLED = "FOLDER_STALLED"
@@ -98,6 +99,9 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
         ErrorKind.MACHINERY, "Give the service's user the right to read the file and to write beside it."
     ),
     ErrorCode.DISK_FULL: _Meaning(ErrorKind.MACHINERY, "Free some space on the named file system."),
+    ErrorCode.DISK_FAULT: _Meaning(
+        ErrorKind.MACHINERY, "Look at the disk or mount of what is named ('dmesg', 'findmnt'); syncd goes on by itself."
+    ),
     ErrorCode.OUT_OF_MEMORY: _Meaning(ErrorKind.MACHINERY, "Lower workers.cpu_slots, or give the machine more memory."),
     ErrorCode.GPU_OUT_OF_MEMORY: _Meaning(
         ErrorKind.MACHINERY, "Lower workers.gpu_memory_fraction, or set workers.devices to 'cpu'."

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import time
+from typing import Final
+
+BUSY_S: Final = 1.0
+"""How long the manager's queue may be full; a word is then lost, and the service goes on."""
 
 
 class ServiceNotifier:
@@ -39,6 +43,7 @@ class ServiceNotifier:
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
+                connection.settimeout(BUSY_S)
                 text = "\n".join(line.replace("\n", " ") for line in lines)
                 connection.sendto(text.encode("utf-8", "backslashreplace"), address)
         except OSError:

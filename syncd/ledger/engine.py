@@ -94,7 +94,13 @@ def transaction(engine: Engine, path: Path) -> Iterator[Connection]:
 
 def explain_os(error: OSError, sentence: str) -> SyncdError:
     """What people are told when a file or folder of the ledger cannot be made; `sentence` without its reason."""
-    code = ErrorCode.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else ErrorCode.PERMISSION_DENIED
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            code = ErrorCode.DISK_FULL
+        case errno.EIO:
+            code = ErrorCode.DISK_FAULT
+        case _:
+            code = ErrorCode.PERMISSION_DENIED
     return SyncdError(code, f"{sentence}: {error.strerror}.")
 
 
@@ -103,6 +109,9 @@ def explain(error: sqlite3.Error, path: Path) -> SyncdError | None:
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
         case sqlite3.SQLITE_FULL:
             return SyncdError(ErrorCode.DISK_FULL, f"The file system of the ledger {path} is full.")
+        case sqlite3.SQLITE_IOERR:
+            # Not damage: what the disk refuses now it may give later, and nothing on it is to be replaced meanwhile.
+            return SyncdError(ErrorCode.DISK_FAULT, f"The disk of the ledger {path} reports an error ({error}).")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return SyncdError(ErrorCode.LEDGER_DAMAGED, f"The ledger {path} cannot be read as a database.")
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:

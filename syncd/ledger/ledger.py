@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -80,6 +80,8 @@ _PAST: Final = "sidecar"
 """Where a job came from that was recorded from its report."""
 
 PRUNED_AT_ONCE: Final = 100
+FURTHEST: Final = timedelta(minutes=10)
+"""No attempt is put off for longer: what says so was written before the clock was set back, and waits for nothing."""
 
 # Asked many times a second: built once. The state is written out, for only then is the partial index taken.
 _IS_QUEUED: Final = jobs.c.state == literal(JobState.QUEUED.value, literal_execute=True)
@@ -87,7 +89,11 @@ _READY: Final = (
     select_ready()
     .where(
         _IS_QUEUED,
-        or_(jobs.c.not_before.is_(None), jobs.c.not_before <= bindparam("now", type_=Moment)),
+        or_(
+            jobs.c.not_before.is_(None),
+            jobs.c.not_before <= bindparam("now", type_=Moment),
+            jobs.c.not_before > bindparam("furthest", type_=Moment),
+        ),
     )
     .order_by(jobs.c.rank_at, jobs.c.id)
     .limit(bindparam("count"))
@@ -261,7 +267,8 @@ class Ledger:
     def ready(self, limit: int) -> list[ReadyJob]:
         """What may be claimed now, in its order: by time of arrival and priority."""
         with self._reading() as connection:
-            rows = connection.execute(_READY, {"now": utc_now(), "count": limit})
+            now = utc_now()
+            rows = connection.execute(_READY, {"now": now, "furthest": now + FURTHEST, "count": limit})
             return [to_ready_job(row) for row in rows]
 
     def attempts(self, job_id: int) -> list[Attempt]:
@@ -347,7 +354,7 @@ class Ledger:
             _append_end(connection, lease, now, "handed_back", after=JobState.QUEUED, details=details)
 
     def retry_later(self, lease: Lease, failure: Failure, *, not_before: datetime, trace: Trace = NO_TRACE) -> None:
-        """running -> queued, to be tried again from `not_before` on. Raises `StaleLease`."""
+        """running -> queued, to be tried again from `not_before` on (`FURTHEST` ahead). Raises `StaleLease`."""
         now = utc_now()
         error = transitions.failure_values(failure)
         with self._writing() as connection:

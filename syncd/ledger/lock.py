@@ -30,7 +30,7 @@ class LedgerLock:
 
     @classmethod
     def take(cls, ledger: Path) -> LedgerLock:
-        """Raises `SyncdError` LEDGER_IN_USE, or PERMISSION_DENIED."""
+        """Raises `SyncdError` LEDGER_IN_USE, PERMISSION_DENIED, DISK_FULL, DISK_FAULT."""
         path = lock_path(ledger)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
@@ -45,8 +45,12 @@ class LedgerLock:
                     ErrorCode.LEDGER_IN_USE, f"Another syncd (process {holder or 'unknown'}) has the ledger {ledger}."
                 )
             time.sleep(_PAUSE_S)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        except OSError as error:
+            os.close(descriptor)
+            raise explain_os(error, f"{path} cannot be written") from error
         return cls(descriptor)
 
     def release(self) -> None:

@@ -25,6 +25,7 @@ SCHEMA_FAMILY: Final = "sync_report."
 _WRITE_FAULTS: Final = {
     errno.ENOSPC: (ErrorCode.DISK_FULL, "There is no space left for"),
     errno.EDQUOT: (ErrorCode.DISK_FULL, "The quota leaves no space for"),
+    errno.EIO: (ErrorCode.DISK_FAULT, "The disk reported an error when syncd wrote"),
     errno.EACCES: (ErrorCode.PERMISSION_DENIED, "syncd may not write"),
     errno.EPERM: (ErrorCode.PERMISSION_DENIED, "syncd may not write"),
     errno.EROFS: (ErrorCode.PERMISSION_DENIED, "The file system is read-only, so syncd cannot write"),
@@ -42,7 +43,8 @@ def write_text_atomically(path: Path, text: str) -> None:
     """Put the whole text at `path`, in place of what was there, or leave everything as it was.
 
     A dot-named temporary in the same folder (watchers ignore those), fsync, rename, fsync of the folder. The group may
-    read it. Raises `SyncdError` DISK_FULL, PERMISSION_DENIED, FILE_NOT_FOUND (the folder is gone) or INTERNAL.
+    read it. Raises `SyncdError` DISK_FULL, DISK_FAULT, PERMISSION_DENIED, FILE_NOT_FOUND (the folder is gone) or
+    INTERNAL.
     """
     temporary = path.with_name(temporary_name(os.fsencode(path.name)))
     with _faults_named(path):

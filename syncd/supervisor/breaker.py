@@ -1,10 +1,15 @@
-"""When workers die over one job after another, the machine is at fault, not the jobs: claiming pauses. Pure."""
+"""When attempts at one job after another end badly, the machine is at fault, not the jobs: claiming pauses. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Final
 
+from syncd.errors import ErrorCode
+from syncd.supervisor.ladder import FAULTS
+
+SIGNS: Final = FAULTS | {ErrorCode.DISK_FULL, ErrorCode.DISK_FAULT}
+"""Ends of an attempt that, over one job after another, speak of the machine."""
 JOBS_IN_A_ROW: Final = 3
 """So many different jobs, and none completed in between."""
 FIRST_PAUSE_S: Final = 30.0
@@ -20,14 +25,20 @@ class Breaker:
     pauses: int = 0
     paused_until_s: float = 0.0
     """Monotonic seconds."""
+    reason: str = ""
 
-    def faulted(self, job_id: int, now_s: float) -> Breaker:
+    def faulted(self, job_id: int, code: ErrorCode, now_s: float) -> Breaker:
         """After another fault; from the third job on each one more pauses claiming, for twice as long as before."""
         jobs = (*(job for job in self.jobs if job != job_id), job_id)
+        after = replace(self, jobs=jobs)
         if len(jobs) < JOBS_IN_A_ROW or job_id in self.jobs:
-            return replace(self, jobs=jobs)
+            return after
+        return after.tripped(f"{len(jobs)} jobs in a row ended badly, the last with {code.value}", now_s)
+
+    def tripped(self, reason: str, now_s: float) -> Breaker:
+        """Claiming pauses for this reason, whatever was before."""
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0**self.pauses)
-        return Breaker(jobs, self.pauses + 1, now_s + pause_s)
+        return Breaker(self.jobs, self.pauses + 1, now_s + pause_s, reason)
 
     def is_open(self, now_s: float) -> bool:
         """Whether nothing is to be claimed."""
@@ -37,7 +48,7 @@ class Breaker:
         """In one sentence for people; None while jobs are claimed."""
         if not self.is_open(now_s):
             return None
-        return f"claiming rests {self.paused_until_s - now_s:.0f} s: workers died over {len(self.jobs)} jobs in a row"
+        return f"claiming rests {self.paused_until_s - now_s:.0f} s: {self.reason}"
 
 
 RESTING: Final = Breaker()

@@ -39,9 +39,9 @@ from syncd.protocol import (
     ToWorker,
 )
 from syncd.reports.facts import WrittenReport
-from syncd.supervisor.breaker import RESTING
+from syncd.supervisor.breaker import RESTING, SIGNS
 from syncd.supervisor.ladder import FAULTS, FRESH, Fault, Rung, Standing, given_up, standing
-from syncd.supervisor.liveness import Pulse
+from syncd.supervisor.liveness import Pulse, unwatched_s
 from syncd.supervisor.overseer import Overseer, carry_on_ending
 from syncd.supervisor.pool import Pool, Worker, WorkerGone, exit_text
 from syncd.supervisor.reporter import ReportDone, Reporter, remove_reports
@@ -89,6 +89,7 @@ class Dispatcher:
         self._overseer = Overseer(ledger.stage_pauses())
         self._breaker = RESTING
         self._told_refusal: tuple[int, str] | None = None
+        self._looked_at_s: float | None = None
 
     # --- what the main loop calls ------------------------------------------------------------------------------------
 
@@ -111,12 +112,22 @@ class Dispatcher:
 
     def step(self, now_s: float) -> None:
         """Take in what workers and reports say, end what hangs, start what fits."""
+        self._put_off_what_nobody_watched(now_s)
         for task in list(self._tasks.values()):
             self._shielded(task, partial(self._attend, task, now_s))
         self.take_reports(now_s)
         self._pool.retire_idle(now_s)
         if not self._ledger.is_paused() and not self._breaker.is_open(now_s):
             self._start_ready(now_s)
+
+    def _put_off_what_nobody_watched(self, now_s: float) -> None:
+        shift_s = 0.0 if self._looked_at_s is None else unwatched_s(now_s - self._looked_at_s)
+        self._looked_at_s = now_s
+        if shift_s > 0.0:
+            log.warning("held_up", seconds=round(shift_s, 1))
+            self._reporter.put_off(shift_s)
+            for task in self._tasks.values():
+                task.put_off(shift_s)
 
     def resting(self, now_s: float) -> str | None:
         """Why nothing is claimed for a while; None: jobs are claimed."""
@@ -195,7 +206,7 @@ class Dispatcher:
         refused = False
         if any(task.standing.is_alone for task in self._tasks.values()):
             return
-        while waiting:
+        while waiting and not self._breaker.is_open(now_s):
             place = next_to_try([features_of(job) for job in waiting], self._masters_being_made())
             job = waiting.pop(place)
             standing = self._standing(job)
@@ -275,7 +286,11 @@ class Dispatcher:
         try:
             task.worker = self._pool.take(decision.device.name, now_s, fresh=standing.rung is Rung.LAST)
         except OSError as error:
-            self._end(task, Failure(ErrorCode.WORKER_CRASHED, f"No worker could be started: {error.strerror}."), now_s)
+            # The job has no part in this: nobody has looked at it.
+            reason = f"no worker could be started ({error.strerror})"
+            self._breaker = self._breaker.tripped(reason, now_s)
+            self._tell_if_claiming_rests(now_s)
+            self._finish(task, partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
             return
         task.worker.cap(ram_cap_bytes(need.ram_bytes))
         log.info("admit", job=job.job_id, device=task.device, promised_mib=need.ram_bytes >> 20, worker=task.worker.pid)
@@ -448,13 +463,17 @@ class Dispatcher:
 
     def _standing_after(self, task: Task, failure: Failure, now_s: float) -> Standing:
         """Where the job stands after this failure too."""
+        if failure.code in SIGNS:
+            self._breaker = self._breaker.faulted(task.job.job_id, failure.code, now_s)
+            self._tell_if_claiming_rests(now_s)
         if failure.code not in FAULTS:
             return task.standing
-        self._breaker = self._breaker.faulted(task.job.job_id, now_s)
-        if why := self._breaker.why(now_s):
-            log.error("claiming_rests", reason=why)
         before = faults_of(self._ledger.attempts(task.job.job_id))
         return standing([*before, Fault(task.standing.rung, failure.code, task.trace.stage)], task.job.interruptions)
+
+    def _tell_if_claiming_rests(self, now_s: float) -> None:
+        if why := self._breaker.why(now_s):
+            log.error("claiming_rests", reason=why)
 
     # --- report ------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -30,6 +30,18 @@ PROBATION_S: Final = 5.0
 """How long a silent worker is looked at to see whether it computes."""
 LONG_MEDIA_S: Final = 7_200.0
 """Up to this length a job has the configured time; longer ones have more, in proportion."""
+
+
+UNWATCHED_S: Final = 2.0
+"""Looks are half a second apart; beyond this nobody was there to look."""
+
+
+def unwatched_s(apart_s: float) -> float:
+    """How much of the time between two looks is held against nobody: the service was stopped, or held up itself.
+
+    A worker may have stood still with it, and what it said meanwhile is yet to be heard.
+    """
+    return max(0.0, apart_s - UNWATCHED_S)
 
 
 class Health(StrEnum):
@@ -64,6 +76,10 @@ class Pulse:
         pause_s = max(now_s - self.changed_at_s, self.longest_s.get(self.stage, 0.0))
         longest_s = {**self.longest_s, self.stage: pause_s}
         return Pulse(self.started_at_s, now_s, stage, {**self.done, stage: done}, longest_s)
+
+    def later(self, shift_s: float) -> Pulse:
+        """As if all of it had been seen so much later."""
+        return replace(self, started_at_s=self.started_at_s + shift_s, changed_at_s=self.changed_at_s + shift_s)
 
     def pauses(self, duration_s: float) -> tuple[StagePause, ...]:
         """What the ledger learns from a completed job whose longer side lasts so long."""
@@ -147,6 +163,10 @@ SCHEDULE: Final[Mapping[Step, float]] = {Step.DUMP: 0.0, Step.TERM: 2.0, Step.KI
 """Seconds from the decision."""
 
 
-def steps_due(since_s: float, taken: int) -> list[Step]:
+HASTY_SCHEDULE: Final[Mapping[Step, float]] = {Step.DUMP: 0.0, Step.KILL: 0.5, Step.GIVE_UP: 2.5}
+"""For one that others cannot wait for: it takes their memory."""
+
+
+def steps_due(since_s: float, taken: int, schedule: Mapping[Step, float] = SCHEDULE) -> list[Step]:
     """The steps whose time has come, after so many that were taken."""
-    return [step for step, at_s in list(SCHEDULE.items())[taken:] if since_s >= at_s]
+    return [step for step, at_s in list(schedule.items())[taken:] if since_s >= at_s]

@@ -83,7 +83,7 @@ def carry_on_ending(task: Task, worker: Worker, ending: Ending, now_s: float) ->
 
     False: nothing ends it, and whoever waits for it waits in vain.
     """
-    for step in steps_due(now_s - ending.began_at_s, ending.steps_taken):
+    for step in steps_due(now_s - ending.began_at_s, ending.steps_taken, ending.schedule):
         ending.steps_taken += 1
         match step:
             case Step.DUMP:

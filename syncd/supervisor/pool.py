@@ -77,7 +77,11 @@ class Worker:
         self._frames = FrameBuffer()
         self._dumper: subprocess.Popen[bytes] | None = None
         self._stderr: IO[bytes] = tempfile.TemporaryFile(prefix="syncd-worker-")  # noqa: SIM115 - closed in `reap`
-        self._process, self._write_fd, self.read_fd = self._start()
+        try:
+            self._process, self._write_fd, self.read_fd = self._start()
+        except OSError:
+            self._stderr.close()
+            raise
 
     def _start(self) -> tuple[subprocess.Popen[bytes], int, int]:
         to_worker_r, to_worker_w = os.pipe2(os.O_CLOEXEC)

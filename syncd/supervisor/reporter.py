@@ -86,6 +86,12 @@ class Reporter:
             except queue.Empty:
                 return done
 
+    def put_off(self, shift_s: float) -> None:
+        """For so long the whole service stood still: what is being written has so much longer."""
+        with self._lock:
+            if self._current is not None:
+                self._current = (self._current[0], self._current[1] + shift_s)
+
     def _give_up_on_a_hung_folder(self, now_s: float) -> None:
         with self._lock:
             if self._current is None or now_s - self._current[1] <= self._patience_s:

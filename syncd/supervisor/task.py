@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from syncd.protocol import CacheOrder, Measured, MeasureRequest, ProbeRequest, P
 from syncd.reports.facts import ProcessingFacts, ReportSubject, new_analysis_id
 from syncd.supervisor.estimate import StageSeen, Work, counted_down, seconds_left, smoothed
 from syncd.supervisor.ladder import FRESH, Standing
-from syncd.supervisor.liveness import CpuLook, Pulse
+from syncd.supervisor.liveness import HASTY_SCHEDULE, SCHEDULE, CpuLook, Pulse, Step
 from syncd.supervisor.pool import Worker
 from syncd.supervisor.reporter import ReportOrder
 
@@ -26,6 +26,11 @@ class Ending:
     failure: Failure
     began_at_s: float
     steps_taken: int = 0
+
+    @property
+    def schedule(self) -> Mapping[Step, float]:
+        """By which steps."""
+        return HASTY_SCHEDULE if self.failure.code is ErrorCode.OUT_OF_MEMORY else SCHEDULE
 
 
 @dataclass(slots=True)
@@ -68,6 +73,14 @@ class Task:
     """Where the failure that is being reported is the job's last."""
     degraded: tuple[str, ...] = ()
     """What the attempt does without, in words."""
+
+    def put_off(self, shift_s: float) -> None:
+        """For so long nobody looked at the worker: what it was given time for is due so much later."""
+        self.pulse = self.pulse.later(shift_s)
+        if self.cpu_look is not None:
+            self.cpu_look = replace(self.cpu_look, at_s=self.cpu_look.at_s + shift_s)
+        if self.ending is not None:
+            self.ending.began_at_s += shift_s
 
     @property
     def duration_s(self) -> float | None:

@@ -57,7 +57,7 @@ class Scratch:
             self._descriptors.append(descriptor)
 
     def open_file(self) -> ScratchFile:
-        """A new empty file; raises `SyncdError` PERMISSION_DENIED or DISK_FULL."""
+        """A new empty file; raises `SyncdError` PERMISSION_DENIED, DISK_FULL or DISK_FAULT."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self._folder, buffering=0) as file:
@@ -69,7 +69,7 @@ class Scratch:
         return ScratchFile(self, descriptor)
 
     def write(self, descriptor: int, data: memoryview, position: int) -> None:
-        """Write all of `data` at `position`; raises `SyncdError` DISK_FULL."""
+        """Write all of `data` at `position`; raises `SyncdError` DISK_FULL or DISK_FAULT."""
         try:
             while data:
                 written = os.pwrite(descriptor, data, position)
@@ -238,4 +238,8 @@ def _failure(folder: Path, error: OSError) -> SyncdError:
         return SyncdError(ErrorCode.DISK_FULL, f"There is no space left in {folder} for scratch files.")
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return SyncdError(ErrorCode.PERMISSION_DENIED, f"Scratch files may not be written in {folder}.")
+    if error.errno == errno.EIO:
+        return SyncdError(
+            ErrorCode.DISK_FAULT, f"The disk reported an error when scratch files were written in {folder}."
+        )
     return SyncdError(ErrorCode.INTERNAL, f"Scratch files cannot be kept in {folder}: {error.strerror}.")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jsonschema
+import psutil
 
 from syncd.domain import FINAL_STATES, JobState
 from syncd.errors import SyncdError
@@ -24,6 +25,8 @@ from syncd.reports.sidecar import schema_text
 T = TypeVar("T")
 
 DEADLINE_S = 60.0
+OWNER = "SYNCD_TEST_HOME"
+"""Names the service that a process belongs to: whatever the daemon starts inherits it."""
 SCHEMA = json.loads(schema_text())
 
 
@@ -46,6 +49,11 @@ class Service:
     extra: str = ""
     process: subprocess.Popen[bytes] | None = None
     starts: int = field(default=0)
+    program: tuple[str, ...] = ("-m", "syncd.daemon")
+    environment: dict[str, str] = field(default_factory=dict)
+    """For the daemon, beside this process's own."""
+    logs: Path | None = None
+    """Where the daemon's are kept; None: at home."""
 
     def __post_init__(self) -> None:
         self.drop.mkdir(parents=True, exist_ok=True)
@@ -77,11 +85,12 @@ class Service:
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         self.starts += 1
-        with (self.home / f"syncd.{self.starts}.log").open("wb") as log:
+        with self.newest_log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "syncd.daemon", "--config", str(self.config), *arguments],
+                [sys.executable, *self.program, "--config", str(self.config), *arguments],
                 stderr=log,
                 stdout=log,
+                env={**os.environ, OWNER: str(self.home), **self.environment},
             )
         return self.process
 
@@ -100,9 +109,24 @@ class Service:
             self.process.kill()
             self.process.wait()
 
+    def processes(self) -> list[psutil.Process]:
+        """The daemon and whatever it started, also what outlived it."""
+        return [process for process in psutil.process_iter() if self._owns(process)]
+
+    def _owns(self, process: psutil.Process) -> bool:
+        try:
+            return process.environ().get(OWNER) == str(self.home) and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+    @property
+    def newest_log(self) -> Path:
+        return (self.logs or self.home) / f"syncd.{self.starts}.log"
+
     def log(self) -> str:
         return "".join(
-            path.read_text(encoding="utf-8", errors="replace") for path in sorted(self.home.glob("syncd.*.log"))
+            path.read_text(encoding="utf-8", errors="replace")
+            for path in sorted(self.newest_log.parent.glob("syncd.*.log"), key=lambda path: int(path.suffixes[0][1:]))
         )
 
     # --- the ledger --------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from tests.chaos.storm import Storm
 
 
 def test_kills_of_daemon_and_workers_lose_nothing_and_do_nothing_twice(service: Service) -> None:
-    storm = Storm(service, jobs=12, kills=10, seed=4)
+    storm = Storm(service, jobs=8, kills=6, seed=4)
     storm.run()
     assert list(storm.faults()) == []
     assert storm.restarts_s

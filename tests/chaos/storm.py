@@ -7,19 +7,18 @@ import random
 import signal
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psutil
 
 from syncd.domain import FINAL_STATES, JobState
 from syncd.errors import ErrorCode, SyncdError
-from syncd.ledger.records import AttemptOutcome, Job
-from tests.acceptance.service import Service, valid_report, wait_for
-from tests.chaos.pairs import OFFSET_S, ManyPairs
+from syncd.ledger.records import Job
+from tests.acceptance.service import Service, wait_for
+from tests.chaos.pairs import ManyPairs
+from tests.chaos.promises import broken_promises
 
 PATIENCE_S = 180.0
 """How long nothing may happen before the storm is called lost."""
@@ -43,13 +42,13 @@ class Storm:
     """Jobs whose worker was killed."""
     orphaned: list[int] = field(default_factory=list)
     """Workers that outlived their daemon."""
+    titles: list[str] = field(default_factory=list)
 
     def run(self) -> None:
         """Drop everything, then kill; ends when every job has ended."""
         chance = random.Random(self.seed)  # noqa: S311 - a storm that can be had again
         pairs = ManyPairs(self.service.home)
-        for number in range(self.jobs):
-            pairs.drop(self.service.drop, number)
+        self.titles = [pairs.drop(self.service.drop, number) for number in range(self.jobs)]
         self.service.start()
         for _ in range(self.kills):
             time.sleep(chance.uniform(0.05, 1.5))
@@ -64,15 +63,8 @@ class Storm:
 
     def faults(self) -> Iterator[str]:
         """What is not as it should be; nothing, if the service holds."""
-        jobs = self.service.jobs()
-        yield from self._faults_of_the_ledger(jobs)
-        for job in jobs:
-            yield from self._faults_of_a_job(job)
-        drop = self.service.drop
-        beside = {path.name for path in drop.iterdir()} - {path.name for path in self._media()}
-        reports = {f"{path.name}.sync{ending}" for path in self._media() if "_dub" in path.name for ending in ENDINGS}
-        yield from (f"{name} is left in the folder" for name in sorted(beside - reports))
-        yield from (f"{path.name} is left in the scratch folder" for path in self._scratch())
+        struck = {self.service.job(job_id).title: (ErrorCode.WORKER_CRASHED,) for job_id in self.struck}
+        yield from broken_promises(self.service, self.titles, struck)
         yield from (f"worker {pid} outlived its daemon" for pid in self.orphaned)
 
     # --- what happens ------------------------------------------------------------------------------------------------
@@ -139,37 +131,3 @@ class Storm:
         except sqlite3.OperationalError:
             return None
         return None if row is None or row[0] is None else int(row[0])
-
-    def _media(self) -> list[Path]:
-        return sorted(self.service.drop.glob("show*.wav"))
-
-    def _scratch(self) -> list[Path]:
-        folder = self.service.home / "cache" / "scratch"
-        return sorted(folder.iterdir()) if folder.is_dir() else []
-
-    # --- what is held against it -------------------------------------------------------------------------------------
-
-    def _faults_of_the_ledger(self, jobs: list[Job]) -> Iterator[str]:
-        titles = Counter(job.title for job in jobs)
-        if len(titles) != self.jobs:
-            yield f"{self.jobs} pairs were dropped, {len(titles)} were recorded"
-        yield from (f"{title} was recorded {count} times" for title, count in titles.items() if count != 1)
-
-    def _faults_of_a_job(self, job: Job) -> Iterator[str]:
-        if job.state is not JobState.COMPLETED:
-            yield f"{job.title} is {job.state.value}: {job.failure}"
-            return
-        attempts = self.service.read(lambda reader: reader.attempts(job.job_id))
-        done = sum(attempt.outcome is AttemptOutcome.COMPLETED for attempt in attempts)
-        if done != 1:
-            yield f"{job.title} was completed {done} times"
-        crashes = [a.failure.code for a in attempts if a.failure is not None]
-        if len(crashes) > (job.job_id in self.struck) or set(crashes) - {ErrorCode.WORKER_CRASHED}:
-            yield f"{job.title} met {[code.value for code in crashes]}"
-        report = valid_report(self.service.drop / f"{job.title}_dub.wav.sync.json")
-        offset = report["consensus_offset"]
-        if report["job_id"] != job.job_id or offset is None or abs(offset["offset_seconds"] - OFFSET_S) > 1e-3:
-            yield f"{job.title}'s report is not its own: job {report['job_id']}, {offset}"
-
-
-ENDINGS = (".json", ".html")

@@ -148,6 +148,9 @@ def measure(request: MeasureRequest) -> None:
             wait_for(Path(os.fsdecode(request.dub_path + b".end")))
         case "noise":
             os.write(WRITE_FD, b"\x00\x00\x00\x05noise")
+        case "full_disk":
+            say(Failed(task_id, Failure(ErrorCode.DISK_FULL, "There is no space left for scratch files.")))
+            return
         case "answer_and_vanish":
             say(Measured(task_id, result(confidence), 10**8, 0, 0.5))
             sys.exit(0)

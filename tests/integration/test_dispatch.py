@@ -248,6 +248,19 @@ def test_a_worker_that_computes_for_ever_is_ended_all_the_same(
     assert failure.code is ErrorCode.WORKER_STALLED
 
 
+def test_a_worker_is_not_blamed_for_an_hour_in_which_nobody_looked(
+    patient: Bench, workers_that: Callable[[str], None]
+) -> None:
+    workers_that("by_hand")
+    job_id = patient.enqueue()
+    patient.turn_until(lambda: patient.job(job_id).state is JobState.RUNNING)
+    patient.dispatcher.step(time.monotonic() + 3600.0)
+    (patient.home / "show_master.wav.kept").touch()
+    (patient.home / "show_dub.wav.end").touch()
+    job = patient.run(job_id)
+    assert (job.state, job.attempts) == (JobState.COMPLETED, 1)
+
+
 def test_a_job_during_which_the_service_died_five_times_runs_alone_and_with_all_care(
     patient: Bench, workers_that: Callable[[str], None]
 ) -> None:
@@ -281,10 +294,11 @@ def test_a_job_during_which_the_service_died_ten_times_is_quarantined_unseen(
     assert "died 10 times" in error["message"]
 
 
-def test_when_workers_die_over_one_job_after_another_claiming_rests(
-    patient: Bench, workers_that: Callable[[str], None]
+@pytest.mark.parametrize("mode", ["vanish", "full_disk"])
+def test_when_one_job_after_another_ends_badly_claiming_rests(
+    patient: Bench, workers_that: Callable[[str], None], mode: str
 ) -> None:
-    workers_that("vanish")
+    workers_that(mode)
     for number in range(3):
         patient.enqueue(f"show{number}")
     patient.turn_until(lambda: patient.dispatcher.resting(time.monotonic()) is not None)
@@ -298,6 +312,21 @@ def test_when_workers_die_over_one_job_after_another_claiming_rests(
     assert patient.dispatcher.resting(later_s) is None
     patient.dispatcher.step(later_s)
     assert not patient.dispatcher.is_idle()
+
+
+def test_a_worker_that_cannot_be_started_is_no_fault_of_its_job(
+    patient: Bench, workers_that: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "WORKER_COMMAND", (str(patient.home / "no such program"),))
+    job_ids = [patient.enqueue(title) for title in ("first", "second")]
+    patient.dispatcher.step(time.monotonic())
+    resting = patient.dispatcher.resting(time.monotonic())
+    assert resting is not None
+    assert "no worker could be started (No such file or directory)" in resting
+    assert [patient.job(job_id).attempts for job_id in job_ids] == [0, 0]
+    workers_that("behave")
+    patient.dispatcher.step(time.monotonic() + 3600.0)
+    assert {patient.run(job_id).state for job_id in job_ids} == {JobState.COMPLETED}
 
 
 def interrupt(bench: Bench, job_id: int, *, times: int) -> None:

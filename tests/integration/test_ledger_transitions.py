@@ -14,9 +14,10 @@ from sqlalchemy.exc import IntegrityError
 from syncd.clock import utc_now
 from syncd.domain import JobState, MethodResult, MethodStatus, Progress, Verdict
 from syncd.errors import ErrorCode, SyncdError
-from syncd.ledger.ledger import Ledger
+from syncd.ledger.ledger import FURTHEST, Ledger
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import AttemptOutcome, Job, StaleLease
+from syncd.supervisor.retry import MAX_DELAY_S, jittered
 from tests.integration.ledger_material import (
     CRASH,
     INFO,
@@ -101,10 +102,20 @@ def test_a_poisonous_job_is_quarantined(ledger: Ledger, reader: LedgerReader) ->
 
 def test_a_job_to_be_tried_later_waits_until_then(ledger: Ledger, reader: LedgerReader) -> None:
     lease = start(ledger)
-    ledger.retry_later(lease, CRASH, not_before=utc_now() + timedelta(hours=1))
+    ledger.retry_later(lease, CRASH, not_before=utc_now() + timedelta(minutes=5))
     assert ledger.ready(5) == []
     job = the_job(reader, lease.job_id)
     assert (job.state, job.attempts, job.failure) == (JobState.QUEUED, 1, CRASH)
+
+
+def test_a_job_that_was_put_off_before_the_clock_was_set_back_does_not_wait_for_that_time(ledger: Ledger) -> None:
+    lease = start(ledger)
+    ledger.retry_later(lease, CRASH, not_before=utc_now() + timedelta(hours=3))
+    assert [job.job_id for job in ledger.ready(5)] == [lease.job_id]
+
+
+def test_no_back_off_is_taken_for_a_clock_that_was_set_back() -> None:
+    assert timedelta(seconds=jittered(MAX_DELAY_S, 1.0)) < FURTHEST
 
 
 def test_a_second_attempt_counts_as_one_and_success_clears_the_failure(ledger: Ledger, reader: LedgerReader) -> None:

@@ -219,7 +219,8 @@ def test_a_full_disk_is_an_error_of_its_own_and_leaves_nothing_behind(tmp_path: 
         (errno.EROFS, ErrorCode.PERMISSION_DENIED),
         (errno.EPERM, ErrorCode.PERMISSION_DENIED),
         (errno.ENOTDIR, ErrorCode.FILE_NOT_FOUND),
-        (errno.EIO, ErrorCode.INTERNAL),
+        (errno.EIO, ErrorCode.DISK_FAULT),
+        (errno.ELOOP, ErrorCode.INTERNAL),
     ],
 )
 def test_every_fault_of_writing_has_its_code(number: int, code: ErrorCode) -> None:

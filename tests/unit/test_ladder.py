@@ -76,18 +76,18 @@ def test_the_report_says_only_what_the_job_would_have_used() -> None:
 def test_faults_of_one_job_do_not_stop_the_others() -> None:
     breaker = RESTING
     for at_s in range(20):
-        breaker = breaker.faulted(7, float(at_s))
+        breaker = breaker.faulted(7, CRASH, float(at_s))
     assert not breaker.is_open(20.0)
 
 
 def test_faults_of_different_jobs_in_a_row_pause_claiming_for_ever_longer() -> None:
     breaker, now_s = RESTING, 0.0
     for job_id in range(JOBS_IN_A_ROW - 1):
-        breaker = breaker.faulted(job_id, now_s)
+        breaker = breaker.faulted(job_id, CRASH, now_s)
     assert not breaker.is_open(now_s)
     pauses_s = []
     for job_id in range(JOBS_IN_A_ROW, JOBS_IN_A_ROW + 8):
-        breaker = breaker.faulted(job_id, now_s)
+        breaker = breaker.faulted(job_id, CRASH, now_s)
         assert breaker.is_open(now_s)
         pauses_s.append(breaker.paused_until_s - now_s)
         now_s = breaker.paused_until_s

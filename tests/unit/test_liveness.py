@@ -28,6 +28,7 @@ from syncd.supervisor.retry import (
     after_failure,
     jittered,
 )
+from syncd.supervisor.task import Ending
 
 
 def health(pulse: Pulse, now_s: float) -> Health:
@@ -144,6 +145,13 @@ def test_a_worker_is_asked_before_it_is_made_to_end() -> None:
     assert steps_due(1.9, 1) == []
     assert steps_due(2.0, 1) == [Step.TERM]
     assert steps_due(60.0, 1) == [Step.TERM, Step.KILL, Step.GIVE_UP]
+
+
+def test_a_worker_that_takes_others_memory_is_killed_before_another_would_be_asked_to_end() -> None:
+    greedy = Ending(Failure(ErrorCode.OUT_OF_MEMORY, "x"), 0.0)
+    assert steps_due(0.0, 0, greedy.schedule) == [Step.DUMP]
+    assert steps_due(0.5, 1, greedy.schedule) == [Step.KILL]
+    assert steps_due(0.5, 1, Ending(Failure(ErrorCode.WORKER_STALLED, "x"), 0.0).schedule) == []
 
 
 def test_a_file_that_was_being_written_gets_time_to_become_its_next_version() -> None:
