@@ -19,7 +19,7 @@ run: $(STAMP)  ## The daemon on a folder of your own: make run DROP=folder
 bench: $(STAMP)  ## The benchmarks, with their tables.
 	$(BIN)/python -m tests.benchmarks
 
-chaos: $(STAMP)  ## Two hundred jobs, and daemon and workers killed two hundred times while they run.
+chaos: $(STAMP)  ## Two hundred jobs, daemon and workers killed two hundred times; then each fault by itself.
 	$(BIN)/python -m tests.chaos
 
 soak: $(STAMP)  ## Two thousand jobs, and what daemon and worker grow by.
