@@ -10,8 +10,8 @@ DROP ?= drop
 demo: $(STAMP)  ## Make a pair with a known offset, let the real daemon find it, print the report and the truth.
 	@$(BIN)/python -m tests.demo
 
-test: $(STAMP)  ## The whole test suite (below 15 minutes).
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## The whole test suite (below 15 minutes), two files at a time: many of them wait.
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 run: $(STAMP)  ## The daemon on a folder of your own: make run DROP=folder
 	@$(BIN)/python -m tests.demo --run "$(DROP)"

@@ -22,6 +22,9 @@ BUSY_TIMEOUT_S: Final = 10.0
 WAL_KEPT_BYTES: Final = 64 * 1024 * 1024
 """A write-ahead log that long readers made longer is cut back to this."""
 
+CACHE_KIB: Final = 1024
+"""Of pages, a connection: the operating system keeps the rest of the file, and the daemon stays small."""
+
 _DURABLE: Final = "syncd_durable"
 
 
@@ -43,6 +46,7 @@ def writing_engine(path: Path, *, foreign_keys: bool = True) -> Engine:
     def creator() -> sqlite3.Connection:
         connection = connect(path)
         connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
         connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
         return connection
@@ -69,6 +73,7 @@ def reading_engine(path: Path) -> Engine:
     def creator() -> sqlite3.Connection:
         connection = connect(path)
         connection.execute("PRAGMA query_only = ON")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         return connection
 
     engine = create_engine("sqlite://", creator=creator, poolclass=StaticPool)
