@@ -84,7 +84,7 @@ def _storm(asked: argparse.Namespace) -> Row:
             broken = tuple(storm.faults())
         finally:
             service.close()
-    injected = f"{len(storm.restarts_s)} SIGKILLs of the daemon, {len(storm.struck)} of workers, at random"
+    injected = f"{storm.killed} SIGKILLs of the daemon, {len(storm.struck)} of workers, at random"
     seen = f"{storm.jobs} jobs dropped; {'; '.join(_delays(storm))}"
     return Row(STORM, injected, seen, time.monotonic() - began_s, broken)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import random
 import signal
 import sqlite3
@@ -31,9 +31,11 @@ class Storm:
     service: Service
     jobs: int
     kills: int
+    """Of the daemon."""
     seed: int
-    worker_share: float = 0.5
-    """Of the kills; the others hit the daemon. Each job's worker is hit once at most."""
+    workers_share: float = 0.3
+    """How often a worker is hit instead of the daemon, beyond `kills`; each job's once at most."""
+    killed: int = 0
     restarts_s: list[float] = field(default_factory=list)
     """From a daemon's death to the next claim of a job."""
     again_s: list[float] = field(default_factory=list)
@@ -45,19 +47,18 @@ class Storm:
     titles: list[str] = field(default_factory=list)
 
     def run(self) -> None:
-        """Drop everything, then kill; ends when every job has ended."""
+        """Drop pair after pair, and kill; ends when every job has ended."""
         chance = random.Random(self.seed)  # noqa: S311 - a storm that can be had again
         pairs = ManyPairs(self.service.home)
-        self.titles = [pairs.drop(self.service.drop, number) for number in range(self.jobs)]
         self.service.start()
-        for _ in range(self.kills):
-            time.sleep(chance.uniform(0.05, 1.5))
-            if self._is_over():
-                break
-            if chance.random() < self.worker_share:
+        for kill in range(self.kills):
+            for number in range(len(self.titles), -(-self.jobs * (kill + 1) // self.kills)):
+                self.titles.append(pairs.drop(self.service.drop, number))
+            time.sleep(chance.uniform(0.05, 2.0))
+            while chance.random() < self.workers_share:
                 self._kill_a_worker(chance)
-            else:
-                self._kill_the_daemon()
+                time.sleep(chance.uniform(0.05, 2.0))
+            self._kill_the_daemon()
         self.service.wait_for_jobs(self.jobs, deadline_s=PATIENCE_S + self.jobs)
         self.service.stop(deadline_s=10.0)
 
@@ -73,15 +74,17 @@ class Storm:
         process = self.service.process
         assert process is not None
         children = psutil.Process(process.pid).children()
+        has_work = any(job.state not in FINAL_STATES for job in self._jobs())
         self.service.stop(signal.SIGKILL)
         died_s = time.monotonic()
-        _, alive = psutil.wait_procs(children, timeout=5.0)
-        self.orphaned += [child.pid for child in alive if child.status() != psutil.STATUS_ZOMBIE]
         before = self._last_event_id()
         self.service.start()
         claimed = wait_for(lambda: self._claimed_since(before) or self._is_over(), what="a claim after the restart")
-        if claimed:
+        if claimed and has_work:
             self.restarts_s.append(time.monotonic() - died_s)
+        self.killed += 1
+        _, alive = psutil.wait_procs(children, timeout=5.0)
+        self.orphaned += [child.pid for child in alive if child.status() != psutil.STATUS_ZOMBIE]
 
     def _kill_a_worker(self, chance: random.Random) -> None:
         process = self.service.process
@@ -92,7 +95,15 @@ class Storm:
             return
         before = self._last_event_id()
         victim = chance.choice(workers)
-        os.kill(victim.pid, signal.SIGKILL)
+        # Held still, so that it cannot go on to another job between the look at whose it is and the kill.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.suspend()
+        if [job.job_id for job in self._jobs() if job.state is JobState.RUNNING] != [running[0].job_id]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.resume()
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.kill()
         died_s = time.monotonic()
         self.struck.add(running[0].job_id)
         wait_for(
@@ -111,7 +122,7 @@ class Storm:
 
     def _is_over(self) -> bool:
         jobs = self._jobs()
-        return len(jobs) == self.jobs and all(job.state in FINAL_STATES for job in jobs)
+        return len(jobs) == len(self.titles) and all(job.state in FINAL_STATES for job in jobs)
 
     def _has_ended(self, job_id: int) -> bool:
         return self.service.job(job_id).state in FINAL_STATES
