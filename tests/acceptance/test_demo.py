@@ -41,7 +41,9 @@ def test_a_folder_of_ones_own_is_watched_and_keeps_the_service_in_a_hidden_corne
         sidecar = drop / "a_dub_fr.wav.sync.json"
         wait_for(sidecar.exists, what="the report")
         assert valid_report(sidecar)["verdict"] == "offset"
-        assert {path.name for path in drop.iterdir() if path.name.startswith(".")} == {".syncd"}
+        # The report's page is written after it, under a hidden name at first.
+        wait_for((drop / "a_dub_fr.wav.sync.html").exists, what="the page")
+        wait_for(lambda: {path.name for path in drop.glob(".*")} == {".syncd"}, what="nothing hidden but the corner")
         daemon.send_signal(signal.SIGINT)
         assert daemon.wait(timeout=10) == 0
     finally:
