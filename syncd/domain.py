@@ -346,6 +346,32 @@ class MeasuredSide:
 
 
 @dataclass(frozen=True, slots=True)
+class AiResult:
+    """What a model's embeddings say of a pair. They confirm what the bed decided and never place the dub alone."""
+
+    model: str
+    """As in the configuration: wav2vec2, yamnet or spectral-embedding."""
+    checkpoint: str
+    """Which weights: the folder's or hub's name and the first digits of their SHA-256; empty for a model without any."""
+    outcome: Estimate | Inconclusive
+    """Where the embeddings alone would place the dub."""
+    embedding_similarity: float | None
+    """Mean cosine of the frames that the report lays side by side, less that of frames that do not belong together,
+    -1 to 1; None where the report places nothing."""
+    temporal_consistency: float | None
+    """Share (0 to 1) of the windows that fit best, each by itself, where the report places them."""
+    model_confidence: float
+    """0 to 1: how sure the model is that both sides are the same programme there."""
+    windows: int
+    """Of both sides together."""
+    device: str
+    dtype: str
+    batch: int
+    """Windows at once, at the end: fewer than asked where memory did not suffice."""
+    processing_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """The whole answer about one pair, as a worker sends it."""
 
@@ -371,6 +397,8 @@ class Result:
     analysis_version: int = ANALYSIS_VERSION
     timecode_offset_s: float | None = None
     """Where the start timecodes alone would place the dub; None unless both sides carry one."""
+    ai: AiResult | None = None
+    """None: no model was asked, or it could not be had (then a warning says why)."""
 
 
 @dataclass(frozen=True, slots=True)

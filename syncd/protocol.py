@@ -29,7 +29,7 @@ import msgspec
 
 from syncd.domain import AnalysisSettings, CacheUse, Failure, Identity, MediaFile, MediaInfo, MethodResult, Result
 
-PROTOCOL_VERSION: Final = 3
+PROTOCOL_VERSION: Final = 4
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 _LENGTH: Final = struct.Struct(">I")
 
@@ -91,6 +91,24 @@ class CacheOrder(msgspec.Struct, frozen=True):
     max_bytes: int
 
 
+class AiOrder(msgspec.Struct, frozen=True):
+    """Which model confirms the answer, and with how much memory."""
+
+    model: str
+    """wav2vec2, yamnet or spectral-embedding."""
+    source: str
+    """A folder or file of weights, or a hub's name for them; empty: the model has none."""
+    allow_download: bool
+    dtype: str
+    """float32, float16 or bfloat16; auto: what is fastest on the worker's device."""
+    batch: int
+    """Windows at once at most."""
+    vram_bytes: int
+    """What it may hold on the worker's card, everything included; 0: the worker's device is the CPU."""
+    threads: int
+    """Of the CPU, at most."""
+
+
 class MeasureRequest(Message, frozen=True):
     """Find where the dub lies against the master; a file of another version than named is FILE_CHANGED."""
 
@@ -111,6 +129,8 @@ class MeasureRequest(Message, frozen=True):
     dub_stems: tuple[StemFile, ...] = ()
     cache: CacheOrder | None = None
     """None: nothing is kept."""
+    ai: AiOrder | None = None
+    """None: no model is asked."""
 
 
 class Cancel(Message, frozen=True):
@@ -165,6 +185,10 @@ class Measured(Message, frozen=True):
     scratch_bytes: int
     seconds: float
     cache: CacheUse | None = None
+    peak_vram_bytes: int = 0
+    """On the worker's card, context included; 0: it used none."""
+    degraded: tuple[str, ...] = ()
+    """What the worker itself gave up on the way, in words."""
 
 
 class Failed(Message, frozen=True):
