@@ -352,7 +352,7 @@ class AiResult:
     model: str
     """As in the configuration: wav2vec2, yamnet or spectral-embedding."""
     checkpoint: str
-    """Which weights: the folder's or hub's name and the first digits of their SHA-256; empty for a model without any."""
+    """Which weights: their name and the first digits of their SHA-256; empty for a model without any."""
     outcome: Estimate | Inconclusive
     """Where the embeddings alone would place the dub."""
     embedding_similarity: float | None
