@@ -412,6 +412,23 @@ class CacheUse:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelUse:
+    """A model at work on a card: what its memory depends on."""
+
+    model: str
+    """wav2vec2 or yamnet."""
+    weights_bytes: int
+    """As stored."""
+    dtype: str
+    """float32, float16 or bfloat16."""
+    batch: int
+    """Windows at once."""
+    window_s: float
+    card: str
+    """The card's name: cards of one kind take alike."""
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryObservation:
     """What a finished attempt really took: this corrects the prediction for the next."""
 
@@ -425,6 +442,10 @@ class MemoryObservation:
     methods: tuple[str, ...]
     predicted_vram_bytes: int = 0
     peak_vram_bytes: int = 0
+    model: ModelUse | None = None
+    """None: none was used, or not on a card."""
+    ran_out: bool = False
+    """Whether that batch found the memory promised to it too small."""
 
 
 @dataclass(frozen=True, slots=True)

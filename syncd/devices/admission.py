@@ -1,21 +1,32 @@
 """Does a job fit now, and where? Pure: readings and promises in, a decision out.
 
-``room = available - sum(max(0, promised - held)) - margin``: what the machine has free, less what was promised
-to workers that have not taken it yet. The promise is recorded before the worker starts.
+``room = available - sum(max(0, promised - held)) - margin``: what the machine, or a card, has free, less what was
+promised to workers that have not taken it yet. The promise is recorded before the worker starts. Of a card syncd's
+workers together are promised no more than their share.
+
+A job that a card has no room for is passed by smaller ones, so that no card idles; one that was passed too often pins
+the card that will have room first, and from then on only jobs are admitted there that are done by then or fit beside
+it (EASY backfilling, Lifka 1995).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from syncd.devices.inventory import Device, HostMemory
-from syncd.devices.memory_model import Need
+from syncd.devices.inventory import CardMemory, Device, DeviceKind, HostMemory
+from syncd.devices.memory_model import Need, VramNeed
 
 MARGIN_BYTES: Final = 256 * 1024 * 1024
 """Left to the rest of the machine."""
+CARD_MARGIN_BYTES: Final = 128 * 1024 * 1024
+"""Left on a card to whatever else draws on it."""
+MOST_PASSES: Final = 4
+"""A job that so many others were admitted before, though it was their elder, pins a card."""
+ENDLESS_S: Final = 1e9
+"""How long a job runs that nobody can estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +37,9 @@ class Reservation:
     promised_bytes: int
     held_bytes: int
     """What its processes have taken already; it is missing from the free memory."""
+    promised_vram_bytes: int = 0
+    held_vram_bytes: int = 0
+    ends_in_s: float = ENDLESS_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +47,11 @@ class Admitted:
     """Go ahead, there."""
 
     device: Device
+    batch: int = 0
+    """Windows at once that the model may take; 0: it uses no card."""
+    vram_bytes: int = 0
+    note: str | None = None
+    """Why it is not where it wanted to be."""
 
 
 class Obstacle(StrEnum):
@@ -42,6 +61,8 @@ class Obstacle(StrEnum):
     """All taken: waiting helps."""
     MEMORY = "memory"
     """Promised to others: waiting helps."""
+    CARD_MEMORY = "card_memory"
+    """The cards' is: waiting helps, and others need not wait for it."""
     TOO_LARGE = "too_large"
     """The machine will never do."""
 
@@ -54,29 +75,148 @@ class Refused:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A card that is kept for a job that was passed too often."""
+
+    device: str
+    due_in_s: float
+    """When there is room for it, as far as anybody can say."""
+    spare_bytes: int
+    """What will be left beside it then: others may have that for as long as they like."""
+
+    def bars(self, device: Device, run_s: float, wanted_bytes: int) -> bool:
+        """Whether a job that takes so long and so much has to keep off the card."""
+        return device.name == self.device and run_s > self.due_in_s and wanted_bytes > self.spare_bytes
+
+
 def room_bytes(memory: HostMemory, reservations: Sequence[Reservation]) -> int:
-    """What may still be promised."""
+    """What may still be promised of the host's memory."""
     outstanding = sum(max(0, r.promised_bytes - r.held_bytes) for r in reservations)
     return memory.available_bytes - outstanding - MARGIN_BYTES
 
 
+def room_on_card(card: CardMemory, here: Sequence[Reservation]) -> int:
+    """What may still be promised of a card's memory; `here`: the reservations on it."""
+    outstanding = sum(max(0, r.promised_vram_bytes - r.held_vram_bytes) for r in here)
+    ours = sum(max(r.promised_vram_bytes, r.held_vram_bytes) for r in here)
+    return min(card.free_bytes - outstanding - CARD_MARGIN_BYTES, card.limit_bytes - ours)
+
+
 def admit(
-    need: Need, devices: Sequence[Device], memory: HostMemory, reservations: Sequence[Reservation]
+    need: Need,
+    devices: Sequence[Device],
+    memory: HostMemory,
+    reservations: Sequence[Reservation],
+    *,
+    run_s: float = ENDLESS_S,
+    pin: Pin | None = None,
 ) -> Admitted | Refused:
-    """The device with the most free slots that takes a job of this need, or why none does."""
+    """The device that takes a job of this need, or why none does.
+
+    A job with a model goes to a card; to the CPU where there is none, or none that could ever hold it.
+    """
     if need.is_learnt and need.ram_bytes > memory.total_bytes - MARGIN_BYTES:
         wanted = _gb(need.ram_bytes + MARGIN_BYTES)
         return Refused(Obstacle.TOO_LARGE, f"{_gb(memory.total_bytes)} in the whole machine, {wanted} wanted.")
-    free_slots = {d.name: d.slots - sum(r.device == d.name for r in reservations) for d in devices}
-    free = [device for device in devices if free_slots[device.name] > 0]
+    note = None
+    kind = DeviceKind.CPU
+    if need.vram is not None and any(device.vram is not None for device in devices):
+        note = too_large_for_cards(need.vram, devices, reservations)
+        kind = DeviceKind.GPU if note is None else DeviceKind.CPU
+    free = [device for device in devices if device.kind is kind and _free_slots(device, reservations) > 0]
     if not free:
-        return Refused(Obstacle.SLOTS, "Every slot is taken.")
+        return Refused(Obstacle.SLOTS if kind is DeviceKind.CPU else Obstacle.CARD_MEMORY, "Every slot is taken.")
     room = room_bytes(memory, reservations)
     # A machine whose memory others hold must still make progress: one job at a time is always tried.
     if need.ram_bytes > room and reservations:
         reason = f"{_gb(max(0, room))} free of {_gb(memory.total_bytes)}, {_gb(need.ram_bytes)} wanted."
         return Refused(Obstacle.MEMORY, reason)
-    return Admitted(max(free, key=lambda device: free_slots[device.name]))
+    if kind is DeviceKind.GPU and need.vram is not None:
+        return _on_card(need.vram, free, reservations, run_s, pin)
+    return Admitted(max(free, key=lambda device: _free_slots(device, reservations)), note=note)
+
+
+def too_large_for_cards(need: VramNeed, devices: Sequence[Device], reservations: Sequence[Reservation]) -> str | None:
+    """Why no card could hold even the smallest batch if syncd had nothing else on it; None: one could."""
+    _, wanted = need.least
+    most, total = 0, 0
+    for device in devices:
+        if device.vram is None:
+            continue
+        held = sum(r.held_vram_bytes for r in _on(device, reservations))
+        room = min(device.vram.free_bytes + held - CARD_MARGIN_BYTES, device.vram.limit_bytes)
+        if room >= wanted:
+            return None
+        most, total = max(most, room), max(total, device.vram.total_bytes)
+    return f"{_gb(max(0, most))} free of {_gb(total)} on the card with the most, {_gb(wanted)} wanted"
+
+
+def pin_for(need: VramNeed, devices: Sequence[Device], reservations: Sequence[Reservation]) -> Pin | None:
+    """The card that will have room for the full batch first, as its jobs end one after another."""
+    _, wanted = need.full
+    pins = []
+    for device in devices:
+        if device.vram is None or device.vram.limit_bytes < wanted:
+            continue
+        here = sorted(_on(device, reservations), key=lambda r: r.ends_in_s)
+        room, due_in_s = room_on_card(device.vram, here), 0.0
+        for reservation in here:
+            if room >= wanted:
+                break
+            room += max(reservation.promised_vram_bytes, reservation.held_vram_bytes)
+            due_in_s = reservation.ends_in_s
+        if room >= wanted:
+            pins.append(Pin(device.name, due_in_s, room - wanted))
+    return min(pins, key=lambda pin: pin.due_in_s, default=None)
+
+
+class Passes:
+    """How often each waiting job was passed by a younger one."""
+
+    def __init__(self) -> None:
+        self._passed: dict[int, int] = {}
+
+    def admitted(self, elders: Sequence[int]) -> None:
+        """Another was admitted while these, its elders, wait for a card."""
+        for job_id in elders:
+            self._passed[job_id] = self._passed.get(job_id, 0) + 1
+
+    def may_pin(self, job_id: int) -> bool:
+        """Whether it has been passed often enough."""
+        return self._passed.get(job_id, 0) >= MOST_PASSES
+
+    def keep_only(self, waiting: Mapping[int, object]) -> None:
+        """Forget those that wait no more."""
+        self._passed = {job_id: count for job_id, count in self._passed.items() if job_id in waiting}
+
+
+def _on_card(
+    need: VramNeed, free: Sequence[Device], reservations: Sequence[Reservation], run_s: float, pin: Pin | None
+) -> Admitted | Refused:
+    """As large a batch as any card has room for, where there is most of it: half the batch takes hardly longer."""
+    on_cards = [(d, room_on_card(d.vram, _on(d, reservations))) for d in free if d.vram is not None]
+    for batch, wanted in need.choices:
+        fitting = [
+            (device, room)
+            for device, room in on_cards
+            if wanted <= room and not (pin is not None and pin.bars(device, run_s, wanted))
+        ]
+        if fitting:
+            return Admitted(max(fitting, key=lambda each: each[1])[0], batch, wanted)
+    _, wanted = need.least
+    most = max((room for _, room in on_cards), default=0)
+    kept = "" if pin is None else " One card is kept for a job that has waited longer."
+    reason = f"{_gb(max(0, most))} free on the card with the most, {_gb(wanted)} wanted.{kept}"
+    return Refused(Obstacle.CARD_MEMORY, reason)
+
+
+def _on(device: Device, reservations: Sequence[Reservation]) -> list[Reservation]:
+    return [reservation for reservation in reservations if reservation.device == device.name]
+
+
+def _free_slots(device: Device, reservations: Sequence[Reservation]) -> int:
+    return device.slots - len(_on(device, reservations))
 
 
 def _gb(size_bytes: int) -> str:

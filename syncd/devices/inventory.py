@@ -22,6 +22,17 @@ class DeviceKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class CardMemory:
+    """Memory of a card at the last reading."""
+
+    total_bytes: int
+    free_bytes: int
+    """Others' use counted."""
+    limit_bytes: int
+    """What syncd's workers may hold of it together."""
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """Something that workers can be bound to."""
 
@@ -30,6 +41,10 @@ class Device:
     kind: DeviceKind
     slots: int
     """How many jobs it runs at once at most, whatever the memory."""
+    label: str = ""
+    """What people call it: «GPU 0, NVIDIA L4»; of the CPU nothing."""
+    vram: CardMemory | None = None
+    """Of a card."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,12 +52,31 @@ def prior_ram_bytes(load: Workload) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class VramNeed:
+    """What a job may be promised of a card: ``(batch, bytes)``, the largest batch first."""
+
+    choices: tuple[tuple[int, int], ...]
+
+    @property
+    def full(self) -> tuple[int, int]:
+        """With the batch that is wanted."""
+        return self.choices[0]
+
+    @property
+    def least(self) -> tuple[int, int]:
+        """With the smallest batch there is."""
+        return self.choices[-1]
+
+
+@dataclass(frozen=True, slots=True)
 class Need:
     """What to promise a job."""
 
     ram_bytes: int
     is_learnt: bool
     """From what this machine's jobs took, of a job whose length is known; a guess refuses nothing for good."""
+    vram: VramNeed | None = None
+    """Of a card, where the job has a model that computes on one."""
 
 
 def predict_ram(load: Workload, observations: Iterable[MemoryObservation]) -> Need:

@@ -60,6 +60,8 @@ def keep_observation(connection: Connection, observation: MemoryObservation, now
         "methods": to_json(observation.methods),
         "predicted_vram_bytes": observation.predicted_vram_bytes,
         "peak_vram_bytes": observation.peak_vram_bytes,
+        "model": None if observation.model is None else to_json(observation.model),
+        "ran_out": int(observation.ran_out),
     }
     connection.execute(_OBSERVE, kept)
 

@@ -276,12 +276,20 @@ class Ledger:
         with self._reading() as connection:
             return [to_attempt(row) for row in connection.execute(select_attempts(job_id))]
 
-    def claim(self, job_id: int, *, device: str, predicted_ram_bytes: int, rung: int = 0) -> Lease | None:
+    def claim(
+        self, job_id: int, *, device: str, predicted_ram_bytes: int, predicted_vram_bytes: int = 0, rung: int = 0
+    ) -> Lease | None:
         """queued -> running. The attempt counts from here on; None: the job is not queued any more."""
         now = utc_now()
         with self._writing_durably() as connection:
             lease = transitions.take(
-                connection, job_id, now, device=device, predicted_ram_bytes=predicted_ram_bytes, rung=rung
+                connection,
+                job_id,
+                now,
+                device=device,
+                predicted_ram_bytes=predicted_ram_bytes,
+                predicted_vram_bytes=predicted_vram_bytes,
+                rung=rung,
             )
             if lease is not None:
                 transitions.append_event(
@@ -387,7 +395,7 @@ class Ledger:
             **transitions.NO_FAILURE,
             **_finish_values(sidecar_path, now),
         }
-        peak = {} if observation is None else {"peak_ram_bytes": observation.peak_ram_bytes}
+        peak = {} if observation is None else _peaks(observation)
         with self._writing_durably() as connection:
             transitions.leave_running(connection, lease, JobState.COMPLETED, values)
             transitions.end_attempt(connection, lease.job_id, AttemptOutcome.COMPLETED, now, peak)
@@ -622,3 +630,8 @@ def _append_end(
         after=after,
         details=details,
     )
+
+
+def _peaks(observation: MemoryObservation) -> dict[str, int]:
+    ram = {"peak_ram_bytes": observation.peak_ram_bytes}
+    return ram if observation.model is None else {**ram, "peak_vram_bytes": observation.peak_vram_bytes}

@@ -172,6 +172,8 @@ attempts: Final = Table(
     Column("rung", Integer, nullable=False, server_default=text("0")),
     Column("stage", ReadableText),
     Column("stack", ReadableText),
+    Column("predicted_vram_bytes", Integer, nullable=False, server_default=text("0")),
+    Column("peak_vram_bytes", Integer),
     PrimaryKeyConstraint("id", name="pk_attempts"),
     ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_attempts_job", ondelete="CASCADE"),
     _check("attempts", "number", "number >= 1"),
@@ -270,9 +272,13 @@ memory_observations: Final = Table(
     Column("methods", Text, nullable=False),
     Column("predicted_vram_bytes", Integer, nullable=False),
     Column("peak_vram_bytes", Integer, nullable=False),
+    Column("model", Text),
+    Column("ran_out", Integer, nullable=False, server_default=text("0")),
     PrimaryKeyConstraint("id", name="pk_memory_observations"),
     _check("memory_observations", "duration_s", f"duration_s {_FINITE}"),
     _check("memory_observations", "methods", "json_valid(methods)"),
+    _check("memory_observations", "model", "model IS NULL OR json_valid(model)"),
+    _check("memory_observations", "ran_out", "ran_out IN (0, 1)"),
     sqlite_strict=True,
 )
 

@@ -164,6 +164,9 @@ class Attempt:
     """Where it stood when it was ended, if it was."""
     stack: str | None
     """What every thread of its worker was doing then."""
+    predicted_vram_bytes: int = 0
+    """Promised to it on the device's card; 0: it used none."""
+    peak_vram_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from syncd.domain import (
     MediaFile,
     MediaInfo,
     MemoryObservation,
+    ModelUse,
     OrphanReason,
     Priority,
     Progress,
@@ -164,6 +165,8 @@ def to_attempt(row: AnyRow) -> Attempt:
         rung=row.rung,
         stage=row.stage,
         stack=row.stack,
+        predicted_vram_bytes=row.predicted_vram_bytes,
+        peak_vram_bytes=row.peak_vram_bytes,
     )
 
 
@@ -235,6 +238,8 @@ def to_observation(row: AnyRow) -> MemoryObservation:
         methods=tuple(json.loads(row.methods)),
         predicted_vram_bytes=row.predicted_vram_bytes,
         peak_vram_bytes=row.peak_vram_bytes,
+        model=None if row.model is None else from_json(row.model, ModelUse),
+        ran_out=bool(row.ran_out),
     )
 
 

@@ -14,7 +14,7 @@ from syncd.clock import utc_now
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.engine import connect, explain, explain_os, transaction, writing_engine
 
-REVISION: Final = "0003"
+REVISION: Final = "0004"
 """The newest of `migrations/versions`; later ones have greater numbers."""
 
 

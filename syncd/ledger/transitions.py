@@ -84,7 +84,14 @@ def append_event(
 
 
 def take(
-    connection: Connection, job_id: int, now: datetime, *, device: str, predicted_ram_bytes: int, rung: int
+    connection: Connection,
+    job_id: int,
+    now: datetime,
+    *,
+    device: str,
+    predicted_ram_bytes: int,
+    predicted_vram_bytes: int,
+    rung: int,
 ) -> Lease | None:
     """queued -> running; None: somebody else was faster."""
     token = secrets.token_hex(8)
@@ -106,6 +113,7 @@ def take(
         "number": number,
         "device": device,
         "predicted_ram_bytes": predicted_ram_bytes,
+        "predicted_vram_bytes": predicted_vram_bytes,
         "started_at": now,
         "rung": rung,
     }

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from syncd.domain import Failure, JobState, Priority, Verdict
+from syncd.domain import Failure, JobState, ModelUse, Priority, Verdict
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.models import jobs
@@ -194,6 +194,14 @@ def test_a_request_waits_for_the_daemon_and_gets_its_answer(tmp_path: Path) -> N
     assert reader.request(777) is None
     for opened in (box, reader, ledger):
         opened.close()
+
+
+def test_what_a_model_took_of_a_card_comes_back_as_it_was(ledger: Ledger) -> None:
+    use = ModelUse("wav2vec2", 378_000_000, "float16", 8, 30.0, "NVIDIA L4")
+    seen = replace(OBSERVATION, predicted_vram_bytes=3_000_000_000, peak_vram_bytes=2_500_000_000, model=use)
+    ledger.record_observation(seen)
+    ledger.record_observation(replace(seen, ran_out=True))
+    assert ledger.observations(2) == [replace(seen, ran_out=True), seen]
 
 
 def test_the_newest_observations_come_first(ledger: Ledger) -> None:

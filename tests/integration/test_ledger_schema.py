@@ -24,8 +24,8 @@ from tests.integration.ledger_material import a_pair, complete, enqueue, start
 NEXT = """
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 
 def upgrade():
@@ -62,7 +62,7 @@ def later_migrations(folder: Path, more: str = "") -> Path:
     """This program's migrations and one more."""
     scripts = folder / "migrations 100%"
     shutil.copytree(migrations_folder(), scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "revision_0004.py").write_text(NEXT.format(more=more), encoding="utf-8")
+    (scripts / "versions" / "revision_0005.py").write_text(NEXT.format(more=more), encoding="utf-8")
     return scripts
 
 
@@ -121,10 +121,10 @@ def test_an_older_ledger_is_backed_up_and_brought_up_to_date(tmp_path: Path) -> 
     ledger = Ledger.open(path)
     complete(ledger, start(ledger))
     ledger.close()
-    backup = bring_up_to_date(path, scripts=later_migrations(tmp_path), target="0004")
-    assert read_revision(path) == "0004"
+    backup = bring_up_to_date(path, scripts=later_migrations(tmp_path), target="0005")
+    assert read_revision(path) == "0005"
     assert backup is not None
-    assert re.fullmatch(r"ledger\.db\.0003\.\d{8}T\d{12}Z\.bak", backup.name)
+    assert re.fullmatch(r"ledger\.db\.0004\.\d{8}T\d{12}Z\.bak", backup.name)
     assert read_revision(backup) == REVISION
     for file, columns in ((path, "state, note"), (backup, "state")):
         with closing(sqlite3.connect(file)) as connection:
@@ -145,7 +145,7 @@ def test_a_migration_that_fails_leaves_the_ledger_as_it_was(tmp_path: Path, more
     ledger.close()
     before = schema_of_file(path)
     with pytest.raises((RuntimeError, SyncdError), match=message):
-        bring_up_to_date(path, scripts=later_migrations(tmp_path, more), target="0004")
+        bring_up_to_date(path, scripts=later_migrations(tmp_path, more), target="0005")
     assert read_revision(path) == REVISION
     assert schema_of_file(path) == before
     ledger = Ledger.open(path)
@@ -156,9 +156,9 @@ def test_a_migration_that_fails_leaves_the_ledger_as_it_was(tmp_path: Path, more
 def test_a_ledger_of_a_newer_syncd_is_refused_by_everybody(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     bring_up_to_date(path)
-    bring_up_to_date(path, scripts=later_migrations(tmp_path), target="0004")
+    bring_up_to_date(path, scripts=later_migrations(tmp_path), target="0005")
     for opener in (Ledger.open, LedgerReader.open, RequestBox.open):
-        with pytest.raises(SyncdError, match="has revision 0004") as refused:
+        with pytest.raises(SyncdError, match="has revision 0005") as refused:
             opener(path)
         assert refused.value.code is ErrorCode.LEDGER_NEWER
 
