@@ -4,14 +4,14 @@
 promised to workers that have not taken it yet. The promise is recorded before the worker starts. Of a card syncd's
 workers together are promised no more than their share.
 
-A job that a card has no room for is passed by smaller ones, so that no card idles; one that was passed too often pins
-the card that will have room first, and from then on only jobs are admitted there that are done by then or fit beside
-it (EASY backfilling, Lifka 1995).
+A job that no card has room for is passed by others, so that no card idles; but it pins the card that will have room for
+it first, where only jobs are admitted that are done by then or fit beside it (EASY backfilling, Lifka 1995). So nobody
+is passed for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -23,8 +23,6 @@ MARGIN_BYTES: Final = 256 * 1024 * 1024
 """Left to the rest of the machine."""
 CARD_MARGIN_BYTES: Final = 128 * 1024 * 1024
 """Left on a card to whatever else draws on it."""
-MOST_PASSES: Final = 4
-"""A job that so many others were admitted before, though it was their elder, pins a card."""
 ENDLESS_S: Final = 1e9
 """How long a job runs that nobody can estimate."""
 
@@ -77,7 +75,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A card that is kept for a job that was passed too often."""
+    """A card that is kept for the eldest job that waits for one."""
 
     device: str
     due_in_s: float
@@ -137,6 +135,11 @@ def admit(
     return Admitted(max(free, key=lambda device: _free_slots(device, reservations)), note=note)
 
 
+def fits_beside(need: Need, memory: HostMemory, others: Sequence[Reservation]) -> bool:
+    """Whether a job that is admitted already may have so much of the host's memory, beside these."""
+    return not others or need.ram_bytes <= room_bytes(memory, others)
+
+
 def too_large_for_cards(need: VramNeed, devices: Sequence[Device], reservations: Sequence[Reservation]) -> str | None:
     """Why no card could hold even the smallest batch if syncd had nothing else on it; None: one could."""
     _, wanted = need.least
@@ -169,26 +172,6 @@ def pin_for(need: VramNeed, devices: Sequence[Device], reservations: Sequence[Re
         if room >= wanted:
             pins.append(Pin(device.name, due_in_s, room - wanted))
     return min(pins, key=lambda pin: pin.due_in_s, default=None)
-
-
-class Passes:
-    """How often each waiting job was passed by a younger one."""
-
-    def __init__(self) -> None:
-        self._passed: dict[int, int] = {}
-
-    def admitted(self, elders: Sequence[int]) -> None:
-        """Another was admitted while these, its elders, wait for a card."""
-        for job_id in elders:
-            self._passed[job_id] = self._passed.get(job_id, 0) + 1
-
-    def may_pin(self, job_id: int) -> bool:
-        """Whether it has been passed often enough."""
-        return self._passed.get(job_id, 0) >= MOST_PASSES
-
-    def keep_only(self, waiting: Mapping[int, object]) -> None:
-        """Forget those that wait no more."""
-        self._passed = {job_id: count for job_id, count in self._passed.items() if job_id in waiting}
 
 
 def _on_card(

@@ -6,11 +6,14 @@ import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 import psutil
 
 from syncd.config import WorkersSection
 
+CPU: Final = "cpu"
+"""The name of the one device that is always there."""
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -57,7 +60,7 @@ class HostMemory:
 
 def take_inventory(workers: WorkersSection) -> tuple[Device, ...]:
     """The devices that the configuration admits."""
-    return (Device("cpu", DeviceKind.CPU, cpu_slots(workers, usable_cores())),)
+    return (Device(CPU, DeviceKind.CPU, cpu_slots(workers, usable_cores())),)
 
 
 def cpu_slots(workers: WorkersSection, cores: int) -> int:

@@ -18,9 +18,10 @@ import structlog
 
 from syncd.clock import utc_now
 from syncd.config import Config
-from syncd.devices.admission import Admitted, Obstacle, Refused, Reservation, admit
-from syncd.devices.inventory import Device, read_host_memory
-from syncd.devices.memory_model import Need, Workload, predict_ram, ram_cap_bytes
+from syncd.devices.admission import Admitted, Obstacle
+from syncd.devices.health import JobHold
+from syncd.devices.inventory import CPU
+from syncd.devices.memory_model import Need, ram_cap_bytes
 from syncd.domain import Failure, MediaInfo, Progress, ReadyJob, Result, Trace
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
@@ -40,6 +41,8 @@ from syncd.protocol import (
 )
 from syncd.reports.facts import WrittenReport
 from syncd.supervisor.breaker import RESTING, SIGNS
+from syncd.supervisor.cards import Cards
+from syncd.supervisor.gate import OBSERVATIONS, Gate, holds_of
 from syncd.supervisor.ladder import FAULTS, FRESH, Fault, Rung, Standing, given_up, standing
 from syncd.supervisor.liveness import Pulse, unwatched_s
 from syncd.supervisor.overseer import Overseer, carry_on_ending
@@ -53,7 +56,6 @@ from syncd.supervisor.task import (
     estimate_anew,
     known_infos,
     measure_request,
-    observation_of,
     probe_request,
     refused_by_size,
     report_order,
@@ -69,34 +71,32 @@ CANCEL_GRACE_S: Final = 2.0
 """How long a worker may take to notice that its task was called off."""
 REPORTS_WAITING: Final = 16
 """With so many reports unwritten nothing more is claimed: the disk is what is slow."""
-OBSERVATIONS: Final = 200
 
 
 class Dispatcher:
     """The running jobs and what becomes of them."""
 
     def __init__(
-        self, config: Config, ledger: Ledger, pool: Pool, reporter: Reporter, devices: Sequence[Device]
+        self, config: Config, ledger: Ledger, pool: Pool, reporter: Reporter, cards: Cards
     ) -> None:
         self._config = config
         self._ledger = ledger
         self._pool = pool
         self._reporter = reporter
-        self._devices = tuple(devices)
+        self._cards = cards
+        self._gate = Gate(config, ledger.observations(OBSERVATIONS), cards)
         self._tasks: dict[int, Task] = {}
         self._next_task_id = 1
-        self._observations = ledger.observations(OBSERVATIONS)
         self._overseer = Overseer(ledger.stage_pauses())
         self._breaker = RESTING
-        self._told_refusal: tuple[int, str] | None = None
         self._looked_at_s: float | None = None
 
     # --- what the main loop calls ------------------------------------------------------------------------------------
 
-    def reconfigure(self, config: Config, devices: Sequence[Device]) -> None:
+    def reconfigure(self, config: Config) -> None:
         """Take over a changed configuration; what runs goes on."""
         self._config = config
-        self._devices = tuple(devices)
+        self._gate.reconfigure(config)
 
     def busy_workers(self) -> list[Worker]:
         """Workers whose pipes are to be listened to."""
@@ -117,6 +117,7 @@ class Dispatcher:
             self._shielded(task, partial(self._attend, task, now_s))
         self.take_reports(now_s)
         self._pool.retire_idle(now_s)
+        self._cards.look([*holds_of(self._tasks.values(), self._cards), *self._idle_holds()], now_s)
         if not self._ledger.is_paused() and not self._breaker.is_open(now_s):
             self._start_ready(now_s)
 
@@ -197,15 +198,14 @@ class Dispatcher:
 
     def _start_ready(self, now_s: float) -> None:
         measuring = len(self.busy_workers())
-        if sum(device.slots for device in self._devices) <= measuring:
+        if self._gate.slots() <= measuring:
             return
         if len(self._tasks) - measuring >= REPORTS_WAITING:
             return
-        memory = read_host_memory()
         waiting = self._ledger.ready(READY_LOOKAHEAD)
-        refused = False
-        if any(task.standing.is_alone for task in self._tasks.values()):
+        if not waiting or any(task.standing.is_alone for task in self._tasks.values()):
             return
+        self._gate.open_round(self._idle_vram_bytes())
         while waiting and not self._breaker.is_open(now_s):
             place = next_to_try([features_of(job) for job in waiting], self._masters_being_made())
             job = waiting.pop(place)
@@ -215,18 +215,16 @@ class Dispatcher:
                 continue
             if standing.is_alone and self._tasks:
                 return  # Its turn comes when nothing else runs.
-            need = self._need(job, known_infos(job), standing)
-            decision = admit(need, self._devices, memory, self._reservations())
+            infos = known_infos(job)
+            need = self._gate.weigh(job, infos, standing)
+            decision = self._gate.decide(job, infos, need, self._tasks.values(), now_s)
             if isinstance(decision, Admitted):
                 self._admit(job, decision, need, standing, now_s)
                 if standing.is_alone:
                     return
             elif decision.obstacle is Obstacle.TOO_LARGE:
                 self._refuse(job, Failure(ErrorCode.OUT_OF_MEMORY, decision.reason), now_s)
-            else:
-                if not refused:
-                    self._note_refusal(job, decision)
-                refused = True
+            elif decision.obstacle is Obstacle.MEMORY:
                 del waiting[place:]  # Whoever comes after it in the queue waits behind it.
 
     def _standing(self, job: ReadyJob) -> Standing:
@@ -236,7 +234,7 @@ class Dispatcher:
 
     def _quarantine_unseen(self, job: ReadyJob, reason: str, now_s: float) -> None:
         """Without another worker having seen it."""
-        task = self._claim(job, self._devices[0].name, 0, FRESH, now_s)
+        task = self._claim(job, CPU, 0, FRESH, now_s)
         if task is not None:
             task.quarantine_reason = reason
             self._report(task, Failure(ErrorCode.WORKER_CRASHED, reason))
@@ -252,37 +250,34 @@ class Dispatcher:
         max_bytes = self._config.cache.max_bytes
         return CacheOrder(bytes(self._config.features_folder), max_bytes) if max_bytes else None
 
-    def _reservations(self, besides: Task | None = None) -> list[Reservation]:
+    def _idle_vram_bytes(self) -> dict[str, int]:
+        """What idle workers keep of each card."""
+        kept: dict[str, int] = {}
+        for hold in self._idle_holds():
+            kept[hold.uuid] = kept.get(hold.uuid, 0) + hold.held_bytes
+        return kept
+
+    def _idle_holds(self) -> list[JobHold]:
         return [
-            Reservation(task.device, task.promised_bytes, task.worker.held_bytes())
-            for task in self._tasks.values()
-            if task.worker is not None and task is not besides
+            JobHold(worker.device, None, worker.pid, 0, self._cards.held_bytes(worker.device, worker.pid))
+            for worker in self._pool.idle_workers()
+            if worker.device != CPU
         ]
-
-    def _fits_beside_others(self, task: Task, need: Need) -> bool:
-        """Whether a probed job may grow its promise where it is."""
-        here = [device for device in self._devices if device.name == task.device]
-        return isinstance(admit(need, here, read_host_memory(), self._reservations(besides=task)), Admitted)
-
-    def _need(self, job: ReadyJob, infos: tuple[MediaInfo, MediaInfo] | None, standing: Standing) -> Need:
-        durations = [info.duration_s for info in infos or () if info.duration_s is not None]
-        need = predict_ram(Workload(max(durations, default=None), job.settings.methods), self._observations)
-        return replace(need, ram_bytes=need.ram_bytes * standing.ram_factor)
-
-    def _note_refusal(self, job: ReadyJob, refusal: Refused) -> None:
-        if refusal.obstacle is Obstacle.MEMORY and self._told_refusal != (job.job_id, refusal.reason):
-            log.info("admit_refused", job=job.job_id, reason=refusal.reason)
-            self._told_refusal = (job.job_id, refusal.reason)
 
     def _admit(self, job: ReadyJob, decision: Admitted, need: Need, standing: Standing, now_s: float) -> None:
         """Claim, then promise, then start: in this order nothing can be given out twice."""
         if failure := refused_by_size(job, self._config.limits.max_file_bytes):
             self._refuse(job, failure, now_s)
             return
-        task = self._claim(job, decision.device.name, need.ram_bytes, standing, now_s)
+        task = self._claim(job, decision.device.name, need.ram_bytes, standing, now_s, decision)
         if task is None:
             return
-        task.degraded = given_up(standing.rung, models=False, cache=self._cache_order() is not None)
+        has_model = job.settings.ai != "off"
+        task.degraded = given_up(standing.rung, models=has_model, cache=self._cache_order() is not None)
+        if decision.note is not None:
+            task.degraded += (f"the GPU for the models ({decision.note})",)
+        if decision.vram_bytes:
+            self._pool.make_room(decision.device.name)
         try:
             task.worker = self._pool.take(decision.device.name, now_s, fresh=standing.rung is Rung.LAST)
         except OSError as error:
@@ -292,28 +287,48 @@ class Dispatcher:
             self._tell_if_claiming_rests(now_s)
             self._finish(task, partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
             return
-        task.worker.cap(ram_cap_bytes(need.ram_bytes))
+        self._cap(task, need)
         log.info("admit", job=job.job_id, device=task.device, promised_mib=need.ram_bytes >> 20, worker=task.worker.pid)
         if infos := known_infos(job):
             self._measure(task, infos, now_s)
         else:
             self._send(task, probe_request(task), now_s)
 
-    def _claim(self, job: ReadyJob, device: str, promised_bytes: int, standing: Standing, now_s: float) -> Task | None:
+    def _cap(self, task: Task, need: Need) -> None:
+        """A driver maps far more than it holds: beside a card what is held is watched, and nothing capped."""
+        if task.worker is not None and not task.promised_vram_bytes:
+            task.worker.cap(ram_cap_bytes(need.ram_bytes))
+
+    def _claim(
+        self,
+        job: ReadyJob,
+        device: str,
+        promised_bytes: int,
+        standing: Standing,
+        now_s: float,
+        admitted: Admitted | None = None,
+    ) -> Task | None:
+        vram_bytes = 0 if admitted is None else admitted.vram_bytes
         lease = self._ledger.claim(
-            job.job_id, device=device, predicted_ram_bytes=promised_bytes, rung=int(standing.rung)
+            job.job_id,
+            device=device,
+            predicted_ram_bytes=promised_bytes,
+            predicted_vram_bytes=vram_bytes,
+            rung=int(standing.rung),
         )
         if lease is None:
             return None
         task = Task(self._next_task_id, job, lease, device, promised_bytes, None, Pulse(now_s, now_s))
         task.standing = standing
+        task.promised_vram_bytes = vram_bytes
+        task.batch = 0 if admitted is None else admitted.batch
         self._next_task_id += 1
         self._tasks[task.task_id] = task
         return task
 
     def _refuse(self, job: ReadyJob, failure: Failure, now_s: float) -> None:
         """The job fails without a worker having seen it."""
-        if task := self._claim(job, self._devices[0].name, 0, FRESH, now_s):
+        if task := self._claim(job, CPU, 0, FRESH, now_s):
             self._report(task, failure)
 
     # --- measure -----------------------------------------------------------------------------------------------------
@@ -372,23 +387,25 @@ class Dispatcher:
         infos = (message.media[0], message.media[1])
         for file, info in zip((task.job.master, task.job.dub), infos, strict=True):
             self._note(partial(self._ledger.record_media_info, file.path, file.identity, info))
-        need = self._need(task.job, infos, task.standing)
-        if need.ram_bytes > task.promised_bytes and not self._fits_beside_others(task, need):
+        need = self._gate.weigh(task.job, infos, task.standing)
+        tasks = self._tasks.values()
+        if need.ram_bytes > task.promised_bytes and not self._gate.fits_where_it_is(task, need, tasks, now_s):
             log.info("admit_again", job=task.job.job_id, need_mib=need.ram_bytes >> 20)
             reason = "needs more memory than is free now"
             self._release(task, now_s)
             self._finish(task, partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
             return
         task.promised_bytes = need.ram_bytes
-        if task.worker is not None:
-            task.worker.cap(ram_cap_bytes(need.ram_bytes))
+        self._cap(task, need)
         self._measure(task, infos, now_s)
 
     def _measure(self, task: Task, infos: tuple[MediaInfo, MediaInfo], now_s: float) -> None:
         task.infos = infos
+        task.work = self._gate.work_of(task.job, infos, on_card=task.promised_vram_bytes > 0)
         longest_s = self._config.limits.max_duration_seconds
         cache = None if task.standing.rung is Rung.LAST else self._cache_order()
-        self._send(task, measure_request(task, self._pool.scratch_folder, longest_s, cache), now_s)
+        ai = self._gate.ai_order(task)
+        self._send(task, measure_request(task, self._pool.scratch_folder, longest_s, cache, ai), now_s)
 
     def _send(self, task: Task, message: ToWorker, now_s: float) -> None:
         if task.worker is None:
@@ -468,6 +485,8 @@ class Dispatcher:
             self._tell_if_claiming_rests(now_s)
         if failure.code not in FAULTS:
             return task.standing
+        if (seen := self._gate.failed(task, failure.code, task.trace.stage, now_s)) is not None:
+            self._note(partial(self._ledger.record_observation, seen))
         before = faults_of(self._ledger.attempts(task.job.job_id))
         return standing([*before, Fault(task.standing.rung, failure.code, task.trace.stage)], task.job.interruptions)
 
@@ -511,9 +530,7 @@ class Dispatcher:
 
     def _complete(self, task: Task, result: Result, written: WrittenReport, seconds: float) -> None:
         consensus = result.consensus
-        observation = observation_of(task, task.measured) if task.measured else None
-        if observation is not None:
-            self._observations = [observation, *self._observations[: OBSERVATIONS - 1]]
+        observation = self._gate.observe(task, task.measured) if task.measured else None
         log.info(
             "report",
             job=task.job.job_id,

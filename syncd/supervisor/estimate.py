@@ -63,8 +63,16 @@ _AFTER_METHODS: Final = (
     _Phase(("timeline", "pieces"), 0.05, 0.0006),
     _Phase(("rivals",), 0.05, 0.0001),
     _Phase(("repetition",), 0.0, 0.0),
-    _Phase(("report",), 0.1, 0.0),
 )
+_MODELS: Final[dict[str, _Phase]] = {
+    "wav2vec2": _Phase(("ai",), 3.0, 0.3),
+    "yamnet": _Phase(("ai",), 2.5, 0.02),
+    "spectral-embedding": _Phase(("ai",), 0.3, 0.004),
+    "wav2vec2 on a card": _Phase(("ai",), 5.0, 0.004),
+    "yamnet on a card": _Phase(("ai",), 5.0, 0.002),
+}
+"""After the methods, one at most."""
+_END: Final = (_Phase(("report",), 0.1, 0.0),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,8 @@ class Work:
     """Length of the side; None where the container does not say."""
     dub_s: float | None
     methods: tuple[str, ...]
+    model: str | None = None
+    """As in `_MODELS`; None: no model is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +119,7 @@ def seconds_left(seen: Sequence[StageSeen], work: Work, now_s: float) -> float |
     length_s = max(work.master_s, work.dub_s)
     if not (math.isfinite(length_s) and length_s > 0.0):
         return None
-    phases = _phases(work.methods)
+    phases = _phases(work)
     places = [(_place(stage.name, phases), stage) for stage in seen]
     here = max((place for place, _ in places if place is not None), default=None)
     if here is None:
@@ -139,9 +149,19 @@ def counted_down(before: tuple[float, float], now_s: float) -> float:
     return _bounded(left_s - max(0.0, now_s - at_s))
 
 
-def _phases(methods: tuple[str, ...]) -> tuple[_Phase, ...]:
+def usual_s(work: Work) -> float:
+    """How long such a job takes, as the figures say; `MOST_S` where nothing is known of its length."""
+    if work.master_s is None or work.dub_s is None:
+        return MOST_S
+    length_s = max(work.master_s, work.dub_s)
+    return _bounded(READING * length_s + sum(phase.usual_s(length_s) for phase in _phases(work)))
+
+
+def _phases(work: Work) -> tuple[_Phase, ...]:
     """What comes after reading."""
-    return (*_BEFORE_METHODS, *(phase for name, phase in _METHODS.items() if name in methods), *_AFTER_METHODS)
+    methods = (phase for name, phase in _METHODS.items() if name in work.methods)
+    model = () if work.model is None else (_MODELS[work.model],)
+    return (*_BEFORE_METHODS, *methods, *_AFTER_METHODS, *model, *_END)
 
 
 def _place(stage: str, phases: Sequence[_Phase]) -> int | None:

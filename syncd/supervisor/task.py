@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from syncd.domain import NO_TRACE, Failure, Lease, MediaInfo, MemoryObservation, ReadyJob, Result, Trace
+from syncd.domain import NO_TRACE, Failure, Lease, MediaInfo, MemoryObservation, ModelUse, ReadyJob, Result, Trace
 from syncd.errors import ErrorCode
-from syncd.protocol import CacheOrder, Measured, MeasureRequest, ProbeRequest, Progressed, file_version, stem_files
+from syncd.protocol import AiOrder, CacheOrder, Measured, MeasureRequest, ProbeRequest, Progressed, file_version, stem_files
 from syncd.reports.facts import ProcessingFacts, ReportSubject, new_analysis_id
 from syncd.supervisor.estimate import StageSeen, Work, counted_down, seconds_left, smoothed
 from syncd.supervisor.ladder import FRESH, Standing
@@ -57,6 +57,12 @@ class Task:
     called_off_at_s: float | None = None
     standing: Standing = FRESH
     """On the ladder."""
+    promised_vram_bytes: int = 0
+    """On the device's card; 0: it uses none."""
+    batch: int = 0
+    """Windows at once that its model may take there."""
+    work: Work | None = None
+    """What there is to do; None until probed."""
     cpu_look: CpuLook | None = None
     """Since when it is watched whether a silent worker computes."""
     ending: Ending | None = None
@@ -111,7 +117,7 @@ def probe_request(task: Task) -> ProbeRequest:
 
 
 def measure_request(
-    task: Task, scratch_folder: Path, longest_s: float | None, cache: CacheOrder | None
+    task: Task, scratch_folder: Path, longest_s: float | None, cache: CacheOrder | None, ai: AiOrder | None
 ) -> MeasureRequest:
     """What the worker is asked."""
     job = task.job
@@ -130,11 +136,12 @@ def measure_request(
         scratch_folder=bytes(scratch_folder),
         max_duration_s=longest_s,
         cache=cache,
+        ai=ai,
     )
 
 
-def observation_of(task: Task, measured: Measured) -> MemoryObservation:
-    """What the attempt took, for the next prediction."""
+def observation_of(task: Task, measured: Measured, methods: tuple[str, ...], use: ModelUse | None) -> MemoryObservation:
+    """What the attempt took, for the next prediction; `use`: of its model on the card."""
     result = measured.result
     return MemoryObservation(
         device=task.device,
@@ -143,7 +150,10 @@ def observation_of(task: Task, measured: Measured) -> MemoryObservation:
         peak_ram_bytes=measured.peak_rss_bytes,
         duration_s=max(result.master.duration_s, result.dub.duration_s),
         channels=max(result.master.channels, result.dub.channels),
-        methods=task.job.settings.methods,
+        methods=methods,
+        predicted_vram_bytes=task.promised_vram_bytes,
+        peak_vram_bytes=measured.peak_vram_bytes,
+        model=use if measured.peak_vram_bytes else None,
     )
 
 
@@ -173,7 +183,8 @@ def report_order(task: Task, outcome: Result | Failure, now: datetime, fallback:
         peak_rss_bytes=measured.peak_rss_bytes if measured else None,
         scratch_bytes=measured.scratch_bytes if measured else None,
         attempt=task.lease.attempt_number,
-        degraded=task.degraded,
+        peak_vram_bytes=measured.peak_vram_bytes or None if measured else None,
+        degraded=(*task.degraded, *(measured.degraded if measured else ())),
         cache=measured.cache if measured else None,
     )
     return ReportOrder(task.task_id, subject, outcome, processing, fallback)
@@ -186,11 +197,9 @@ def estimate_anew(task: Task, message: Progressed, now_s: float) -> float | None
         task.stages[message.stage] = StageSeen(message.stage, now_s, message.done, message.total, now_s)
     elif (before.done, before.total) != (message.done, message.total):
         task.stages[message.stage] = replace(before, done=message.done, total=message.total, moved_at_s=now_s)
-    sides = task.infos
-    if sides is None:
+    if task.work is None:
         return None
-    work = Work(sides[0].duration_s, sides[1].duration_s, task.job.settings.methods)
-    raw_s = seconds_left(list(task.stages.values()), work, now_s)
+    raw_s = seconds_left(list(task.stages.values()), task.work, now_s)
     if raw_s is None:
         return None if task.estimate is None else counted_down(task.estimate, now_s)
     left_s = smoothed(task.estimate, raw_s, now_s)

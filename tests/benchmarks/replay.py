@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Final, Protocol
 
-from syncd.devices.admission import Admitted, Passes, Pin, Reservation, admit, pin_for
+from syncd.devices.admission import Admitted, Pin, Reservation, admit, pin_for
 from syncd.devices.caution import Caution
 from syncd.devices.inventory import CardMemory, Device, DeviceKind, HostMemory
 from syncd.devices.memory_model import Need
@@ -182,32 +182,28 @@ class Syncd:
 
     observations: list[MemoryObservation] = field(default_factory=list)
     caution: Caution = field(default_factory=Caution)
-    passes: Passes = field(default_factory=Passes)
     passing: bool = True
     """Whether smaller jobs may pass one that waits."""
 
     def choose(self, waiting: Sequence[Job], running: Sequence[Run], _now_s: float) -> tuple[Job, int, int, int] | None:
-        """The eldest that fits; one that was passed too often pins a card."""
+        """The eldest that fits; the eldest that does not pins a card."""
         devices = [self._device(card, running) for card in range(CARDS)]
         reservations = [
             Reservation(str(r.card), 0, 0, r.promised_bytes, r.held_bytes, r.left_s(sharers_on(r.card, running)))
             for r in running
         ]
         pin: Pin | None = None
-        elders: list[int] = []
         for job in waiting:
             need = vram_need(job.use, self.observations, safety=self.caution.safety)
             asked = Need(0, is_learnt=False, vram=need)
             decision = admit(asked, devices, HOST, reservations, run_s=job.run_s, pin=pin)
             if isinstance(decision, Admitted):
-                self.passes.admitted(elders)
                 batch, promised = decision.batch, decision.vram_bytes
                 while job.peaks_bytes[batch] > promised and batch > 1:
                     batch //= 2  # In the worker, under its cap.
                 return job, int(decision.device.name), batch, promised
-            if pin is None and self.passes.may_pin(job.number):
+            if pin is None:
                 pin = pin_for(need, devices, reservations)
-            elders.append(job.number)
             if not self.passing:
                 break
         return None
