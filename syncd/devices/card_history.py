@@ -124,7 +124,7 @@ class History:
             reason = f"The driver told of error {xid} ({GRAVE_XIDS[xid]}); it must be well for {_span(WELL_S)} first."
             return replace(self, grave=reason, well_since_s=None)
         reason = f"The driver told of error {xid}; it rests for {_span(XID_REST_S)}."
-        return self._resting(Rest(Cause.ERROR, reason, now_s + XID_REST_S))
+        return self.resting(Rest(Cause.ERROR, reason, now_s + XID_REST_S))
 
     def counted(self, ecc_errors: int, now_s: float) -> History:
         """The card's count of uncorrected memory errors; what was there at first is no news, nor a count set back."""
@@ -133,7 +133,7 @@ class History:
             return after
         news = ecc_errors - self.ecc_errors
         reason = f"Uncorrected memory errors: {news} more, {ecc_errors} in all; it rests for {_span(ECC_REST_S)}."
-        return after._resting(Rest(Cause.MEMORY_ERRORS, reason, now_s + ECC_REST_S))
+        return after.resting(Rest(Cause.MEMORY_ERRORS, reason, now_s + ECC_REST_S))
 
     def faulted(self, now_s: float, what: str) -> History:
         """A job failed there, and the card may be why; jobs that were under way in a quarantine prolong nothing."""
@@ -150,9 +150,10 @@ class History:
             f"it rests for {_span(span_s)}."
         )
         after = replace(after, faults_s=(), quarantines=after.quarantines + 1)
-        return after._resting(Rest(Cause.FAULTS, reason, now_s + span_s))
+        return after.resting(Rest(Cause.FAULTS, reason, now_s + span_s))
 
-    def _resting(self, rest: Rest) -> History:
+    def resting(self, rest: Rest) -> History:
+        """Left alone for a while; an earlier rest for the same cause ends with it."""
         return replace(self, rests=(*(other for other in self.rests if other.cause is not rest.cause), rest))
 
 
