@@ -36,7 +36,8 @@ FRESH_S: Final = 10.0
 """With a card in trouble, a process is replaced only while every card spoke so lately: none of its calls hangs."""
 DYING_S: Final = 10.0
 """After a kill; then a process counts as one that does not die."""
-MOST_UNDEAD: Final = 3
+MOST_DYING: Final = 3
+"""With so many that were killed and are not dead, no more are started."""
 STOP_S: Final = 1.0
 _READ_BYTES: Final = 1 << 16
 _MOST_READS: Final = 8
@@ -176,7 +177,7 @@ class GpuWatch:
         self._dying.clear()
 
     def _start(self, pace: Pace, now_s: float) -> None:
-        if len(self._undead) >= MOST_UNDEAD:
+        if len(self._dying) >= MOST_DYING:
             return
         try:
             self._child = Child(self._interval_s, now_s)

@@ -70,7 +70,7 @@ class Roster:
         age_s = max(0.0, now_s - self._last_word_s(index))
         if index in self._readings:
             return [(reading, age_s) for reading in self._readings[index]]
-        return [(_nameless(index), age_s)] if age_s > FIRST_WORD_S else []
+        return [(_in_trouble(_nameless(index), "no answer yet"), age_s)] if age_s > FIRST_WORD_S else []
 
     def _last_word_s(self, index: int) -> float:
         return self._heard_at_s.get(index, self._counted_at_s)

@@ -53,6 +53,7 @@ def test_a_listed_card_that_never_answered_is_told_of_after_a_while() -> None:
     assert uuids(cards, FIRST_WORD_S) == ["GPU-0"]
     heard = cards.answer(FIRST_WORD_S + 1.0)[1]
     assert (heard.reading.uuid, heard.age_s) == ("card-1", FIRST_WORD_S + 1.0)
+    assert heard.reading.trouble == "no answer yet"
 
 
 def test_slices_take_the_place_of_their_card_and_leave_it_again() -> None:
