@@ -99,7 +99,7 @@ def _obstacle(heard: Heard, workers: WorkersSection) -> tuple[Cause, str] | None
     if heard.age_s > STALE_S:
         return Cause.SILENT, f"The driver has not answered for {heard.age_s:.0f} s."
     if reading.trouble is not None:
-        return Cause.TROUBLE, f"The driver says: {reading.trouble}."
+        return Cause.TROUBLE, f"It cannot be used now: {reading.trouble}."
     if reading.sharing is Sharing.NOBODY:
         return Cause.FORBIDDEN, "Its compute mode lets nobody compute on it ('nvidia-smi -c 0' would)."
     return None

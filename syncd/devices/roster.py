@@ -11,7 +11,7 @@ from syncd.devices.readings import GpuReading, Heard
 
 NAMELESS: Final = "card-{index}"
 """Stands for the UUID of a card that never told it; nothing can be bound to it."""
-FIRST_WORD_S: Final = 5.0
+FIRST_WORD_S: Final = 2.0
 """A listed card that has said nothing for so long is told of all the same."""
 
 

@@ -238,10 +238,7 @@ def test_an_error_of_a_card_is_told_once(world: World, watched: Watched) -> None
     assert [one.reading.xids for one in watched.poll()] == [(), (), ()]
 
 
-def test_a_card_that_appears_is_read_and_one_that_disappears_is_gone(
-    world: World, watched: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gpu_watch, "SETTLED_S", 0.2)
+def test_a_card_that_appears_is_read_and_one_that_disappears_is_gone(world: World, watched: Watched) -> None:
     world.set_cards(three_cards()[:1])
     watched.all_read(1)
     world.set_cards(three_cards())

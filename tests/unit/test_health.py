@@ -77,9 +77,9 @@ def test_a_card_that_does_not_answer_is_out_until_it_answers() -> None:
     assert stands(Health(), heard(age_s=STALE_S)).is_usable
 
 
-def test_a_card_that_is_lost_is_out_with_the_drivers_words() -> None:
+def test_a_card_that_is_lost_is_taken_out_with_the_drivers_words() -> None:
     out = stands(Health(), heard(trouble="GPU is lost", total_bytes=0, free_bytes=0))
-    assert (out.cause, out.reason) == (Cause.TROUBLE, "The driver says: GPU is lost.")
+    assert (out.cause, out.reason) == (Cause.TROUBLE, "It cannot be used now: GPU is lost.")
 
 
 def test_a_card_on_which_nobody_may_compute_is_out() -> None:
@@ -341,7 +341,7 @@ def test_whatever_happened_a_card_that_stays_well_comes_back(looks: list[tuple[H
 WELL = Standing(UUID, 0, "card")
 SILENT = Standing(UUID, 0, "card", Cause.SILENT, "The driver has not answered for 6 s.")
 SILENT_LATER = Standing(UUID, 0, "card", Cause.SILENT, "The driver has not answered for 7 s.")
-LOST = Standing(UUID, 0, "card", Cause.TROUBLE, "The driver says: GPU is lost.")
+LOST = Standing(UUID, 0, "card", Cause.TROUBLE, "It cannot be used now: GPU is lost.")
 
 
 @pytest.mark.parametrize(
