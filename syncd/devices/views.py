@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from syncd.config import WorkersSection
+from syncd.devices.card_history import Cause
 from syncd.devices.health import JobHold, Standing, allowed_bytes
 from syncd.devices.inventory import Device, DeviceKind, HostMemory
 from syncd.devices.readings import GpuReading, Heard
@@ -49,8 +50,10 @@ class DeviceView(msgspec.Struct, frozen=True):
     slots: int | None = None
     """How many jobs it runs at once at most; None: as its memory admits."""
     is_usable: bool = True
+    cause: Cause | None = None
+    """Why it is not used, in a word for programs."""
     reason: str = ""
-    """Why it is not used: one sentence, with figures."""
+    """The same for people: one sentence, with figures."""
     again_s: float | None = None
     """In how many seconds it comes back; None: it is in use, or comes back when the reason is gone."""
 
@@ -120,6 +123,7 @@ def _gpu_view(
         held_by=_holders(reading, jobs, process_names),
         utilization_percent=reading.utilization_percent,
         is_usable=standing.is_usable,
+        cause=standing.cause,
         reason=standing.reason,
         again_s=None if standing.again_at_s is None else max(0.0, standing.again_at_s - now_s),
     )

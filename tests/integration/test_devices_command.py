@@ -49,16 +49,15 @@ def stranger() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def devices(home: Path, *arguments: str, workers: str = "") -> str:
+def syncctl(home: Path, *arguments: str, workers: str = "") -> subprocess.CompletedProcess[str]:
     config = home / "syncd.toml"
     config.write_text(f'[ledger]\npath = "{home / "ledger.db"}"\n[workers]\ncpu_slots = 2\n{workers}', encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "syncd.cli.app", "devices", "--config", str(config), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    command = [sys.executable, "-m", "syncd.cli.app", *arguments, "--config", str(config)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def devices(home: Path, *arguments: str, workers: str = "") -> str:
+    done = syncctl(home, "devices", *arguments, workers=workers)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
@@ -130,3 +129,19 @@ def test_what_a_daemon_left_behind_is_not_shown(tmp_path: Path, world: World) ->
     ledger.close()
     told = devices_json(tmp_path)
     assert (told["source"], told["devices"][1]["uuid"]) == ("asked", world.cards[0].uuid)
+
+
+def gpu_checks(home: Path, workers: str = "") -> list[tuple[str, str]]:
+    """What doctor finds of GPUs; whatever else it finds wrong here."""
+    told = json.loads(syncctl(home, "doctor", "--json", workers=workers).stdout)
+    return [(check["finding"], check["message"]) for check in told["checks"] if check["name"] == "gpu"]
+
+
+def test_doctor_names_cards_that_are_not_used_and_names_without_card(tmp_path: Path, world: World) -> None:
+    world.change(1, health="lost")
+    assert gpu_checks(tmp_path, "devices = [0, 1, 7]\n") == [
+        ("warning", "workers.devices names 7, and there is no such GPU."),
+        ("ok", f"GPU 0 (NVIDIA GeForce RTX 2080 Ti, {world.cards[0].uuid}) can be used."),
+        ("warning", "GPU 1 (unknown, card-1) is not used. It cannot be used now: GPU is lost."),
+    ]
+    assert gpu_checks(tmp_path, 'devices = "cpu"\n') == []

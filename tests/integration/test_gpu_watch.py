@@ -23,8 +23,8 @@ from tests.standin.world import LIBRARY, MIB, OUT_OF_MEMORY, Card, Slice, World,
 DEADLINE_S = 30.0
 INTERVAL_S = 0.05
 FRESH_S = 1.0
-LONGEST_POLL_S = 0.5
-"""One that waited for a driver would take for ever; starting a process takes some milliseconds."""
+LONGEST_POLL_S = 2.0
+"""One that waited for a driver would take for ever; starting a process takes some milliseconds, more under load."""
 
 
 class Watched:
@@ -107,8 +107,7 @@ def test_three_cards_are_read(world: World, watched: Watched) -> None:
 def test_a_card_that_hangs_silences_only_itself(world: World, watched: Watched) -> None:
     watched.all_read()
     world.change(1, health="hang")
-    heard = watched.until(lambda heard: heard[1].age_s > 2.0)
-    assert [is_well(one) for one in heard] == [True, False, True]
+    watched.until(lambda heard: heard[1].age_s > 2.0 and is_well(heard[0]) and is_well(heard[2]))
     world.change(1, health="ok")
     watched.all_read()
 
@@ -118,8 +117,7 @@ def test_a_card_that_hangs_from_the_start_is_told_of(
 ) -> None:
     monkeypatch.setattr("syncd.devices.roster.FIRST_WORD_S", 0.5)
     world.change(0, health="hang")
-    heard = watched.until(lambda heard: len(heard) == 3)
-    assert [is_well(one) for one in heard[1:]] == [True, True]
+    heard = watched.until(lambda heard: len(heard) == 3 and are_well(heard[1:]))
     assert heard[0].reading.uuid == "card-0"
     world.change(0, health="ok")
     assert watched.all_read()[0].reading.uuid == three_cards()[0].uuid
@@ -159,9 +157,8 @@ def test_each_process_is_started_later_than_the_one_before(
 def test_a_lost_card_keeps_its_name_and_comes_back(world: World, watched: Watched) -> None:
     watched.all_read()
     world.change(2, health="lost")
-    heard = watched.until(lambda heard: heard[2].reading.trouble)
+    heard = watched.until(lambda heard: heard[2].reading.trouble and are_well(heard[:2]))
     assert (heard[2].reading.uuid, heard[2].reading.trouble) == (world.cards[2].uuid, "GPU is lost")
-    assert are_well(heard[:2])
     world.change(2, health="reset")
     watched.until(lambda heard: heard[2].reading.trouble == "GPU requires restart")
     world.change(2, health="ok")

@@ -1,4 +1,4 @@
-"""A machine with GPUs, where there are none: the library of `nvml.c` and the folder that is its world.
+"""A machine with GPUs, where there are none: the library of `nvml.c`, and the folder that is its world.
 
 The real pynvml loads the library in every process that is started with `World.environment`; what a test changes here
 holds at that process's next call. Each change is atomic.
@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import pytest
 
-SOURCE: Final = Path(__file__).with_name("nvml.c")
+SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("nvml.c", "world.c"))
 LIBRARY: Final = "libnvidia-ml.so.1"
 MIB: Final = 1 << 20
 OUT_OF_MEMORY: Final = 2
@@ -140,7 +140,7 @@ def library_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="standin-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     command = [compiler, "-shared", "-fPIC", "-O1", "-fvisibility=hidden", f"-Wl,-soname,{LIBRARY}"]
-    subprocess.run([*command, "-o", folder / LIBRARY, SOURCE], check=True)
+    subprocess.run([*command, "-o", folder / LIBRARY, *SOURCES], check=True)
     return folder
 
 
