@@ -10,7 +10,22 @@ from typing import Annotated
 import typer
 
 from syncd import __version__
-from syncd.cli import analyze, cancel, doctor, jobs, pause, priority, prune, rebuild, retry, schema, show, submit, watch
+from syncd.cli import (
+    analyze,
+    cancel,
+    devices,
+    doctor,
+    jobs,
+    pause,
+    priority,
+    prune,
+    rebuild,
+    retry,
+    schema,
+    show,
+    submit,
+    watch,
+)
 from syncd.cli.output import print_json, printable
 from syncd.errors import SyncdError, error_advice, error_exit_code
 from syncd.telemetry import configure_logs
@@ -52,6 +67,7 @@ app.command("prune")(prune.prune)
 app.command("rebuild")(rebuild.rebuild)
 app.command("analyze")(analyze.analyze)
 app.command("schema")(schema.schema)
+app.command("devices")(devices.devices)
 app.command("doctor")(doctor.doctor)
 
 

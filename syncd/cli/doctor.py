@@ -15,9 +15,12 @@ from typing import Final
 
 import typer
 
+from syncd.cli.devices import ask, daemons_view
 from syncd.cli.options import ConfigOption, JsonOption
 from syncd.cli.output import console, plain, print_json
 from syncd.config import Config, find_config_path, load_config
+from syncd.devices.card_history import Cause
+from syncd.devices.inventory import DeviceKind
 from syncd.errors import SyncdError
 from syncd.ledger.reader import LedgerReader
 from syncd.protocol import Failed, Probed, ProbeRequest
@@ -78,6 +81,7 @@ def examine(config_path: Path) -> Iterator[Check]:
     yield from _folders(config)
     yield _cache(config)
     yield _worker()
+    yield from _gpus(config)
 
 
 def _ledger(config: Config) -> Iterator[Check]:
@@ -168,6 +172,24 @@ def _worker() -> Check:
     else:
         reason = last_words.splitlines()[-1] if last_words else f"it ended ({exit_text(status)})"
     return Check("worker", Finding.WRONG, f"No worker reads a file: {reason}", advice)
+
+
+def _gpus(config: Config) -> Iterator[Check]:
+    """Those that the configuration admits; a machine without any is in order."""
+    if config.workers.devices == "cpu":
+        return
+    view = daemons_view(config) or ask(config)
+    for sentence in view.warnings:
+        yield Check("gpu", Finding.WARNING, sentence, "Mend it; 'syncctl devices' lists what there is.")
+    if view.why_no_gpu is not None:
+        yield Check("gpu", Finding.OK, f"None is used: {view.why_no_gpu}")
+    for device in view.devices:
+        name = f"GPU {device.index} ({device.name}, {device.uuid})"
+        if device.kind is DeviceKind.GPU and device.is_usable:
+            yield Check("gpu", Finding.OK, f"{name} can be used.")
+        elif device.kind is DeviceKind.GPU and device.cause is not Cause.NOT_NAMED:
+            advice = "Jobs run elsewhere meanwhile; it comes back by itself once that is over."
+            yield Check("gpu", Finding.WARNING, f"{name} is not used. {device.reason}", advice)
 
 
 def _write_second_of_silence(path: Path) -> None:

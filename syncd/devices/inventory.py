@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -85,6 +87,15 @@ def read_host_memory() -> HostMemory:
             total = min(total, limit)
             available = min(available, max(0, limit - used + _reclaimable_bytes(group)))
     return HostMemory(total, available)
+
+
+def process_names(pids: Iterable[int]) -> dict[int, str]:
+    """What runs under these numbers; those that are gone, or that this container does not see, are left out."""
+    names = {}
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            names[pid] = psutil.Process(pid).name()
+    return names
 
 
 def _own_groups() -> list[Path]:

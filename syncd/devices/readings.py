@@ -46,3 +46,10 @@ class GpuReading(msgspec.Struct, frozen=True):
     """Uncorrected, since the driver was loaded; None: the card does not count."""
     xids: tuple[int, ...] = ()
     """Errors that the driver told of since the reading before."""
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """The latest reading of a card, and how old it is; its `xids` are those told since the question before."""
+
+    reading: GpuReading
+    age_s: float
