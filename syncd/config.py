@@ -129,6 +129,8 @@ class AiSection(_Section):
 
     wav2vec2: str = "/var/lib/syncd/models/wav2vec2-base"
     """A directory, or a hub name if downloads are allowed."""
+    yamnet: AbsolutePath = Path("/var/lib/syncd/models/yamnet.safetensors")
+    """What `syncctl models convert` makes of the published weights."""
     allow_download: bool = False
     """Whether models may be fetched from the hub."""
 
@@ -225,14 +227,9 @@ class Config(_Section):
     def keys_without_effect(self) -> list[str]:
         """Keys that are set and that this version does not act on, each with what it does instead."""
         told = [
-            (self.workers.devices not in {"auto", "cpu"}, "workers.devices: every job runs on the CPU"),
             (self.metrics.listen != "", "metrics.listen: no metrics are served"),
             (self.reports.done is not None, "reports.done: pairs stay where they are"),
             (self.reports.failed is not None, "reports.failed: pairs stay where they are"),
-            *(
-                (profile.ai != "off", f"profiles.{name}.ai: no model is asked")
-                for name, profile in self.profiles.items()
-            ),
         ]
         return [sentence for holds, sentence in told if holds]
 

@@ -24,7 +24,6 @@ import structlog
 
 from syncd import __version__
 from syncd.config import Config, find_config_path, load_config
-from syncd.devices.inventory import take_inventory
 from syncd.domain import JobState
 from syncd.errors import ErrorCode, SyncdError, error_exit_code
 from syncd.intake import Intake
@@ -32,6 +31,7 @@ from syncd.ledger.engine import explain_os
 from syncd.ledger.ledger import Ledger
 from syncd.requests import RequestDesk
 from syncd.sdnotify import ServiceNotifier, watchdog_interval_s
+from syncd.supervisor.cards import Cards
 from syncd.supervisor.dispatch import Dispatcher
 from syncd.supervisor.pool import Pool
 from syncd.supervisor.reporter import Reporter
@@ -100,7 +100,8 @@ class Daemon:
         self._ledger = Ledger.open(config.ledger.path, sets_aside=True)
         self._pool = Pool(scratch)
         self._reporter = Reporter(self._wake)
-        self._dispatcher = Dispatcher(config, self._ledger, self._pool, self._reporter, take_inventory(config.workers))
+        self._cards = Cards(config)
+        self._dispatcher = Dispatcher(config, self._ledger, self._pool, self._reporter, self._cards)
         self._desk = RequestDesk(self._ledger, self._dispatcher, config, self._wake)
         self._intake = Intake(self._ledger, self._dispatcher.call_off, self._wake)
         self._upkeep = Upkeep(self._ledger, config.ledger, self._wake)
@@ -190,6 +191,8 @@ class Daemon:
             selector.register(self._wake.reader, selectors.EVENT_READ)
             for worker in self._dispatcher.busy_workers():
                 selector.register(worker.read_fd, selectors.EVENT_READ)
+            for fileno in self._cards.filenos:
+                selector.register(fileno, selectors.EVENT_READ)
             selector.select(0.0 if self._intake.has_more else TURN_S)
         self._wake.drain()
 
@@ -259,7 +262,7 @@ class Daemon:
             tidy_cache(config)
         self._config = config
         self._intake.profiles = config
-        self._dispatcher.reconfigure(config, take_inventory(config.workers))
+        self._dispatcher.reconfigure(config)
         self._desk.config = config
         self._upkeep.section = config.ledger
         log.info("reloaded", folders=len(config.watch))
@@ -288,6 +291,7 @@ class Daemon:
             self._reporter.stop,
             partial(self._dispatcher.take_reports, time.monotonic()),
             partial(self._dispatcher.hand_back_all, "the daemon stops"),
+            self._cards.stop,
             self._pool.close,
             self._ledger.close,
             self._wake.close,

@@ -27,7 +27,8 @@ class JobHold:
 
     uuid: str
     """Of the card; ``cpu``: of the host's memory."""
-    job_id: int
+    job_id: int | None
+    """None: an idle worker's."""
     pid: int
     promised_bytes: int
     held_bytes: int

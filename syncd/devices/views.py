@@ -18,6 +18,9 @@ SERVICE_KEY: Final = "devices"
 """Under which the daemon keeps its view among what the service says of itself."""
 
 
+IDLE: Final = "an idle worker of syncd"
+
+
 class Holder(msgspec.Struct, frozen=True):
     """A process that holds memory of a device."""
 
@@ -25,7 +28,7 @@ class Holder(msgspec.Struct, frozen=True):
     held_bytes: int | None
     """None: the driver does not tell."""
     job_id: int | None = None
-    """The job that it measures; None: it is none of syncd's."""
+    """The job that it measures; None: it is an idle worker, or none of syncd's."""
     process: str | None = None
     """What it is called, where that can be seen."""
 
@@ -134,7 +137,10 @@ def _holders(reading: GpuReading, jobs: Sequence[JobHold], process_names: Mappin
     told = {process.pid: process.held_bytes for process in reading.processes}
     ours = {job.pid for job in jobs}
     return (
-        *(Holder(job.pid, told.get(job.pid) or job.held_bytes, job.job_id) for job in jobs),
+        *(
+            Holder(job.pid, told.get(job.pid) or job.held_bytes, job.job_id, None if job.job_id else IDLE)
+            for job in jobs
+        ),
         *(Holder(pid, held, process=process_names.get(pid)) for pid, held in told.items() if pid not in ours),
     )
 

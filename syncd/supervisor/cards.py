@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import psutil
 import structlog
 
+from syncd.clock import utc_now
 from syncd.config import Config
 from syncd.devices.gpu_watch import GpuWatch
 from syncd.devices.health import Health, JobHold, Standing, allowed_bytes, changes, names_without_card
-from syncd.devices.inventory import CardMemory, Device, DeviceKind, usable_cores
+from syncd.devices.inventory import CardMemory, Device, DeviceKind, read_host_memory, take_inventory, usable_cores
 from syncd.devices.readings import GpuReading, Heard
+from syncd.devices.views import DevicesView, cpu_view, gpu_views, strangers
 
 log = structlog.get_logger()
 
@@ -40,6 +43,16 @@ class Cards:
     def filenos(self) -> tuple[int, ...]:
         """What becomes readable when a card has spoken."""
         return () if self._watch is None else self._watch.filenos
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the driver has said which cards there are, or that there is none."""
+        return self._watch is None or self._watch.card_count is not None or self._watch.why_none is not None
+
+    @property
+    def any_there(self) -> bool:
+        """Whether there are cards, in use or not."""
+        return bool(self._heard)
 
     def stop(self) -> None:
         """Ask no more."""
@@ -85,6 +98,22 @@ class Cards:
         """Whether every card in use is faster in half precision."""
         return all((one.reading.compute_capability or (0, 0)) >= HALF_PRECISION for one in self._usable())
 
+    def view(self, holds: Sequence[JobHold], now_s: float) -> DevicesView:
+        """All devices, for people."""
+        names = {pid: name for pid in strangers(self._heard, holds) if (name := _process_name(pid)) is not None}
+        workers = self._config.workers
+        (cpu,) = take_inventory(workers)
+        return DevicesView(
+            at=utc_now(),
+            devices=(
+                cpu_view(cpu, read_host_memory(), holds),
+                *gpu_views(self._heard, self._standings, holds, workers, names, now_s),
+            ),
+            driver_version=None if self._watch is None else self._watch.driver_version,
+            why_no_gpu="workers.devices is 'cpu'." if self._watch is None else self._watch.why_none,
+            warnings=self._told_warnings,
+        )
+
     def _usable(self) -> list[Heard]:
         return [one for one, card in zip(self._heard, self._standings, strict=True) if card.is_usable]
 
@@ -98,3 +127,10 @@ class Cards:
             if sentence not in self._told_warnings:
                 log.warning("gpu_not_there", reason=sentence)
         self._told_warnings = warnings
+
+
+def _process_name(pid: int) -> str | None:
+    try:
+        return psutil.Process(pid).name()
+    except psutil.Error:
+        return None

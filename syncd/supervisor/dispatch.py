@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -22,6 +21,7 @@ from syncd.devices.admission import Admitted, Obstacle
 from syncd.devices.health import JobHold
 from syncd.devices.inventory import CPU
 from syncd.devices.memory_model import Need, ram_cap_bytes
+from syncd.devices.views import SERVICE_KEY, view_to_text
 from syncd.domain import Failure, MediaInfo, Progress, ReadyJob, Result, Trace
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
@@ -69,6 +69,9 @@ PROGRESS_INTERVAL_S: Final = 0.5
 """How often a job's progress reaches the ledger."""
 CANCEL_GRACE_S: Final = 2.0
 """How long a worker may take to notice that its task was called off."""
+VIEW_INTERVAL_S: Final = 2.0
+IDLE_VIEW_INTERVAL_S: Final = 20.0
+"""How often the devices are told of, while jobs run and while none do."""
 REPORTS_WAITING: Final = 16
 """With so many reports unwritten nothing more is claimed: the disk is what is slow."""
 
@@ -76,9 +79,7 @@ REPORTS_WAITING: Final = 16
 class Dispatcher:
     """The running jobs and what becomes of them."""
 
-    def __init__(
-        self, config: Config, ledger: Ledger, pool: Pool, reporter: Reporter, cards: Cards
-    ) -> None:
+    def __init__(self, config: Config, ledger: Ledger, pool: Pool, reporter: Reporter, cards: Cards) -> None:
         self._config = config
         self._ledger = ledger
         self._pool = pool
@@ -90,6 +91,7 @@ class Dispatcher:
         self._overseer = Overseer(ledger.stage_pauses())
         self._breaker = RESTING
         self._looked_at_s: float | None = None
+        self._viewed_at_s = -IDLE_VIEW_INTERVAL_S
 
     # --- what the main loop calls ------------------------------------------------------------------------------------
 
@@ -117,9 +119,19 @@ class Dispatcher:
             self._shielded(task, partial(self._attend, task, now_s))
         self.take_reports(now_s)
         self._pool.retire_idle(now_s)
-        self._cards.look([*holds_of(self._tasks.values(), self._cards), *self._idle_holds()], now_s)
+        self._look_at_cards(now_s)
         if not self._ledger.is_paused() and not self._breaker.is_open(now_s):
             self._start_ready(now_s)
+
+    def _look_at_cards(self, now_s: float) -> None:
+        """And say now and then what is there: for `syncctl devices`, which looks itself where there is nothing else."""
+        holds = [*holds_of(self._tasks.values(), self._cards), *self._idle_holds()]
+        self._cards.look(holds, now_s)
+        interval_s = VIEW_INTERVAL_S if self._tasks else IDLE_VIEW_INTERVAL_S
+        if (self._tasks or self._cards.any_there) and now_s >= self._viewed_at_s + interval_s:
+            self._viewed_at_s = now_s
+            text = view_to_text(self._cards.view(holds, now_s))
+            self._note(partial(self._ledger.set_service, SERVICE_KEY, text))
 
     def _put_off_what_nobody_watched(self, now_s: float) -> None:
         shift_s = 0.0 if self._looked_at_s is None else unwatched_s(now_s - self._looked_at_s)

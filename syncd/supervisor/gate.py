@@ -95,9 +95,16 @@ class Gate:
         return replace(need, ram_bytes=need.ram_bytes * standing.ram_factor, vram=self._vram_need(choice, standing))
 
     def decide(
-        self, job: ReadyJob, infos: tuple[MediaInfo, MediaInfo] | None, need: Need, tasks: Collection[Task], now_s: float
+        self,
+        job: ReadyJob,
+        infos: tuple[MediaInfo, MediaInfo] | None,
+        need: Need,
+        tasks: Collection[Task],
+        now_s: float,
     ) -> Admitted | Refused:
         """Whether the job may start now, and where; one that waits for a card lets others pass."""
+        if need.vram is not None and not self._cards.is_known:
+            return Refused(Obstacle.CARD_MEMORY, "The driver has not said yet which GPUs there are.")
         reservations = self.reservations(tasks, now_s)
         run_s = usual_s(self.work_of(job, infos, on_card=need.vram is not None))
         here = self._round
@@ -108,6 +115,8 @@ class Gate:
             if not here.is_told:
                 self._tell(job, decision)
             here.is_told = True
+        elif need.vram is not None and not decision.vram_bytes and decision.note is None and self._cards.any_there:
+            return replace(decision, note="none can be used now")
         return decision
 
     def fits_where_it_is(self, task: Task, need: Need, tasks: Collection[Task], now_s: float) -> bool:

@@ -20,6 +20,7 @@ from typing import IO, Final
 import psutil
 import structlog
 
+from syncd.devices.inventory import CPU
 from syncd.protocol import (
     PROTOCOL_VERSION,
     FrameBuffer,
@@ -52,6 +53,13 @@ WORKER_ENVIRONMENT: Final = {
     "MALLOC_ARENA_MAX": "2",
     "PYTHONFAULTHANDLER": "1",
 }
+
+
+def device_environment(device: str) -> dict[str, str]:
+    """What binds a process to one card, or to none."""
+    if device == CPU:
+        return {"CUDA_VISIBLE_DEVICES": ""}
+    return {"CUDA_VISIBLE_DEVICES": device, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
 class WorkerGone(Exception):
@@ -99,7 +107,7 @@ class Worker:
                 stdout=self._stderr,
                 stderr=self._stderr,
                 start_new_session=True,
-                env={**os.environ, **WORKER_ENVIRONMENT},
+                env={**os.environ, **WORKER_ENVIRONMENT, **device_environment(self.device)},
             )
         except OSError:
             os.close(to_worker_w)
@@ -263,9 +271,15 @@ class Pool:
             worker.kill()
             self.drop(worker)
 
-    def idle_pids(self) -> list[int]:
-        """The workers that wait."""
-        return [worker.pid for worker in self._idle]
+    def idle_workers(self) -> tuple[Worker, ...]:
+        """Those that wait."""
+        return tuple(self._idle)
+
+    def make_room(self, device: str) -> None:
+        """Let all but one of the device's idle workers go: they keep models in its memory."""
+        for worker in [worker for worker in self._idle if worker.device == device][:-1]:
+            worker.kill()
+            self.drop(worker)
 
     def drop(self, worker: Worker, *, timeout_s: float = REAP_S) -> tuple[int | None, str]:
         """The worker is of no further use; its exit status and last words."""

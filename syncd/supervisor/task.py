@@ -10,7 +10,16 @@ from pathlib import Path
 
 from syncd.domain import NO_TRACE, Failure, Lease, MediaInfo, MemoryObservation, ModelUse, ReadyJob, Result, Trace
 from syncd.errors import ErrorCode
-from syncd.protocol import AiOrder, CacheOrder, Measured, MeasureRequest, ProbeRequest, Progressed, file_version, stem_files
+from syncd.protocol import (
+    AiOrder,
+    CacheOrder,
+    Measured,
+    MeasureRequest,
+    ProbeRequest,
+    Progressed,
+    file_version,
+    stem_files,
+)
 from syncd.reports.facts import ProcessingFacts, ReportSubject, new_analysis_id
 from syncd.supervisor.estimate import StageSeen, Work, counted_down, seconds_left, smoothed
 from syncd.supervisor.ladder import FRESH, Standing

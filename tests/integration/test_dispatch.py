@@ -6,13 +6,12 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from syncd.config import Config, WorkersSection
-from syncd.devices.inventory import Device, take_inventory
 from syncd.domain import TOLERANCES, AnalysisSettings, JobState, Pair, Priority
 from syncd.errors import ErrorCode
 from syncd.ledger.ledger import Ledger
@@ -20,6 +19,7 @@ from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import Attempt, AttemptOutcome, Job
 from syncd.supervisor import pool as pool_module
 from syncd.supervisor import retry as retry_module
+from syncd.supervisor.cards import Cards
 from syncd.supervisor.dispatch import Dispatcher
 from syncd.supervisor.ladder import Rung
 from syncd.supervisor.pool import Pool
@@ -40,9 +40,9 @@ class Bench:
         self.pool = Pool(home)
         self.reporter = Reporter(lambda: None)
         self.reporter.start()
-        config = Config(workers=WorkersSection(cpu_slots=slots, max_attempts=max_attempts, stall_seconds=stall_s))
-        devices = take_inventory(config.workers)
-        self.dispatcher = Dispatcher(config, self.ledger, self.pool, self.reporter, devices)
+        workers = WorkersSection(devices="cpu", cpu_slots=slots, max_attempts=max_attempts, stall_seconds=stall_s)
+        config = Config(workers=workers)
+        self.dispatcher = Dispatcher(config, self.ledger, self.pool, self.reporter, Cards(config))
 
     def enqueue(self, title: str = "show") -> int:
         paths = []
@@ -267,7 +267,7 @@ def test_a_job_during_which_the_service_died_five_times_runs_alone_and_with_all_
     job_id = patient.enqueue("heavy")
     interrupt(patient, job_id, times=5)
     other = patient.enqueue("other")
-    patient.dispatcher.reconfigure(*with_slots(2))
+    patient.dispatcher.reconfigure(with_slots(2))
     workers_that("by_hand")
     patient.turn_until(lambda: patient.job(job_id).state is JobState.RUNNING)
     patient.dispatcher.step(time.monotonic())
@@ -337,9 +337,8 @@ def interrupt(bench: Bench, job_id: int, *, times: int) -> None:
         bench.ledger.hand_back(lease, "the service died", interrupted=True)
 
 
-def with_slots(count: int) -> tuple[Config, Sequence[Device]]:
-    config = Config(workers=WorkersSection(cpu_slots=count, stall_seconds=30.0))
-    return config, take_inventory(config.workers)
+def with_slots(count: int) -> Config:
+    return Config(workers=WorkersSection(devices="cpu", cpu_slots=count, stall_seconds=30.0))
 
 
 def test_a_worker_that_outgrows_its_promise_is_ended_alone_and_tried_with_more(
@@ -359,6 +358,6 @@ def test_a_worker_that_has_grown_is_replaced_between_two_jobs(
 ) -> None:
     workers_that("grow")
     assert bench.run(bench.enqueue("first")).state is JobState.COMPLETED
-    (idle,) = bench.pool.idle_pids()
+    (idle,) = [worker.pid for worker in bench.pool.idle_workers()]
     assert bench.run(bench.enqueue("second")).state is JobState.COMPLETED
-    assert idle not in bench.pool.idle_pids()
+    assert idle not in [worker.pid for worker in bench.pool.idle_workers()]

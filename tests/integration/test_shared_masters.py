@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from syncd.config import CacheSection, Config, LedgerSection, WorkersSection
-from syncd.devices.inventory import take_inventory
 from syncd.domain import TOLERANCES, AnalysisSettings, JobState, Pair, Priority
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import Job
 from syncd.supervisor import pool as pool_module
+from syncd.supervisor.cards import Cards
 from syncd.supervisor.dispatch import Dispatcher
 from syncd.supervisor.pool import Pool
 from syncd.supervisor.reporter import Reporter
@@ -38,14 +38,14 @@ class Bench:
         self.home = home
         config = Config(
             ledger=LedgerSection(path=home / "ledger.db"),
-            workers=WorkersSection(cpu_slots=slots, max_attempts=1),
+            workers=WorkersSection(devices="cpu", cpu_slots=slots, max_attempts=1),
             cache=CacheSection(max_bytes=max_bytes),
         )
         self.ledger = Ledger.open(config.ledger.path)
         self.pool = Pool(config.cache_folder / "scratch")
         self.reporter = Reporter(lambda: None)
         self.reporter.start()
-        self.dispatcher = Dispatcher(config, self.ledger, self.pool, self.reporter, take_inventory(config.workers))
+        self.dispatcher = Dispatcher(config, self.ledger, self.pool, self.reporter, Cards(config))
         self.jobs: dict[str, int] = {}
 
     def enqueue(self, *names: str, methods: tuple[str, ...] = ("correlation",)) -> None:
