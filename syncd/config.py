@@ -129,6 +129,8 @@ class AiSection(_Section):
 
     wav2vec2: str = "/var/lib/syncd/models/wav2vec2-base"
     """A directory, or a hub name if downloads are allowed."""
+    yamnet: AbsolutePath = Path("/var/lib/syncd/models/yamnet.safetensors")
+    """What `syncctl models convert` makes of the published weights."""
     allow_download: bool = False
     """Whether models may be fetched from the hub."""
 

@@ -51,7 +51,7 @@ CLOSE_S: Final = 0.04
 """A window agrees with a placement this far away, or half a hop where frames are farther apart."""
 LEAST_ENERGY: Final = 0.05
 """Of a window's frames, of the usual: below it nothing happens there."""
-FLOOR_HOPS: Final = 0.1
+FLOOR_HOPS: Final = 0.15
 """Half the 95 % interval is at least so much of a hop: the top of a curve is not known better."""
 SIMILAR: Final = (0.02, 0.25)
 CONSISTENT: Final = 0.9
@@ -230,7 +230,7 @@ def similarity_of(windows: list[HeardWindow]) -> float | None:
     else:
         rolls = np.unique(np.linspace(1, len(windows) - 1, ROLLS).astype(np.int64))
         apart = float(np.mean([np.mean(np.sum(ours * np.roll(theirs, roll, axis=0), axis=2)) for roll in rolls]))
-    return together - apart
+    return max(-1.0, min(1.0, together - apart))
 
 
 def _spans(rule: FrameRule, placement: tuple[Stretch, ...]) -> list[Stretch]:

@@ -10,7 +10,22 @@ from typing import Annotated
 import typer
 
 from syncd import __version__
-from syncd.cli import analyze, cancel, doctor, jobs, pause, priority, prune, rebuild, retry, schema, show, submit, watch
+from syncd.cli import (
+    analyze,
+    cancel,
+    doctor,
+    jobs,
+    models,
+    pause,
+    priority,
+    prune,
+    rebuild,
+    retry,
+    schema,
+    show,
+    submit,
+    watch,
+)
 from syncd.cli.output import print_json, printable
 from syncd.errors import SyncdError, error_advice, error_exit_code
 from syncd.telemetry import configure_logs
@@ -53,6 +68,7 @@ app.command("rebuild")(rebuild.rebuild)
 app.command("analyze")(analyze.analyze)
 app.command("schema")(schema.schema)
 app.command("doctor")(doctor.doctor)
+app.add_typer(models.app, name="models")
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
