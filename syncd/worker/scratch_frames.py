@@ -66,6 +66,8 @@ class ScratchFrames:
         """Shape (count, dims); zeros before the first frame and after the last."""
         frames = np.zeros((count, self._dims), dtype=np.float32)
         first, last = max(0, start), min(self._written, start + count)
+        if first >= last:
+            return frames
         for begin in range(first - first % FRAMES_A_CHUNK, last, FRAMES_A_CHUNK):
             chunk = np.empty((self._dims, self._frames_from(begin)), dtype=self._dtype)
             self._file.read_into(chunk, begin * self._dims * self._dtype.itemsize)

@@ -39,7 +39,9 @@ class TorchEmbedder:
         memory: Memory,
     ) -> None:
         self.name, self.checkpoint, self.rule = name, checkpoint, rule
-        self.device, self.dtype, self.batch = device_name(device), dtype, max(1, batch)
+        self.device, self.dtype = device_name(device), dtype
+        # One window fills every core of a CPU; several at once only take more memory and keep the progress waiting.
+        self.batch = 1 if device == "cpu" else max(1, batch)
         self._forward, self._memory, self._device = forward, memory, torch.device(device)
         self._projection = torch.from_numpy(projection(dims)).to(self._device)
         self.dims = int(self._projection.shape[1])

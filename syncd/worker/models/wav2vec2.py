@@ -51,8 +51,7 @@ def load(order: AiOrder, device: str, memory: Memory) -> TorchEmbedder:
         int(model.config.hidden_size),
         device=device,
         dtype=dtype,
-        # One window fills every core of a CPU; several at once only take more memory and keep the progress waiting.
-        batch=1 if device == "cpu" else order.batch,
+        batch=order.batch,
         memory=memory,
     )
 
