@@ -119,7 +119,7 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
         ErrorKind.MACHINERY, "Raise workers.job_seconds in the configuration, then 'syncctl retry'."
     ),
     ErrorCode.MODEL_UNAVAILABLE: _Meaning(
-        ErrorKind.MACHINERY, "Check the paths in [ai] of the configuration with 'syncctl doctor'."
+        ErrorKind.MACHINERY, "Check the models and the paths in [ai] of the configuration with 'syncctl models check'."
     ),
     ErrorCode.QUEUE_FULL: _Meaning(
         ErrorKind.OPERATOR, "Wait for jobs to finish, or raise limits.max_queued in the configuration."

@@ -16,6 +16,7 @@ from syncd.cli import (
     devices,
     doctor,
     jobs,
+    models,
     pause,
     priority,
     prune,
@@ -69,6 +70,7 @@ app.command("analyze")(analyze.analyze)
 app.command("schema")(schema.schema)
 app.command("devices")(devices.devices)
 app.command("doctor")(doctor.doctor)
+app.add_typer(models.app, name="models")
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

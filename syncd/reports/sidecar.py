@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from syncd.clock import utc_to_text
 from syncd.domain import (
+    AiResult,
     AnalysisSettings,
     AudioTrack,
     Candidate,
@@ -113,7 +114,7 @@ def _completed(subject: ReportSubject, result: Result) -> Report:
         "coverage": _coverage(result.coverage),
         "candidates": [_candidate(candidate) for candidate in result.candidates],
         "method_results": [_method(each) for each in result.method_results],
-        "ai_result": None,
+        "ai_result": _ai(result.ai),
         "overall_confidence": share(result.overall_confidence),
         "method_agreement": share(result.method_agreement),
         "channels_used": result.channels_used,
@@ -279,6 +280,26 @@ def _method_offset(outcome: Estimate | Inconclusive) -> Report | None:
         "offset_seconds": seconds(outcome.offset_s),
         "confidence": share(outcome.confidence),
         "uncertainty_ms": milliseconds(outcome.uncertainty_ms),
+    }
+
+
+def _ai(result: AiResult | None) -> Report | None:
+    if result is None:
+        return None
+    reasons = result.outcome.reasons if isinstance(result.outcome, Inconclusive) else ()
+    return {
+        "model": result.model,
+        "checkpoint": result.checkpoint,
+        "embedding_similarity": share(result.embedding_similarity),
+        "temporal_consistency": share(result.temporal_consistency),
+        "model_confidence": share(result.model_confidence),
+        "offset": _method_offset(result.outcome),
+        "reasons": list(reasons),
+        "windows": result.windows,
+        "device": result.device,
+        "dtype": result.dtype,
+        "batch": result.batch,
+        "processing_seconds": rounded(result.processing_s, 3),
     }
 
 

@@ -41,12 +41,16 @@ from syncd.protocol import (
     decode_to_worker,
     encode_frame,
 )
+from syncd.worker.gpu import CardFailed
 from syncd.worker.heap import give_back_memory
+from syncd.worker.model_cache import ModelCache
 
 _PR_SET_PDEATHSIG: Final = 1
 _READ_BYTES: Final = 1 << 16
 _MOST_OPEN_FILES: Final = 256
 """Sides of stems, scratch files and the cache's take a few dozen."""
+CARD_FAILED_STATUS: Final = 70
+"""How the process ends after an error of the card's: nothing that it says afterwards could be relied on."""
 
 
 class Line:
@@ -114,7 +118,7 @@ def probe(request: ProbeRequest) -> Message:
     return Probed(request.task_id, media, peak_rss_bytes())
 
 
-def measure(request: MeasureRequest, line: Line) -> Message:
+def measure(request: MeasureRequest, line: Line, models: ModelCache) -> Message:
     """Measure one pair."""
     from syncd.worker.measuring import measure_pair  # noqa: PLC0415 - heavy imports come with the first task
 
@@ -123,6 +127,7 @@ def measure(request: MeasureRequest, line: Line) -> Message:
         request,
         Listener(line, request.task_id),
         on_master_ready=lambda: line.say(MasterReady(request.task_id)),
+        models=models,
     )
     return Measured(
         request.task_id,
@@ -131,15 +136,17 @@ def measure(request: MeasureRequest, line: Line) -> Message:
         measurement.scratch_bytes,
         time.monotonic() - started_at_s,
         measurement.cache,
+        measurement.peak_vram_bytes,
+        measurement.degraded,
     )
 
 
-def serve(request: ProbeRequest | MeasureRequest, line: Line) -> None:
+def serve(request: ProbeRequest | MeasureRequest, line: Line, models: ModelCache) -> None:
     """Do one task and answer it, whatever happens."""
     line.say(Started(request.task_id))
     reset_peak_rss()
     try:
-        answer = probe(request) if isinstance(request, ProbeRequest) else measure(request, line)
+        answer = probe(request) if isinstance(request, ProbeRequest) else measure(request, line, models)
     except SyncdError as error:
         answer = Failed(request.task_id, Failure(error.code, error.message, error.details))
     except MemoryError:
@@ -149,6 +156,7 @@ def serve(request: ProbeRequest | MeasureRequest, line: Line) -> None:
         failure = Failure(ErrorCode.INTERNAL, f"The analysis broke off ({type(error).__name__}).")
         answer = Failed(request.task_id, failure, traceback=traceback.format_exc())
     line.say(answer)
+    models.relieve()
     give_back_memory()
 
 
@@ -188,8 +196,14 @@ def main() -> None:
     line = Line(read_fd, write_fd)
     threading.Thread(target=line.listen, name="listen", daemon=True).start()
     line.say(Hello(PROTOCOL_VERSION, os.getpid(), device))
+    models = ModelCache()
     while True:
-        serve(line.requests.get(), line)
+        try:
+            serve(line.requests.get(), line, models)
+        except CardFailed as error:
+            sys.stderr.write(f"{error}\n")
+            sys.stderr.flush()
+            os._exit(CARD_FAILED_STATUS)
 
 
 if __name__ == "__main__":

@@ -34,8 +34,10 @@ from syncd.media.probe import probe
 from syncd.media.stems import MonoFile, decode_stems, probe_stems
 from syncd.protocol import FileVersion, MeasureRequest, ProbeRequest, StemFile
 from syncd.watch.examine import identify
+from syncd.worker.confirming import Decided, confirm, sounds_of
 from syncd.worker.feature_cache import CacheLost, FeatureCache, Features, Source, feature_cache
 from syncd.worker.heap import give_back_memory
+from syncd.worker.model_cache import ModelCache
 from syncd.worker.scratch import Scratch, ScratchCurve, ScratchSound
 from syncd.worker.timecodes import timecode_offset_s, timecode_warning
 
@@ -69,6 +71,9 @@ class Measurement:
     scratch_bytes: int
     cache: CacheUse | None = None
     """None: there was none."""
+    peak_vram_bytes: int = 0
+    degraded: tuple[str, ...] = ()
+    """What was given up on the way, in words."""
 
 
 def probe_files(request: ProbeRequest) -> tuple[MediaInfo, ...]:
@@ -79,15 +84,25 @@ def probe_files(request: ProbeRequest) -> tuple[MediaInfo, ...]:
 
 
 def measure_pair(
-    request: MeasureRequest, listener: TaskListener, *, on_master_ready: Callable[[], None] = lambda: None
+    request: MeasureRequest,
+    listener: TaskListener,
+    *,
+    on_master_ready: Callable[[], None] = lambda: None,
+    models: ModelCache | None = None,
 ) -> Measurement:
     """Find where the dub lies against the master.
 
     Raises `SyncdError` (the media's or the disk's fault, by its code) and whatever the listener raises. At most two
     threads work at any time; scratch files go to the request's folder and are gone afterwards. With a cache,
     `on_master_ready` is called as soon as another worker would find the master's features there, or knows that it
-    will not; from the thread that reads the master.
+    will not; from the thread that reads the master. A model stays in `models`; without it, it is dropped at the end.
     """
+    if models is None:
+        models = ModelCache()
+        try:
+            return measure_pair(request, listener, on_master_ready=on_master_ready, models=models)
+        finally:
+            models.drop()
     heard = _OneAtATime(listener)
     master, dub = _sides(request)
     master.check_version(request.master_version, request.master_stems)
@@ -97,11 +112,11 @@ def measure_pair(
     asked = request.cache
     cache = None if asked is None else feature_cache(asked.folder, asked.max_bytes)
     if cache is None:
-        return _measured(master, dub, request, heard, None, on_master_ready)
+        return _measured(master, dub, request, heard, None, models, on_master_ready)
     try:
-        return _measured(master, dub, request, heard, cache, on_master_ready)
+        return _measured(master, dub, request, heard, cache, models, on_master_ready)
     except CacheLost as error:
-        without = _measured(master, dub, request, heard, None, on_master_ready)
+        without = _measured(master, dub, request, heard, None, models, on_master_ready)
         note = f"The cache gave out in the middle of the analysis, which began again without it ({error})."
         return replace(without, cache=CacheUse((), (*cache.notes, note)))
 
@@ -112,6 +127,7 @@ def _measured(
     request: MeasureRequest,
     heard: _OneAtATime,
     cache: FeatureCache | None,
+    models: ModelCache,
     on_master_ready: Callable[[], None],
 ) -> Measurement:
     with Scratch(Path(os.fsdecode(request.scratch_folder))) as scratch:
@@ -124,7 +140,12 @@ def _measured(
         result = _result(read_master, read_dub, answer, request, decode_s)
         taken = tuple(read.side.role for read in (read_master, read_dub) if read.is_from_cache)
         use = None if cache is None else CacheUse(taken, tuple(cache.notes))
-        return Measurement(result, scratch.bytes_written, use)
+        if request.ai is None:
+            return Measurement(result, scratch.bytes_written, use)
+        decided = Decided(result.verdict, result.rate, result.timeline)
+        sounds = sounds_of(read_master.evidence, read_dub.evidence, result.channels_used)
+        said = confirm(request.ai, models, sounds, decided, scratch, heard)
+        return Measurement(said.added_to(result), scratch.bytes_written, use, said.peak_vram_bytes, said.degraded)
 
 
 def _sides(request: MeasureRequest) -> tuple[_Side, _Side]:

@@ -50,6 +50,37 @@ class Sound:
         return padded
 
 
+class Frames:
+    """A `FrameStore` in memory."""
+
+    def __init__(self, frames: Floats) -> None:
+        self.values = frames.astype(np.float32)
+
+    @property
+    def frames(self) -> int:
+        return int(self.values.shape[0])
+
+    @property
+    def dims(self) -> int:
+        return int(self.values.shape[1])
+
+    def append(self, frames: Floats) -> None:
+        self.values = np.concatenate((self.values, frames))
+
+    def flush(self) -> None: ...
+
+    def read_band(self, band: int) -> Floats:
+        one: Floats = self.values[:, band]
+        return one
+
+    def read(self, start: int, count: int) -> Floats:
+        padded = np.zeros((count, self.dims), dtype=np.float32)
+        first, last = max(0, start), min(self.frames, start + count)
+        if first < last:
+            padded[first - start : last - start] = self.values[first:last]
+        return padded
+
+
 def quietly(done: int, total: int) -> None:
     """A beat that nobody hears."""
 

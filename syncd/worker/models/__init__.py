@@ -1,0 +1,1 @@
+"""The models: each module one kind, `registry.load` the door. Nothing here imports torch before a model is loaded."""
