@@ -109,6 +109,10 @@ class Service:
             self.process.kill()
             self.process.wait()
 
+    def workers(self) -> list[psutil.Process]:
+        """The daemon's, without whatever else it has started."""
+        return [] if self.process is None else workers_of(self.process.pid)
+
     def processes(self) -> list[psutil.Process]:
         """The daemon and whatever it started, also what outlived it."""
         return [process for process in psutil.process_iter() if self._owns(process)]
@@ -184,6 +188,18 @@ class Service:
 
     def syncctl_json(self, *arguments: str, expect: int = 0) -> Any:
         return json.loads(self.syncctl(*arguments, "--json", expect=expect))
+
+
+def workers_of(daemon_pid: int) -> list[psutil.Process]:
+    """The workers among a process's children."""
+    return [child for child in psutil.Process(daemon_pid).children() if _is_worker(child)]
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return any("worker" in argument for argument in process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def valid_report(path: Path) -> dict[str, Any]:

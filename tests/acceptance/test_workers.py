@@ -22,8 +22,7 @@ def drop(service: Service, pair: PairTruth, title: str = "show") -> None:
 
 
 def workers(service: Service) -> list[psutil.Process]:
-    assert service.process is not None
-    return psutil.Process(service.process.pid).children()
+    return service.workers()
 
 
 def measuring_worker(service: Service) -> psutil.Process:

@@ -8,8 +8,6 @@ import signal
 import time
 from contextlib import closing, suppress
 
-import psutil
-
 from syncd.domain import JobState
 from syncd.errors import ErrorCode
 from tests.acceptance.service import wait_for
@@ -112,7 +110,7 @@ def no_worker_can_be_started(site: Site) -> str:
     site.drop()
     site.wait_for_all()
     assert site.service.process is not None
-    for idle in psutil.Process(site.service.process.pid).children():
+    for idle in site.service.workers():
         idle.kill()
     with shim.failing(errno.ENOSPC, [folder]):
         title = site.drop()

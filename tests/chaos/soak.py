@@ -90,7 +90,7 @@ def soak(service: Service, jobs: int, warm_up: int) -> Growth:
 def _looks(service: Service) -> tuple[Look, Look]:
     assert service.process is not None
     daemon = psutil.Process(service.process.pid)
-    worker = wait_for(lambda: daemon.children() or None, what="an idle worker")[0]
+    worker = wait_for(lambda: service.workers() or None, what="an idle worker")[0]
     return Look.at(daemon), Look.at(worker)
 
 

@@ -89,7 +89,7 @@ class Storm:
     def _kill_a_worker(self, chance: random.Random) -> None:
         process = self.service.process
         assert process is not None
-        workers = [child for child in psutil.Process(process.pid).children() if child.is_running()]
+        workers = [child for child in self.service.workers() if child.is_running()]
         running = [job for job in self._jobs() if job.state is JobState.RUNNING]
         if len(running) != 1 or running[0].job_id in self.struck or not workers:
             return
