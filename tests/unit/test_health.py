@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -358,3 +360,18 @@ LOST = Standing(UUID, 0, "card", Cause.TROUBLE, "It cannot be used now: GPU is l
 )
 def test_a_change_is_told_once(before: list[Standing], after: list[Standing], told: list[Any]) -> None:
     assert changes(before, after) == told
+
+
+# --- the page for operators ------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "gpus.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("cause", list(Cause))
+def test_every_cause_is_documented(cause: Cause) -> None:
+    assert f"| `{cause.value}` |" in PAGE
+
+
+@pytest.mark.parametrize("xids", [GRAVE_XIDS, APPLICATION_XIDS, CONTAINED_XIDS])
+def test_the_errors_are_documented(xids: Collection[int]) -> None:
+    assert ", ".join(map(str, sorted(xids))) in PAGE
