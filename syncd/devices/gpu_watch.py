@@ -172,12 +172,13 @@ class GpuWatch:
         return self._roster.answer(now_s)
 
     def stop(self) -> None:
-        """End the process, and wait a moment until it is gone."""
+        """End the process, and wait a moment until it, and those before it, are gone."""
         self._pace = None
         if self._child is not None:
             self._end(self._child, monotonic_s())
+        deadline_s = monotonic_s() + STOP_S
         for child in self._dying:
-            child.is_dead(STOP_S)
+            child.is_dead(max(0.0, deadline_s - monotonic_s()))
         self._dying.clear()
 
     def _start(self, pace: Pace, now_s: float) -> None:
