@@ -109,7 +109,7 @@ class History:
         after = replace(self, rests=tuple(rest for rest in self.rests if rest.until_s > now_s))
         for xid in reading.xids:
             after = after.erred(xid, now_s)
-        if is_well and reading.ecc_errors is not None:
+        if reading.ecc_errors is not None:
             after = after.counted(reading.ecc_errors, now_s)
         if not is_well:
             return replace(after, well_since_s=None)

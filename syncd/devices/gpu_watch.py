@@ -51,10 +51,14 @@ class Pace:
     failures: int = 0
     start_at_s: float = 0.0
 
+    @property
+    def pause_s(self) -> float:
+        """How long to wait after one more failure."""
+        return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self.failures, 16))
+
     def failed(self, now_s: float) -> Pace:
         """After one that ended, or had to be ended."""
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self.failures, 16))
-        return Pace(self.failures + 1, now_s + pause_s)
+        return Pace(self.failures + 1, now_s + self.pause_s)
 
     def look_again(self, now_s: float) -> Pace:
         """After one that found nothing to ask: rarely, whatever was before."""
@@ -168,12 +172,13 @@ class GpuWatch:
         return self._roster.answer(now_s)
 
     def stop(self) -> None:
-        """End the process, and wait a moment until it is gone."""
+        """End the process, and wait a moment until it, and those before it, are gone."""
         self._pace = None
         if self._child is not None:
             self._end(self._child, monotonic_s())
+        deadline_s = monotonic_s() + STOP_S
         for child in self._dying:
-            child.is_dead(STOP_S)
+            child.is_dead(max(0.0, deadline_s - monotonic_s()))
         self._dying.clear()
 
     def _start(self, pace: Pace, now_s: float) -> None:
@@ -236,7 +241,7 @@ class GpuWatch:
         if not self._roster.is_in_trouble():
             if age_s > SETTLED_S:
                 self._pace = Pace()
-        elif self._roster.oldest_s(now_s) < FRESH_S and age_s > max(SETTLED_S, self._pace.failed(0.0).start_at_s):
+        elif self._roster.oldest_s(now_s) < FRESH_S and age_s > max(SETTLED_S, self._pace.pause_s):
             log.debug("gpu_watch_renewed", pid=child.pid)
             self._end(child, now_s)
             self._pace = Pace(self._pace.failures + 1, now_s)

@@ -117,7 +117,7 @@ def _occupied(reading: GpuReading, fraction: float, own: Sequence[JobHold]) -> t
     if allowed < LEAST_ROOM_BYTES:
         return Cause.FULL, f"syncd may use {_gb(allowed)} of its {total}, and {least} is the least of use."
     others = foreign_bytes(reading, own)
-    left = min(allowed, reading.total_bytes - others)
+    left = reading.total_bytes - others
     if left < LEAST_ROOM_BYTES:
         return Cause.FULL, f"Others hold {_gb(others)} of its {total}: {_gb(left)} is left, {least} the least of use."
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+import msgspec
 import pynvml
 
 from syncd.devices.readings import GpuProcess, GpuReading, Sharing
@@ -26,7 +27,8 @@ def read_card(handle: Handle, index: int) -> tuple[GpuReading, ...]:
     mode = _told(lambda: pynvml.nvmlDeviceGetMigMode(handle))
     if mode is None or mode[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
         return (card,)
-    return tuple(_read_slice(part, card) for part in _slices(handle))
+    slices = tuple(_read_slice(part, card) for part in _slices(handle))
+    return slices or (msgspec.structs.replace(card, trouble="MIG is on, and it is not cut into slices"),)
 
 
 def _read(handle: Handle, index: int) -> GpuReading:

@@ -14,6 +14,9 @@ NAMELESS: Final = "card-{index}"
 FIRST_WORD_S: Final = 2.0
 """A listed card that has said nothing for so long is told of all the same."""
 
+MOST_XIDS: Final = 16
+"""Errors kept for a card between two answers."""
+
 
 class Roster:
     """The cards of the machine, over the lives of the processes that ask for them."""
@@ -45,7 +48,7 @@ class Roster:
 
     def note_xid(self, index: int, xid: int) -> None:
         """An error that the driver told of; all slices of the card share it."""
-        self._xids.setdefault(index, []).append(xid)
+        self._xids[index] = [*self._xids.get(index, ()), xid][-MOST_XIDS:]
 
     def is_in_trouble(self) -> bool:
         """Whether a card answers that it cannot be used: whoever asks anew may find it well again."""
@@ -63,7 +66,8 @@ class Roster:
             for reading, age_s in self._latest(index, now_s)
         )
         # An error can be told before the first reading of its card is there; it is kept for that.
-        self._xids = {index: xids for index, xids in self._xids.items() if not self._readings.get(index)}
+        told = {one.reading.index for one in heard}
+        self._xids = {index: xids for index, xids in self._xids.items() if index not in told}
         return heard
 
     def _latest(self, index: int, now_s: float) -> list[tuple[GpuReading, float]]:

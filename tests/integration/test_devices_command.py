@@ -104,6 +104,13 @@ def test_a_machine_without_a_driver_has_a_cpu(tmp_path: Path, monkeypatch: pytes
     assert told["why_no_gpu"] == "There is no NVIDIA driver on this machine."
 
 
+def test_a_driver_that_hangs_altogether_holds_nobody_up(tmp_path: Path, world: World) -> None:
+    world.make_driver_hang()
+    told = devices_json(tmp_path)
+    assert [device["kind"] for device in told["devices"]] == ["cpu"]
+    assert told["why_no_gpu"] == "The NVIDIA driver does not answer."
+
+
 def test_what_a_running_daemon_saw_of_late_is_shown(tmp_path: Path, world: World) -> None:
     ledger = Ledger.open(tmp_path / "ledger.db")
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from syncd.devices import gpu_watch
+from syncd.devices import gpu_watch, nvml_child
 from syncd.devices.gpu_watch import GpuWatch
 from syncd.devices.readings import GpuProcess, Heard, Sharing
 from tests.standin.world import LIBRARY, MIB, OUT_OF_MEMORY, Card, Slice, World, three_cards
@@ -192,8 +192,11 @@ def test_slices_are_read_instead_of_their_card(
     assert (first.free_bytes, second.free_bytes) == (4864 * MIB, 8984 * MIB)
     assert (first.processes, second.processes) == ((), (GpuProcess(stranger.pid, 1000 * MIB),))
     assert (second.name, second.ecc_errors) == ("NVIDIA A100-SXM4-40GB MIG 2g.10gb", 1)
+    world.change(0, slices=())
+    (bare, _) = watched.until(lambda heard: len(heard) == 2)
+    assert (bare.reading.uuid, bare.reading.trouble) == ("GPU-cccc", "MIG is on, and it is not cut into slices")
     world.change(0, is_cut=False)
-    assert watched.until(lambda heard: len(heard) == 2)[0].reading.uuid == "GPU-cccc"
+    assert watched.all_read(2)[0].reading.uuid == "GPU-cccc"
 
 
 def test_what_a_stranger_holds_is_seen_until_it_dies(
@@ -265,6 +268,18 @@ def test_a_driver_that_is_loaded_late_is_found(world: World, watched: Watched, m
     assert watched.watch.why_none is None
 
 
+def test_a_driver_that_hangs_altogether_is_said_to_be_silent(
+    world: World, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_watch, "FIRST_PAUSE_S", 0.1)
+    world.make_driver_hang()
+    assert watched.until(lambda _: watched.watch.why_none) == ()
+    assert watched.watch.why_none == "The NVIDIA driver does not answer."
+    world.set_cards(three_cards())
+    watched.all_read()
+    assert watched.watch.why_none is None
+
+
 def test_a_process_that_does_not_die_is_given_up_and_no_more_than_a_few_of_them(
     world: World, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +319,31 @@ def test_the_process_ends_with_the_one_that_started_it_even_while_a_card_hangs(w
         process.kill()
     child.wait(timeout=DEADLINE_S)
     assert not child.is_running()
+
+
+def test_the_process_ends_with_the_status_that_its_docstring_names(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert status_when_nobody_reads() == nvml_child.EXIT_READER_GONE == 0
+    world.change_all(health="hang")
+    assert status_when_nobody_reads(reads_first=True) == nvml_child.EXIT_READER_GONE
+    (tmp_path / LIBRARY).touch()
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    assert status_when_nobody_reads(reads_first=True) == nvml_child.EXIT_NOTHING_TO_ASK == 69
+
+
+def status_when_nobody_reads(*, reads_first: bool = False) -> int:
+    """Of the process alone, told to write into a pipe; `reads_first`: once it has spoken."""
+    read_fd, write_fd = os.pipe()
+    command = [sys.executable, "-m", "syncd.devices.nvml_child", str(write_fd), "0.05"]
+    with subprocess.Popen(command, pass_fds=(write_fd,), stderr=subprocess.PIPE) as process:
+        os.close(write_fd)
+        if reads_first:
+            os.read(read_fd, 1 << 16)
+        os.close(read_fd)
+        _, errors = process.communicate(timeout=DEADLINE_S)
+    assert errors == b""
+    return process.returncode
 
 
 def test_only_the_process_that_asks_loads_nvml() -> None:

@@ -103,6 +103,19 @@ CALL int nvmlDeviceGetHandleByIndex_v2(u32 index, void **handle) {
     return SUCCESS;
 }
 
+CALL int nvmlDeviceGetHandleByUUID(const char *uuid, void **handle) {
+    Handle place;
+    Card card;
+    if (!initialized) return UNINITIALIZED;
+    if (!find(uuid, &place)) return NOT_FOUND;
+    int result = await_health(place.card, &card);
+    if (result != SUCCESS) return result;
+    Handle *kept = place.slice < 0 ? &cards_handles[place.card] : &slices_handles[place.card][place.slice];
+    *kept = place;
+    *handle = kept;
+    return SUCCESS;
+}
+
 CALL int nvmlDeviceGetIndex(void *handle, u32 *index) {
     LOOK_UP(handle);
     *index = (u32)((Handle *)handle)->card;

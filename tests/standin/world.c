@@ -152,9 +152,7 @@ int look_up(const Handle *place, Device *device) {
     return SUCCESS;
 }
 
-/* --- a worker's appetite ------------------------------------------------------------------------------------------ */
-
-static int find(const char *uuid, Handle *handle) {
+int find(const char *uuid, Handle *handle) {
     Card cards[MAX_CARDS];
     for (int count = read_cards(cards), i = 0; i < count; i++) {
         *handle = (Handle){i, -1};
@@ -166,6 +164,8 @@ static int find(const char *uuid, Handle *handle) {
     }
     return 0;
 }
+
+/* --- a worker's appetite ------------------------------------------------------------------------------------------ */
 
 CALL int standin_memory(const char *uuid, u64 *free_bytes, u64 *total_bytes) {
     Handle handle;

@@ -64,6 +64,8 @@ FILE *open_in(const char *name);
 /* How many cards there are; -1: there is no world, so no driver either. */
 int read_cards(Card cards[MAX_CARDS]);
 int read_holders(const char *uuid, Holder holders[MAX_PROCESSES]);
+/* Whether there is a card or slice of that name, and where; a card that is cut does not count, its slices do. */
+int find(const char *uuid, Handle *handle);
 /* The card at this place as soon as it does not hang, or the error that it has. */
 int await_health(int index, Card *card);
 /* The card or slice behind a handle, or the error that it has. */

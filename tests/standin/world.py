@@ -118,6 +118,12 @@ class World:
         """The library is there, and no driver answers it."""
         (self._folder / "cards").unlink()
 
+    def make_driver_hang(self) -> None:
+        """Not even the first call comes back, in any process, until it is killed."""
+        draft = self._folder / "draft.pipe"
+        os.mkfifo(draft)  # Whoever opens it waits for a writer.
+        draft.rename(self._folder / "cards")
+
     def _put(self, name: str, text: str) -> None:
         draft = self._folder / f"draft.{name.replace('/', '.')}"
         draft.write_text(text, encoding="utf-8")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -156,7 +158,7 @@ def test_a_usable_card_always_has_room_and_one_that_is_full_never(free: int, our
     one = heard(free_bytes=free)
     job = JobHold(UUID, 1, 7, ours, ours)
     workers = WorkersSection(gpu_memory_fraction=fraction)
-    left = min(int(11 * GIB * fraction), 11 * GIB - foreign_bytes(one.reading, [job]))
+    left = min(int(11 * GIB * fraction), 11 * GIB - max(0, 11 * GIB - free - ours))
     assert stands(Health(), one, workers=workers, jobs=(job,)).is_usable == (left >= LEAST_ROOM_BYTES)
 
 
@@ -164,6 +166,11 @@ def test_a_process_whose_memory_nobody_tells_counts_by_what_is_missing() -> None
     one = reading(free_bytes=3 * GIB, processes=(GpuProcess(7, None), GpuProcess(8, None)))
     assert foreign_bytes(one, []) == 8 * GIB
     assert foreign_bytes(one, [JobHold(UUID, 1, 7, 2 * GIB, 2 * GIB)]) == 6 * GIB
+
+
+def test_what_the_driver_tells_of_our_job_counts_before_the_job_says_so() -> None:
+    one = reading(free_bytes=3 * GIB, processes=(GpuProcess(7, 8 * GIB),))
+    assert foreign_bytes(one, [JobHold(UUID, 1, 7, 9 * GIB, 0)]) == 0
 
 
 # --- errors that the driver tells of ---------------------------------------------------------------------------------
@@ -294,6 +301,17 @@ def test_jobs_that_were_under_way_prolong_no_quarantine() -> None:
     assert stands(health, heard(), span_s).is_usable
 
 
+def test_what_led_to_one_quarantine_does_not_count_towards_the_next() -> None:
+    health, span_s = quarantine(Health(), 0.0)
+    assert stands(health.faulted(UUID, span_s, "a crash"), heard(), span_s).is_usable
+
+
+def test_of_several_rests_the_longest_counts() -> None:
+    health = Health().seen([heard(ecc_errors=0)], 0.0).seen([heard(ecc_errors=1)], 0.0).seen([heard(xids=(32,))], 1.0)
+    assert stands(health, heard(), 1.0).cause is Cause.MEMORY_ERRORS
+    assert stands(health, heard(), 1.0).again_at_s == ECC_REST_S
+
+
 def test_a_card_that_was_gone_is_still_in_quarantine_when_it_comes_back() -> None:
     health, _ = quarantine(Health(), 0.0)
     health = health.seen([], 1.0).seen([heard()], 2.0)
@@ -358,3 +376,18 @@ LOST = Standing(UUID, 0, "card", Cause.TROUBLE, "It cannot be used now: GPU is l
 )
 def test_a_change_is_told_once(before: list[Standing], after: list[Standing], told: list[Any]) -> None:
     assert changes(before, after) == told
+
+
+# --- the page for operators ------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "gpus.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("cause", list(Cause))
+def test_every_cause_is_documented(cause: Cause) -> None:
+    assert f"| `{cause.value}` |" in PAGE
+
+
+@pytest.mark.parametrize("xids", [GRAVE_XIDS, APPLICATION_XIDS, CONTAINED_XIDS])
+def test_the_errors_are_documented(xids: Collection[int]) -> None:
+    assert ", ".join(map(str, sorted(xids))) in PAGE

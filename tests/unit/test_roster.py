@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from syncd.devices.frames import Read
 from syncd.devices.readings import GpuReading
-from syncd.devices.roster import FIRST_WORD_S, Roster
+from syncd.devices.roster import FIRST_WORD_S, MOST_XIDS, Roster
 
 
 def card(index: int, uuid: str = "") -> GpuReading:
@@ -73,6 +73,21 @@ def test_an_error_is_told_once_and_to_every_slice() -> None:
     cards.note_xid(0, 48)
     assert [heard.reading.xids for heard in cards.answer(0.0)] == [(79, 48), (79, 48)]
     assert [heard.reading.xids for heard in cards.answer(0.0)] == [(), ()]
+
+
+def test_an_error_of_a_card_without_a_name_is_told_once_too() -> None:
+    cards = roster(1)
+    cards.note_xid(0, 79)
+    assert [heard.reading.xids for heard in cards.answer(FIRST_WORD_S + 1.0)] == [(79,)]
+    assert [heard.reading.xids for heard in cards.answer(FIRST_WORD_S + 1.0)] == [()]
+
+
+def test_however_much_a_driver_tells_only_the_latest_is_kept() -> None:
+    cards = roster(1)
+    for xid in range(1000):
+        cards.note_xid(0, xid)
+    cards.take(read(0))
+    assert cards.answer(0.0)[0].reading.xids == tuple(range(1000))[-MOST_XIDS:]
 
 
 def test_a_card_that_is_not_listed_any_more_is_gone_whatever_still_speaks_for_it() -> None:
