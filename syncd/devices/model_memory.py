@@ -2,8 +2,9 @@
 
 Pure. ``prior = context + weights + workspace + batch * window seconds * (bytes a second of window)``, all but the
 context by the width of the numbers that it computes with. Every attempt says what it took against its own prior; an
-upper quantile of the ratios of the last ones with the same model, number format and card scales the next. One that ran
-out of memory counts as having needed a quarter more than it was promised.
+upper quantile of the ratios of the last ones with the same model, number format, card and batch scales the next.
+Another batch may raise a promise, never lower it: what is fixed weighs differently there. One that ran out of memory
+counts as having needed a quarter more than it was promised.
 """
 
 from __future__ import annotations
@@ -44,11 +45,12 @@ def prior_vram_bytes(use: ModelUse) -> int:
 def predict_vram_bytes(use: ModelUse, observations: Iterable[MemoryObservation]) -> int:
     """The promise to make for it; `observations`, newest first."""
     prior = prior_vram_bytes(use)
-    ratios = list(islice(_ratios(use, observations), SEEN_AT_MOST))
-    if not ratios:
-        return prior
-    learnt = upper_quantile(ratios, QUANTILE) * SAFETY
-    return int(prior * (learnt if len(ratios) >= MIN_OBSERVATIONS else max(1.0, learnt)))
+    seen = list(islice(_ratios(use, observations), SEEN_AT_MOST))
+    same = [ratio for batch, ratio in seen if batch == use.batch]
+    if len(same) >= MIN_OBSERVATIONS:
+        return int(prior * upper_quantile(same, QUANTILE) * SAFETY)
+    highest = max((ratio for _, ratio in seen), default=0.0)
+    return int(prior * max(1.0, highest * SAFETY))
 
 
 def vram_need(use: ModelUse, observations: Iterable[MemoryObservation], *, safety: float = 1.0) -> VramNeed:
@@ -62,13 +64,14 @@ def vram_need(use: ModelUse, observations: Iterable[MemoryObservation], *, safet
     return VramNeed(tuple((b, int(predict_vram_bytes(replace(use, batch=b), seen) * safety)) for b in batches))
 
 
-def _ratios(use: ModelUse, observations: Iterable[MemoryObservation]) -> Iterable[float]:
+def _ratios(use: ModelUse, observations: Iterable[MemoryObservation]) -> Iterable[tuple[int, float]]:
+    """(batch, share of the prior) of what such a model took, or was short of."""
     for seen in observations:
         if seen.model is None or _kind(seen.model) != _kind(use):
             continue
         took = max(seen.peak_vram_bytes, seen.predicted_vram_bytes * OUT_OF_MEMORY_FACTOR if seen.ran_out else 0.0)
         if took > 0:
-            yield took / prior_vram_bytes(seen.model)
+            yield seen.model.batch, took / prior_vram_bytes(seen.model)
 
 
 def _kind(use: ModelUse) -> tuple[str, str, str, int]:

@@ -13,13 +13,15 @@ from syncd.config import Config
 from syncd.devices.gpu_watch import GpuWatch
 from syncd.devices.health import Health, JobHold, Standing, allowed_bytes, changes, names_without_card
 from syncd.devices.inventory import CardMemory, Device, DeviceKind, read_host_memory, take_inventory, usable_cores
-from syncd.devices.readings import GpuReading, Heard
+from syncd.devices.readings import GpuReading, Heard, Sharing
 from syncd.devices.views import DevicesView, cpu_view, gpu_views, strangers
 
 log = structlog.get_logger()
 
-HALF_PRECISION: Final = (7, 0)
-"""Compute capability from which half precision is faster than single (Volta)."""
+ONE: Final = Sharing.ONE_PROCESS
+
+HALF_PRECISION: Final = (((8, 0), "bfloat16"), ((7, 0), "float16"))
+"""Compute capability from which half precision is faster than single, and which."""
 
 
 class Cards:
@@ -46,8 +48,11 @@ class Cards:
 
     @property
     def is_known(self) -> bool:
-        """Whether the driver has said which cards there are, or that there is none."""
-        return self._watch is None or self._watch.card_count is not None or self._watch.why_none is not None
+        """Whether every card has been heard of, or it is known that there is none."""
+        if self._watch is None or self._watch.why_none is not None:
+            return True
+        heard = {one.reading.index for one in self._heard}
+        return self._watch.card_count is not None and len(heard) >= self._watch.card_count
 
     @property
     def any_there(self) -> bool:
@@ -82,7 +87,7 @@ class Cards:
         cores = usable_cores()
         usable = [one.reading for one in self._usable()]
         slots = min(most_a_card, max(2, cores // (2 * max(1, len(usable)))))
-        return tuple(self._device(reading, slots) for reading in usable)
+        return tuple(self._device(reading, 1 if reading.sharing is ONE else slots) for reading in usable)
 
     def held_bytes(self, uuid: str, pid: int) -> int:
         """What a process holds of a card, as the driver tells it; 0 where it does not."""
@@ -94,9 +99,10 @@ class Cards:
         """The kinds of cards in use."""
         return tuple(sorted({one.reading.name for one in self._usable()}))
 
-    def computes_in_halves(self) -> bool:
-        """Whether every card in use is faster in half precision."""
-        return all((one.reading.compute_capability or (0, 0)) >= HALF_PRECISION for one in self._usable())
+    def dtype(self) -> str:
+        """What every card in use computes fastest without harm: bfloat16 from Ampere on, float16 from Volta on."""
+        oldest = min((one.reading.compute_capability or (0, 0) for one in self._usable()), default=(0, 0))
+        return next((name for least, name in HALF_PRECISION if oldest >= least), "float32")
 
     def view(self, holds: Sequence[JobHold], now_s: float) -> DevicesView:
         """All devices, for people."""

@@ -161,7 +161,7 @@ class Gate:
             model=choice.model,
             source=choice.source,
             allow_download=self._config.ai.allow_download,
-            dtype=self._dtype() if task.promised_vram_bytes else "auto",
+            dtype=self._cards.dtype() if task.promised_vram_bytes else "auto",
             batch=task.batch or CPU_BATCH,
             vram_bytes=task.promised_vram_bytes,
             threads=max(1, usable_cores() // max(1, take_inventory(self._config.workers)[0].slots)),
@@ -173,7 +173,7 @@ class Gate:
         if choice is None or not task.promised_vram_bytes:
             return None
         card = next((d.label.partition(", ")[2] for d in self._round.devices if d.name == task.device), "")
-        return ModelUse(choice.model, choice.weights_bytes, self._dtype(), batch, WINDOW_S, card)
+        return ModelUse(choice.model, choice.weights_bytes, self._cards.dtype(), batch, WINDOW_S, card)
 
     def _vram_need(self, choice: ModelChoice | None, standing: Standing) -> VramNeed | None:
         batch = BATCH_OF_RUNG.get(standing.rung)
@@ -181,7 +181,7 @@ class Gate:
             return None
         needs = [
             vram_need(
-                ModelUse(choice.model, choice.weights_bytes, self._dtype(), batch, WINDOW_S, card),
+                ModelUse(choice.model, choice.weights_bytes, self._cards.dtype(), batch, WINDOW_S, card),
                 self._observations,
                 safety=self._caution.safety,
             ).choices
@@ -189,9 +189,6 @@ class Gate:
         ]
         # On cards of several kinds it is promised what it needs on the hungriest.
         return VramNeed(tuple(max(same, key=lambda choice: choice[1]) for same in zip(*needs, strict=True)))
-
-    def _dtype(self) -> str:
-        return "float16" if self._cards.computes_in_halves() else "float32"
 
     # --- what is learnt ----------------------------------------------------------------------------------------------
 

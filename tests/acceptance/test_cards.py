@@ -1,4 +1,4 @@
-"""The real daemon on three cards that a stand-in for the driver tells of; its workers' models really take their memory."""
+"""The real daemon on three cards of a stand-in for the driver; its workers' models really take their memory there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from syncd.domain import JobState
 from syncd.errors import ErrorCode
-from syncd.ledger.records import Job
+from syncd.ledger.records import Attempt, Job
 from tests.acceptance.service import Service, valid_report, wait_for
 from tests.material import PairTruth, make_pair
 from tests.standin.world import World
@@ -90,7 +90,7 @@ def test_jobs_with_a_model_are_spread_over_the_cards_and_the_reports_say_what_it
         assert report["processing"]["peak_vram_bytes"] > 500_000_000
         assert report["processing"]["degraded"] == []
         assert abs(report["consensus_offset"]["offset_seconds"] - pair.offset_s) < 1e-4
-    (attempt,) = on_cards.service.read(lambda reader: reader.attempts(jobs[0].job_id))
+    (attempt,) = attempts_of(on_cards, jobs[0])
     assert 0 < (attempt.peak_vram_bytes or 0) <= attempt.predicted_vram_bytes
 
 
@@ -109,11 +109,11 @@ def test_one_card_lost_one_worker_hung_and_every_report_is_delivered(on_cards: O
     reports = [on_cards.report(job) for job in jobs]
     assert all(abs(report["consensus_offset"]["offset_seconds"] - pair.offset_s) < 1e-4 for report in reports)
     assert all(report["ai_result"] is not None for report in reports)
-    faults = [attempt.failure for job in jobs for attempt in on_cards.service.read(lambda r: r.attempts(job.job_id))]
+    faults = [attempt.failure for job in jobs for attempt in attempts_of(on_cards, job)]
     assert [fault.code for fault in faults if fault is not None] == [ErrorCode.WORKER_STALLED]
     (hung,) = (job for job in jobs if job.attempts == 2)
     assert on_cards.report(hung)["processing"]["degraded"] == ["the models' full batch size"]
-    stalled = on_cards.service.read(lambda reader: reader.attempts(hung.job_id))[0]
+    stalled = attempts_of(on_cards, hung)[0]
     assert stalled.stage == "ai"
     assert stalled.stack is not None
     assert "hold_if_told" in stalled.stack
@@ -123,7 +123,7 @@ def test_one_card_lost_one_worker_hung_and_every_report_is_delivered(on_cards: O
     assert "gpu_taken_out" in on_cards.service.log()
 
 
-@pytest.mark.parametrize("heard", [0, 2, 24])
+@pytest.mark.parametrize("heard", [0, 2, 20])
 def test_a_model_that_hangs_costs_its_own_job_a_retry_and_nobody_else_anything(
     on_cards: OnCards, pair: PairTruth, long_pair: PairTruth, heard: int
 ) -> None:
@@ -155,7 +155,7 @@ def test_a_model_that_takes_more_than_was_believed_makes_do_with_fewer_windows_a
     assert (job.state, job.attempts) == (JobState.COMPLETED, 1)
     assert report["ai_result"]["batch"] == 4
     assert report["processing"]["degraded"] == ["windows went 4 at once instead of 8, for want of memory"]
-    assert report["processing"]["peak_vram_bytes"] <= attempt_of(on_cards, job).predicted_vram_bytes
+    assert report["processing"]["peak_vram_bytes"] <= attempts_of(on_cards, job)[-1].predicted_vram_bytes
 
 
 def test_a_model_that_fits_on_no_card_runs_on_the_cpu_or_not_at_all_and_the_report_comes(
@@ -209,5 +209,5 @@ def test_the_devices_command_shows_who_holds_the_cards(on_cards: OnCards, long_p
     assert json.dumps(device)
 
 
-def attempt_of(on_cards: OnCards, job: Job) -> Any:
-    return on_cards.service.read(lambda reader: reader.attempts(job.job_id))[-1]
+def attempts_of(on_cards: OnCards, job: Job) -> list[Attempt]:
+    return list(on_cards.service.read(lambda reader: reader.attempts(job.job_id)))
