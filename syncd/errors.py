@@ -7,6 +7,7 @@ ledger, the sidecar and the commands.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -150,6 +151,27 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
         ErrorKind.MACHINERY, "This is a fault in syncd: please report it with the log of the job."
     ),
 }
+
+
+_OF_DISKS: Final = frozenset(
+    {
+        errno.EIO,
+        errno.ENXIO,
+        errno.ENODEV,
+        errno.EREMOTEIO,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENOTCONN,
+        errno.EUCLEAN,
+    }
+)
+
+
+def is_of_the_disk(error: OSError) -> bool:
+    """Whether a disk or mount failed, and not what was asked of it."""
+    return error.errno in _OF_DISKS
 
 
 def error_kind(code: ErrorCode) -> ErrorKind:

@@ -26,6 +26,7 @@ from av.stream import Disposition, Stream
 from syncd.domain import AudioTrack, MediaInfo
 from syncd.errors import ErrorCode, SyncdError
 from syncd.headers import missing_bytes
+from syncd.media.disk import disk_kept_apart
 from syncd.media.names import shown_name
 from syncd.media.riff import production_clock, sound_ends_at
 from syncd.units import FRAME_RATES, seconds_to_timecode
@@ -69,9 +70,9 @@ _WAVE_OPTIONS: Final = {**_OPTIONS, "max_probe_packets": "4"}
 def probe(path: Path) -> MediaInfo:
     """Container, duration and audio tracks of the file.
 
-    Raises `SyncdError`: FILE_NOT_FOUND, PERMISSION_DENIED, MEDIA_UNREADABLE, NO_AUDIO, MEDIA_TRUNCATED.
+    Raises `SyncdError`: FILE_NOT_FOUND, PERMISSION_DENIED, DISK_FAULT, MEDIA_UNREADABLE, NO_AUDIO, MEDIA_TRUNCATED.
     """
-    with open_media(path) as container:
+    with disk_kept_apart(path), open_media(path) as container:
         info = describe(container, path)
         if ends_early(container, path):
             raise truncated(path)

@@ -24,9 +24,10 @@ from syncd.analysis.measure import Answer, EndsAnalysis, measure
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.clock import monotonic_s
 from syncd.domain import AudioTrack, CacheUse, MeasuredSide, MediaInfo, Metadata, MethodResult, Result, Role
-from syncd.errors import ErrorCode, SyncdError
+from syncd.errors import ErrorCode, SyncdError, is_of_the_disk
 from syncd.media.choosing import choose_track
 from syncd.media.decode import SAMPLE_RATE_HZ, DecodeReport, decode_blocks
+from syncd.media.disk import disk_fault
 from syncd.media.layouts import evidence_channels
 from syncd.media.names import shown_name
 from syncd.media.priming import SuspectedDelay, suspected_delay
@@ -482,6 +483,10 @@ def _stamp(path: Path) -> _Stamp:
         status = path.stat()
     except FileNotFoundError as error:
         raise SyncdError(ErrorCode.FILE_NOT_FOUND, f"{shown_name(path)} is not there any more.") from error
+    except OSError as error:
+        if is_of_the_disk(error):
+            raise disk_fault(path, error) from error
+        raise
     return status.st_size, status.st_mtime_ns
 
 
