@@ -49,6 +49,7 @@ class ErrorCode(StrEnum):
     WORKER_CRASHED = "WORKER_CRASHED"
     WORKER_STALLED = "WORKER_STALLED"
     TIME_LIMIT = "TIME_LIMIT"
+    INTERRUPTED = "INTERRUPTED"
     MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
     QUEUE_FULL = "QUEUE_FULL"
     WATCH_LIMIT = "WATCH_LIMIT"
@@ -118,6 +119,10 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
     ),
     ErrorCode.TIME_LIMIT: _Meaning(
         ErrorKind.MACHINERY, "Raise workers.job_seconds in the configuration, then 'syncctl retry'."
+    ),
+    ErrorCode.INTERRUPTED: _Meaning(
+        ErrorKind.MACHINERY,
+        "See 'journalctl -u syncd' and 'dmesg' for what ended the service; 'syncctl retry' starts the job again.",
     ),
     ErrorCode.MODEL_UNAVAILABLE: _Meaning(
         ErrorKind.MACHINERY, "Check the paths in [ai] of the configuration with 'syncctl doctor'."

@@ -211,7 +211,7 @@ class Dispatcher:
             job = waiting.pop(place)
             standing = self._standing(job)
             if standing.quarantine_reason is not None:
-                self._quarantine_unseen(job, standing.quarantine_reason, now_s)
+                self._quarantine_unseen(job, Failure(standing.quarantine_code, standing.quarantine_reason), now_s)
                 continue
             if standing.is_alone and self._tasks:
                 return  # Its turn comes when nothing else runs.
@@ -234,12 +234,12 @@ class Dispatcher:
             return FRESH
         return standing(faults_of(self._ledger.attempts(job.job_id)), job.interruptions)
 
-    def _quarantine_unseen(self, job: ReadyJob, reason: str, now_s: float) -> None:
+    def _quarantine_unseen(self, job: ReadyJob, failure: Failure, now_s: float) -> None:
         """Without another worker having seen it."""
         task = self._claim(job, self._devices[0].name, 0, FRESH, now_s)
         if task is not None:
-            task.quarantine_reason = reason
-            self._report(task, Failure(ErrorCode.WORKER_CRASHED, reason))
+            task.quarantine_reason = failure.message
+            self._report(task, failure)
 
     def _masters_being_made(self) -> set[MasterFeatures]:
         """What workers are about to put into the cache."""

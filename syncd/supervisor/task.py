@@ -175,6 +175,7 @@ def report_order(task: Task, outcome: Result | Failure, now: datetime, fallback:
         attempt=task.lease.attempt_number,
         degraded=task.degraded,
         cache=measured.cache if measured else None,
+        quarantine_reason=task.quarantine_reason,
     )
     return ReportOrder(task.task_id, subject, outcome, processing, fallback)
 
