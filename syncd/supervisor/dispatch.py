@@ -41,7 +41,7 @@ from syncd.protocol import (
 from syncd.reports.facts import WrittenReport
 from syncd.supervisor.breaker import RESTING, SIGNS
 from syncd.supervisor.ladder import FAULTS, FRESH, Fault, Rung, Standing, given_up, standing
-from syncd.supervisor.liveness import Pulse, unwatched_s
+from syncd.supervisor.liveness import Lookout, Pulse
 from syncd.supervisor.overseer import Overseer, carry_on_ending
 from syncd.supervisor.pool import Pool, Worker, WorkerGone, exit_text
 from syncd.supervisor.reporter import ReportDone, Reporter, remove_reports
@@ -58,6 +58,7 @@ from syncd.supervisor.task import (
     refused_by_size,
     report_order,
 )
+from syncd.telemetry import Seldom
 
 log = structlog.get_logger()
 
@@ -89,7 +90,8 @@ class Dispatcher:
         self._overseer = Overseer(ledger.stage_pauses())
         self._breaker = RESTING
         self._told_refusal: tuple[int, str] | None = None
-        self._looked_at_s: float | None = None
+        self._lookout = Lookout()
+        self._seldom = Seldom()
 
     # --- what the main loop calls ------------------------------------------------------------------------------------
 
@@ -121,9 +123,7 @@ class Dispatcher:
             self._start_ready(now_s)
 
     def _put_off_what_nobody_watched(self, now_s: float) -> None:
-        shift_s = 0.0 if self._looked_at_s is None else unwatched_s(now_s - self._looked_at_s)
-        self._looked_at_s = now_s
-        if shift_s > 0.0:
+        if (shift_s := self._lookout.missed_s(now_s)) > 0.0:
             log.warning("held_up", seconds=round(shift_s, 1))
             self._reporter.put_off(shift_s)
             for task in self._tasks.values():
@@ -565,7 +565,6 @@ class Dispatcher:
 
     def _finish(self, task: Task, write: Callable[[], None]) -> None:
         """End the task by a transition; one that the ledger cannot take now (a full disk) is tried at every step."""
-        known = task.finish is not None
         task.finish = write
         try:
             write()
@@ -574,8 +573,7 @@ class Dispatcher:
         except SyncdError as error:
             if error.code is ErrorCode.LEDGER_DAMAGED:
                 raise
-            if not known:
-                log.error("ledger_not_written", job=task.job.job_id, code=error.code.value, reason=error.message)
+            self._tell_not_written(error, task.job.job_id)
             return
         self._forget(task)
 
@@ -586,7 +584,13 @@ class Dispatcher:
         except StaleLease:
             return
         except SyncdError as error:
-            log.error("ledger_not_written", code=error.code.value, reason=error.message)
+            self._tell_not_written(error)
+
+    def _tell_not_written(self, trouble: SyncdError, job_id: int | None = None) -> None:
+        """`job_id`: of the job that has ended, where that is what could not be written."""
+        if self._seldom.is_due((trouble.code, job_id), time.monotonic()):
+            ended = {} if job_id is None else {"job": job_id}
+            log.error("ledger_not_written", code=trouble.code.value, reason=trouble.message, **ended)
 
     # --- workers -----------------------------------------------------------------------------------------------------
 
