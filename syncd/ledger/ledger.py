@@ -52,7 +52,7 @@ from syncd.ledger.engine import (
     transaction,
     writing_engine,
 )
-from syncd.ledger.enqueue import Order, enqueue, is_unheard_of, rank_at
+from syncd.ledger.enqueue import Acquaintance, Order, acquaintance, enqueue, is_unheard_of, rank_at
 from syncd.ledger.keep import keep_method, keep_observation, keep_orphan, keep_pauses, keep_report, keep_service_value
 from syncd.ledger.lock import LedgerLock
 from syncd.ledger.models import jobs, media, orphans, requests, service, stage_pauses
@@ -212,15 +212,22 @@ class Ledger:
         priority: Priority,
         force: bool = False,
         origin: str = "watch",
+        deserted_job_id: int | None = None,
     ) -> Enqueued:
         """-> queued, unless a job for these very versions is live or has ended (`force`: or is live).
 
         Versions are compared by content, so a renamed or linked pair is the same; a job that failed because a file was
-        gone or changing does not count. Other versions in the same place are superseded.
+        gone or changing does not count. Other versions in the same place are superseded. A queued job for these
+        versions is taken along to this place if it is `deserted_job_id` (see `acquaintance`).
         """
         order = Order(pair, profile, settings, priority, origin)
         with self._writing() as connection:
-            return enqueue(connection, order, utc_now(), force=force)
+            return enqueue(connection, order, utc_now(), force=force, deserted_job_id=deserted_job_id)
+
+    def acquaintance(self, pair: Pair, *, profile: str, settings: AnalysisSettings) -> Acquaintance:
+        """What a disk has to be asked before the pair is enqueued, or recorded."""
+        with self._reading() as connection:
+            return acquaintance(connection, Order(pair, profile, settings, Priority.NORMAL, _PAST))
 
     def is_unheard_of(self, pair: Pair, *, profile: str, settings: AnalysisSettings) -> bool:
         """Whether no job, however it ended, is about these versions or lies in their place."""
@@ -230,7 +237,7 @@ class Ledger:
     def record_past(
         self, pair: Pair, past: PastReport, *, profile: str, settings: AnalysisSettings, priority: Priority
     ) -> int | None:
-        """-> completed or failed, as its report says, for a pair that `is_unheard_of`; returns the job's id.
+        """-> completed, failed or quarantined, as its report says, for a pair that `is_unheard_of`: the job's id.
 
         None, and nothing written: what the report says is against the ledger's rules.
         """
