@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from syncd.errors import ErrorCode, SyncdError
 from syncd.media.disk import Reached, ask_disk, disk_kept_apart
+from syncd.media.ending import Ending, ending
 from syncd.media.layouts import evidence_channels, fold_of, is_known
 from syncd.media.names import shown_name
 from syncd.media.probe import describe, is_decodable, open_media, truncated, unreadable, zero_s
@@ -87,6 +88,8 @@ class DecodeReport:
     """Further sentences."""
     signals_priming: bool = False
     """The file says that what comes first is an encoder's priming: it was cut away."""
+    may_be_cut: bool = False
+    """Nothing in the file says that it is all of it, where something should."""
 
     def warnings(self, path: Path) -> tuple[str, ...]:
         """One sentence for each thing that was mended."""
@@ -131,6 +134,9 @@ def decode_blocks(path: Path, track: int, report: DecodeReport) -> Iterator[NDAr
         yield from resampler.finish()
         ask_disk(path, reached, all_around=False)
         _check_complete(container, stream, path, report)
+        if ending(path, container.format.name) is Ending.UNMARKED:
+            report.may_be_cut = True
+            report.notes.append(f"{shown_name(path)} lacks the mark of its end: it may be a copy that broke off.")
 
 
 def _frames(

@@ -27,6 +27,7 @@ from syncd.domain import AudioTrack, MediaInfo
 from syncd.errors import ErrorCode, SyncdError
 from syncd.headers import missing_bytes
 from syncd.media.disk import disk_kept_apart
+from syncd.media.ending import Ending, ending, unit_of
 from syncd.media.names import shown_name
 from syncd.media.riff import production_clock, sound_ends_at
 from syncd.units import FRAME_RATES, seconds_to_timecode
@@ -76,6 +77,9 @@ def probe(path: Path) -> MediaInfo:
         info = describe(container, path)
         if ends_early(container, path):
             raise truncated(path)
+        if ending(path, container.format.name) is Ending.CUT:
+            message = f"{shown_name(path)} ends in the middle of a {unit_of(container.format.name)}."
+            raise SyncdError(ErrorCode.MEDIA_TRUNCATED, message)
         return info
 
 

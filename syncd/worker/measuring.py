@@ -218,6 +218,7 @@ class _ReadSide:
     evidence: SideEvidence
     delay: SuspectedDelay | None
     warnings: tuple[str, ...]
+    needs_review: bool = False
     is_from_cache: bool = False
 
     @classmethod
@@ -229,7 +230,8 @@ class _ReadSide:
         track = replace(side.track, codec=report.codec or side.track.codec)
         signalled = report.signals_priming
         delay = suspected_delay(track.codec, side.info.container, track.sample_rate_hz, is_signalled=signalled)
-        return cls(replace(side, track=track), features.evidence, delay, warnings, is_from_cache)
+        needs_review = side.doubt is not None or report.may_be_cut
+        return cls(replace(side, track=track), features.evidence, delay, warnings, needs_review, is_from_cache)
 
     def measured(self) -> MeasuredSide:
         track, info = self.side.track, self.side.info
@@ -425,7 +427,7 @@ def _result(master: _ReadSide, dub: _ReadSide, answer: Answer, request: MeasureR
         master=measured_master,
         dub=measured_dub,
         verdict=decision.verdict,
-        review=decision.review or master.side.doubt is not None or dub.side.doubt is not None,
+        review=decision.review or master.needs_review or dub.needs_review,
         consensus=decision.consensus,
         rate=decision.rate,
         timeline=decision.timeline,
