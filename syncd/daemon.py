@@ -102,7 +102,7 @@ class Daemon:
         self._dispatcher = Dispatcher(config, self._ledger, self._pool, self._reporter, take_inventory(config.workers))
         self._desk = RequestDesk(self._ledger, self._dispatcher, config, self._wake)
         self._intake = Intake(self._ledger, self._dispatcher.call_off, self._wake)
-        self._upkeep = Upkeep(self._ledger, config.ledger, self._wake)
+        self._upkeep = Upkeep(self._ledger, config.ledger, self._wake, fallback=config.reports.fallback)
         self._failed_jobs_at_start = 0
         self._trouble: SyncdError | None = None
         """What the last turn met in the ledger."""
@@ -279,7 +279,7 @@ class Daemon:
         self._intake.profiles = config
         self._dispatcher.reconfigure(config, take_inventory(config.workers))
         self._desk.config = config
-        self._upkeep.section = config.ledger
+        self._upkeep.section, self._upkeep.fallback = config.ledger, config.reports.fallback
         log.info("reloaded", folders=len(config.watch))
         self._notify.ready(self._status())
 

@@ -18,7 +18,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, bindparam, delete, func, literal, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from syncd.clock import utc_now
+from syncd.clock import monotonic_s, utc_now
 from syncd.domain import (
     NO_TRACE,
     AnalysisSettings,
@@ -57,7 +57,7 @@ from syncd.ledger.keep import keep_method, keep_observation, keep_orphan, keep_p
 from syncd.ledger.lock import LedgerLock
 from syncd.ledger.models import jobs, media, orphans, requests, service, stage_pauses
 from syncd.ledger.past import record_past
-from syncd.ledger.prune import Candidate, PruneRule, Pruning, may_go
+from syncd.ledger.prune import Candidate, PruneRule, Pruning, believed_now, last_trace, may_go
 from syncd.ledger.records import Attempt, AttemptOutcome, Enqueued, Request
 from syncd.ledger.retry import retry_as_new
 from syncd.ledger.rows import (
@@ -114,6 +114,9 @@ class Ledger:
         self._paused = False
         self._mark = Mark.CLOSED
         self._is_closed = False
+        self._opened_at_s = monotonic_s()
+        self._last_trace = utc_now()
+        """From before it was opened."""
         self.set_aside: SetAside | None = None
         """The ledger whose place this one took."""
 
@@ -506,10 +509,16 @@ class Ledger:
                 .values(finished_at=utc_now(), outcome=None if outcome is None else to_json(outcome), **values)
             )
 
-    def begin_pruning(self, rule: PruneRule) -> Pruning:
-        """Ended jobs are to go by this rule: the first of many steps, which removes nothing yet."""
+    def begin_pruning(self, rule: PruneRule, *, doubts_clock: bool = False) -> Pruning:
+        """Ended jobs are to go by this rule: the first of many steps, which removes nothing yet.
+
+        `doubts_clock`: one that is far ahead of all that is known of the time does not count (`believed_now`).
+        """
+        now = utc_now()
+        if doubts_clock:
+            now = believed_now(now, self._last_trace, monotonic_s() - self._opened_at_s)
         with self._reading() as connection:
-            return prune.begin(connection, rule, utc_now())
+            return prune.begin(connection, rule, now)
 
     def prune_some(self, pruning: Pruning, limit: int = PRUNED_AT_ONCE) -> Pruning:
         """The next step, which looks at `limit` jobs at most."""
@@ -572,6 +581,7 @@ class Ledger:
 
     def _recover(self) -> None:
         with self._writing_durably() as connection:
+            self._last_trace = last_trace(connection) or utc_now()
             transitions.hand_back_all(connection, "the daemon that ran it is gone", utc_now())
             paused = connection.execute(select(service.c.value).where(service.c.key == _PAUSED)).scalar()
             keep_service_value(connection, MARK, Mark.OPEN, utc_now())
