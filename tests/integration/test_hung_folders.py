@@ -19,6 +19,7 @@ from syncd.domain import Pair
 from syncd.intake import Intake
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.records import RequestKind, path_to_json
+from syncd.watch import watcher as watcher_module
 from syncd.watch.events import OrphanFound, PairFound
 from tests.acceptance.service import wait_for
 from tests.integration.ledger_material import a_pair, an_orphan, enqueue, renamed
@@ -107,6 +108,20 @@ def two(tmp_path: Path, ledger: Ledger) -> Iterator[TwoFolders]:
     two = TwoFolders(tmp_path, ledger)
     yield two
     two.intake.unwatch()
+
+
+def test_a_watcher_that_hangs_is_told_of_and_is_not_lost(
+    two: TwoFolders, hung: Hung, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = hung.before(watcher_module.needs_polling, concerns=lambda root, _mounts: root.endswith("hung"))
+    monkeypatch.setattr(watcher_module, "needs_polling", look)
+    monkeypatch.setattr(intake_module, "SILENT_S", 3.0)
+    two.watch()
+    assert two.intake.hung_folders(time.monotonic()) == []
+    wait_for(lambda: two.intake.hung_folders(time.monotonic()) == two.folders[:1], what="word of the folder")
+    assert not two.intake.has_lost_a_watcher
+    hung.come_back()
+    wait_for(lambda: two.intake.hung_folders(time.monotonic()) == [], what="the folder's return")
 
 
 def pair_in(folder: Path, title: str, version: int = 1) -> Pair:
