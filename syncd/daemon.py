@@ -25,7 +25,7 @@ import structlog
 from syncd import __version__
 from syncd.config import Config, find_config_path, load_config
 from syncd.domain import JobState
-from syncd.errors import ErrorCode, SyncdError, error_exit_code
+from syncd.errors import ErrorCode, SyncdError, error_advice, error_exit_code
 from syncd.intake import Intake
 from syncd.ledger.engine import explain_os
 from syncd.ledger.ledger import Ledger
@@ -35,7 +35,7 @@ from syncd.supervisor.cards import Cards
 from syncd.supervisor.dispatch import Dispatcher
 from syncd.supervisor.pool import Pool
 from syncd.supervisor.reporter import Reporter
-from syncd.telemetry import LEVELS, configure_logs
+from syncd.telemetry import LEVELS, Seldom, configure_logs
 from syncd.upkeep import Upkeep
 from syncd.watch.examine import ignore_lease_signals
 from syncd.worker.cache_folder import CacheFolder, NotKept
@@ -47,7 +47,6 @@ TURN_S: Final = 0.5
 STATUS_INTERVAL_S: Final = 2.0
 TROUBLE_PAUSE_S: Final = 0.2
 """Keeps a loop that meets a broken ledger at every turn from running hot."""
-TELL_AGAIN_S: Final = 60.0
 SET_ASIDE_ADVICE: Final = (
     "A new ledger was begun: jobs are recorded again from the reports beside their dubs. To have back what no report "
     "knows (pairs named with 'syncctl submit', history), stop syncd and put a backup in the ledger's place."
@@ -104,11 +103,11 @@ class Daemon:
         self._dispatcher = Dispatcher(config, self._ledger, self._pool, self._reporter, self._cards)
         self._desk = RequestDesk(self._ledger, self._dispatcher, config, self._wake)
         self._intake = Intake(self._ledger, self._dispatcher.call_off, self._wake)
-        self._upkeep = Upkeep(self._ledger, config.ledger, self._wake)
+        self._upkeep = Upkeep(self._ledger, config.ledger, self._wake, fallback=config.reports.fallback)
         self._failed_jobs_at_start = 0
         self._trouble: SyncdError | None = None
         """What the last turn met in the ledger."""
-        self._told_trouble: tuple[ErrorCode | None, float] = None, 0.0
+        self._seldom = Seldom()
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
@@ -152,13 +151,14 @@ class Daemon:
                 return EXIT_FAILED if once else EXIT_OK  # A single run that was broken off did not do its work.
             now_s = time.monotonic()
             self._turn(now_s)
-            if beat_interval_s is not None and now_s >= next_beat_s and self._intake.moves(now_s):
+            self._tell_hung_folders(now_s)
+            if beat_interval_s is not None and now_s >= next_beat_s and not self._intake.has_lost_a_watcher:
                 self._notify.alive()
                 next_beat_s = now_s + beat_interval_s
             if now_s >= next_status_s:
                 self._notify.status(self._status())
                 next_status_s = now_s + STATUS_INTERVAL_S
-            if once and (status := self._status_when_done()) is not None:
+            if once and (status := self._status_if_done(now_s)) is not None:
                 return status
 
     def _turn(self, now_s: float) -> None:
@@ -173,18 +173,23 @@ class Daemon:
             try:
                 part()
             except SyncdError as error:
-                if error.code is ErrorCode.LEDGER_DAMAGED:
-                    raise
-                self._tell_trouble(error, now_s)
-                time.sleep(TROUBLE_PAUSE_S)
+                self._meet_trouble(error, now_s)
 
-    def _tell_trouble(self, trouble: SyncdError, now_s: float) -> None:
-        """In the log at first and every minute: met at every turn, it would fill what is full already."""
+    def _meet_trouble(self, trouble: SyncdError, now_s: float) -> None:
+        """Told, and met again at a later turn; only damage ends the daemon, for the next start to set it aside."""
+        if trouble.code is ErrorCode.LEDGER_DAMAGED:
+            raise trouble
         self._trouble = trouble
-        code, told_at_s = self._told_trouble
-        if trouble.code is not code or now_s >= told_at_s + TELL_AGAIN_S:
-            self._told_trouble = trouble.code, now_s
+        if self._seldom.is_due(trouble.code, now_s):
             log.error("ledger_trouble", code=trouble.code.value, reason=trouble.message)
+        time.sleep(TROUBLE_PAUSE_S)
+
+    def _tell_hung_folders(self, now_s: float) -> None:
+        for folder in self._intake.hung_folders(now_s):
+            if self._seldom.is_due(folder, now_s):
+                message = f"{folder} does not answer: what is in it has to wait, all else goes on."
+                advice = error_advice(ErrorCode.FOLDER_STALLED)
+                log.error("watch_trouble", code=ErrorCode.FOLDER_STALLED.value, message=message, advice=advice)
 
     def _sleep(self) -> None:
         with selectors.DefaultSelector() as selector:
@@ -195,6 +200,14 @@ class Daemon:
                 selector.register(fileno, selectors.EVENT_READ)
             selector.select(0.0 if self._intake.has_more else TURN_S)
         self._wake.drain()
+
+    def _status_if_done(self, now_s: float) -> int | None:
+        """As `_status_when_done`; a ledger that cannot be asked just now is asked again."""
+        try:
+            return self._status_when_done()
+        except SyncdError as error:
+            self._meet_trouble(error, now_s)
+            return None
 
     def _status_when_done(self) -> int | None:
         """With --once: the exit status, as soon as nothing is left that could still be done."""
@@ -219,6 +232,7 @@ class Daemon:
             resting = self._dispatcher.resting(time.monotonic())
             paused = "paused; " if self._ledger.is_paused() else f"{resting}; " if resting else ""
             trouble = f"{self._trouble.code.value}: {self._trouble.message} " if self._trouble is not None else ""
+            trouble += "".join(f"{folder} does not answer; " for folder in self._intake.hung_folders(time.monotonic()))
             return f"{trouble}{paused}{self._ledger.queued_count()} queued, {self._dispatcher.running_count()} running"
         except SyncdError as error:
             return error.message
@@ -237,12 +251,16 @@ class Daemon:
         self._signals.append(number)
 
     def _obey_signals(self) -> bool:
-        """Carry out what signals asked for; whether it is time to go."""
+        """Carry out what signals asked for; whether it is time to go. What the ledger keeps from it is tried again."""
         while self._signals:
-            if self._signals[0] != signal.SIGHUP:
+            if any(number != signal.SIGHUP for number in self._signals):
                 return True
+            try:
+                self._reload()
+            except SyncdError as error:
+                self._meet_trouble(error, time.monotonic())
+                return False
             self._signals.popleft()
-            self._reload()
         return False
 
     def _reload(self) -> None:
@@ -264,7 +282,7 @@ class Daemon:
         self._intake.profiles = config
         self._dispatcher.reconfigure(config)
         self._desk.config = config
-        self._upkeep.section = config.ledger
+        self._upkeep.section, self._upkeep.fallback = config.ledger, config.reports.fallback
         log.info("reloaded", folders=len(config.watch))
         self._notify.ready(self._status())
 

@@ -524,6 +524,8 @@ class PastReport:
     path: Path
     created_at: datetime
     outcome: PastAnswer | Failure
+    is_quarantined: bool = False
+    """Whether it is not to be tried again."""
 
 
 @dataclass(frozen=True, slots=True)

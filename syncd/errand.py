@@ -40,3 +40,24 @@ class Errand(Generic[T]):
             self._error = error
         self._done.set()
         self._wake()
+
+
+class Question(Generic[T]):
+    """An errand whose answer is waited for until then (monotonic seconds) at most; from then on it is `otherwise`."""
+
+    def __init__(self, errand: Errand[T], until_s: float, otherwise: T) -> None:
+        self._errand = errand
+        self._until_s = until_s
+        self._otherwise = otherwise
+
+    def wait(self, timeout_s: float) -> None:
+        """For the answer, and so long at most."""
+        self._errand.wait(timeout_s)
+
+    def is_over(self, now_s: float) -> bool:
+        """Whether there is an answer."""
+        return self._errand.wait(0.0) or now_s >= self._until_s
+
+    def answer(self) -> T:
+        """Once it is over; raises what the work raised."""
+        return self._errand.answer() if self._errand.wait(0.0) else self._otherwise

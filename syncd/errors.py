@@ -7,6 +7,7 @@ ledger, the sidecar and the commands.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -48,6 +49,7 @@ class ErrorCode(StrEnum):
     WORKER_CRASHED = "WORKER_CRASHED"
     WORKER_STALLED = "WORKER_STALLED"
     TIME_LIMIT = "TIME_LIMIT"
+    INTERRUPTED = "INTERRUPTED"
     MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
     QUEUE_FULL = "QUEUE_FULL"
     WATCH_LIMIT = "WATCH_LIMIT"
@@ -118,6 +120,10 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
     ErrorCode.TIME_LIMIT: _Meaning(
         ErrorKind.MACHINERY, "Raise workers.job_seconds in the configuration, then 'syncctl retry'."
     ),
+    ErrorCode.INTERRUPTED: _Meaning(
+        ErrorKind.MACHINERY,
+        "See 'journalctl -u syncd' and 'dmesg' for what ended the service; 'syncctl retry' starts the job again.",
+    ),
     ErrorCode.MODEL_UNAVAILABLE: _Meaning(
         ErrorKind.MACHINERY, "Check the models and the paths in [ai] of the configuration with 'syncctl models check'."
     ),
@@ -150,6 +156,27 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
         ErrorKind.MACHINERY, "This is a fault in syncd: please report it with the log of the job."
     ),
 }
+
+
+_OF_DISKS: Final = frozenset(
+    {
+        errno.EIO,
+        errno.ENXIO,
+        errno.ENODEV,
+        errno.EREMOTEIO,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENOTCONN,
+        errno.EUCLEAN,
+    }
+)
+
+
+def is_of_the_disk(error: OSError) -> bool:
+    """Whether a disk or mount failed, and not what was asked of it."""
+    return error.errno in _OF_DISKS
 
 
 def error_kind(code: ErrorCode) -> ErrorKind:

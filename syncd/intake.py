@@ -1,11 +1,13 @@
 """settle and pair become enqueue: what the folder watchers tell, written into the ledger.
 
 Top floor, beside the daemon: it joins watch, ledger and reports. Watchers speak from their own threads; everything
-here but `_hear` runs in the main loop.
+here but `_hear` runs in the main loop, which asks no watched folder's disk itself: whether a report lies there already,
+or a file no more, is looked at beside it, and the pairs of one folder wait for that while those of others go on.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import time
@@ -13,13 +15,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import structlog
 
 from syncd.config import Config, WatchSection
-from syncd.domain import Failure, Pair
+from syncd.domain import Failure, Pair, PastReport
+from syncd.errand import Errand, Question
 from syncd.errors import SyncdError
+from syncd.ledger.enqueue import ELSEWHERE_S, Elsewhere, deserted_job_id
 from syncd.ledger.ledger import Ledger
 from syncd.reports.past import find_past_report
 from syncd.watch.events import (
@@ -44,6 +49,8 @@ BACKLOG: Final = 5_000
 PACE_S: Final = 0.02
 SILENT_S: Final = 300.0
 """A watcher that has not come round for so long hangs in a file system."""
+LOOK_S: Final = 0.05
+"""How long the main loop waits for a look at a disk; nearly all take a hundredth of it."""
 
 
 @dataclass(slots=True)
@@ -55,6 +62,14 @@ class Counted:
     recorded_failed: int = 0
     """Those of them that had failed."""
     queued: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the disk said of a pair that is to be recorded."""
+
+    past: PastReport | None = None
+    deserted_job_id: int | None = None
 
 
 class Intake:
@@ -71,7 +86,16 @@ class Intake:
         self._wake = wake
         self._heard: queue.SimpleQueue[tuple[int, WatchEvent]] = queue.SimpleQueue()
         self._events: deque[tuple[int, WatchEvent]] = deque()
-        self._held_back: deque[tuple[WatchSection, Pair]] = deque()
+        self._held_back: dict[Path, deque[tuple[WatchSection, Pair]]] = {}
+        """By watched folder; in the order in which they were found, for a later version must not be overtaken."""
+        self._has_pairs_left = False
+        """Only for want of time."""
+        self._looks: dict[Path, Question[_Seen]] = {}
+        """For the first of a folder's pairs."""
+        self._stale_looks: list[Errand[list[Path]]] = []
+        """For the files of an earlier run's orphans."""
+        self._orphans_found: set[Path] = set()
+        """Since these looks began."""
         self._watchers: list[Watcher] = []
         self._sections: Sequence[WatchSection] = ()
         self._generation = 0
@@ -82,7 +106,7 @@ class Intake:
     @property
     def has_more(self) -> bool:
         """Whether the last turn left something that could go on at once."""
-        return bool(self._events) or not self._heard.empty() or (bool(self._held_back) and self._has_room())
+        return bool(self._events) or not self._heard.empty() or self._has_pairs_left
 
     @property
     def backlog(self) -> int:
@@ -99,9 +123,15 @@ class Intake:
         """Whether a folder could not be read at all."""
         return bool(self._missing)
 
-    def moves(self, now_s: float) -> bool:
-        """Whether every watcher came round of late; if not, the service manager is left to find out."""
-        return all(w.is_alive() and now_s - w.last_tick_s() < SILENT_S for w in self._watchers)
+    @property
+    def has_lost_a_watcher(self) -> bool:
+        """Whether one has ended that should not: the service manager is left to find out."""
+        return not all(watcher.is_alive() for watcher in self._watchers)
+
+    def hung_folders(self, now_s: float) -> list[Path]:
+        """Those whose watchers hang in a file system. No restart would mend that, and it would stop all the others."""
+        watched = zip(self._sections, self._watchers, strict=False)
+        return [section.path for section, watcher in watched if now_s - watcher.last_tick_s() >= SILENT_S]
 
     # --- the folders -------------------------------------------------------------------------------------------------
 
@@ -139,15 +169,24 @@ class Intake:
 
     def _forget_stale_orphans(self) -> None:
         """Orphans of an earlier run whose file is gone, or whose folder is watched no more."""
-        roots = [section.path for section in self._sections]
+        self._stale_looks.clear()
+        self._orphans_found.clear()
         try:
-            self._ledger.forget_orphans(
-                path
-                for path in self._ledger.orphan_paths()
-                if not os.path.lexists(path) or not any(root in path.parents for root in roots)
-            )
+            unwatched = set(self._ledger.orphan_paths())
+            for section in self._sections:
+                inside = [path for path in unwatched if section.path in path.parents]
+                unwatched.difference_update(inside)
+                if inside:
+                    self._stale_looks.append(Errand(partial(_gone, inside), self._wake))
+            self._ledger.forget_orphans(unwatched)
         except SyncdError as error:
             log.error("orphans_not_forgotten", code=error.code.value, reason=error.message)
+
+    def _take_stale_orphans(self) -> None:
+        """What the looks have shown so far; one that was found again since then is none of them."""
+        for look in [each for each in self._stale_looks if each.wait(0.0)]:
+            self._ledger.forget_orphans(path for path in look.answer() if path not in self._orphans_found)
+            self._stale_looks.remove(look)
 
     def _hear(self, generation: int, event: WatchEvent) -> None:
         self._heard.put((generation, event))
@@ -167,16 +206,18 @@ class Intake:
             if generation == self._generation:
                 self._record(event)
             self._events.popleft()
-        while self._held_back and time.monotonic() < end_s and self._has_room():
-            self._enqueue(*self._held_back[0])
-            self._held_back.popleft()
+        self._take_stale_orphans()
+        self._enqueue_found(end_s)
 
     def _record(self, event: WatchEvent) -> None:
         match event:
             case PairFound():
                 self._ledger.forget_orphans([event.pair.master.path, event.pair.dub.path])
-                self._held_back.append((self._sections[event.watch_index], event.pair))
+                section = self._sections[event.watch_index]
+                self._held_back.setdefault(section.path, deque()).append((section, event.pair))
             case OrphanFound():
+                if self._stale_looks:
+                    self._orphans_found.add(event.orphan.file.path)
                 if self._ledger.record_orphan(event.orphan):
                     log.warning("orphan", path=str(event.orphan.file.path), reason=event.orphan.message)
             case OrphanResolved():
@@ -198,14 +239,65 @@ class Intake:
         limit = self.profiles.limits.max_queued
         return limit is None or self._ledger.queued_count() < limit
 
-    def _enqueue(self, section: WatchSection, pair: Pair) -> None:
-        if self._record_past(section, pair):
-            return
+    def _enqueue_found(self, end_s: float) -> None:
+        """One pair of each folder after the other, as long as any folder answers."""
+        self._has_pairs_left = False
+        goes_on = True
+        while goes_on:
+            goes_on = False
+            for folder in list(self._held_back):
+                if not self._has_room():
+                    return
+                if time.monotonic() >= end_s:
+                    self._has_pairs_left = True
+                    return
+                goes_on |= self._enqueue_first(folder)
+
+    def _enqueue_first(self, folder: Path) -> bool:
+        """The pair of this folder that was found first; False: the disk has not answered yet."""
+        waiting = self._held_back[folder]
+        section, pair = waiting[0]
+        seen = self._seen(folder, section, pair)
+        if seen is None:
+            return False
+        if seen.past is None or not self._record_past(section, pair, seen.past):
+            self._enqueue(section, pair, seen.deserted_job_id)
+        self._looks.pop(folder, None)
+        waiting.popleft()
+        if not waiting:
+            del self._held_back[folder]
+        return True
+
+    def _seen(self, folder: Path, section: WatchSection, pair: Pair) -> _Seen | None:
+        """What has to be known of the disk first; None: not yet."""
+        look = self._looks.get(folder)
+        if look is None:
+            look = self._look(section, pair)
+            if look is None:
+                return _Seen()
+            self._looks[folder] = look
+            look.wait(LOOK_S)
+        return look.answer() if look.is_over(time.monotonic()) else None
+
+    def _look(self, section: WatchSection, pair: Pair) -> Question[_Seen] | None:
+        """Ask the disk; None: the ledger knows all that there is to know."""
+        settings = self.profiles.profile(section.profile).to_settings()
+        known = self._ledger.acquaintance(pair, profile=section.profile, settings=settings)
+        if known.is_unheard_of:
+            work = partial(_look_for_report, pair, section.profile, self.profiles.reports.fallback)
+            return Question(Errand(work, self._wake), math.inf, _Seen())
+        if known.elsewhere is not None:
+            errand = Errand(partial(_look_at, known.elsewhere), self._wake)
+            return Question(errand, time.monotonic() + ELSEWHERE_S, _Seen())
+        return None
+
+    def _enqueue(self, section: WatchSection, pair: Pair, deserted_job_id: int | None) -> None:
         enqueued = self._ledger.enqueue(
             pair,
             profile=section.profile,
             settings=self.profiles.profile(section.profile).to_settings(),
             priority=section.priority,
+            deserted_job_id=deserted_job_id,
         )
         for job_id in enqueued.superseded_running:
             self._call_off(job_id, time.monotonic())
@@ -222,13 +314,10 @@ class Intake:
                 advice="The same contents as in that job, so nothing is measured; 'syncctl submit --force' does.",
             )
 
-    def _record_past(self, section: WatchSection, pair: Pair) -> bool:
-        """Whether its report lies there already, though the ledger (a new one, or a pruned one) never heard of it."""
+    def _record_past(self, section: WatchSection, pair: Pair, past: PastReport) -> bool:
+        """Whether it counts: the ledger (a new one, or a pruned one) may have heard of the pair since."""
         profile, settings = section.profile, self.profiles.profile(section.profile).to_settings()
         if not self._ledger.is_unheard_of(pair, profile=profile, settings=settings):
-            return False
-        past = find_past_report(pair, profile, fallback=self.profiles.reports.fallback)
-        if past is None:
             return False
         job_id = self._ledger.record_past(pair, past, profile=profile, settings=settings, priority=section.priority)
         if job_id is None:
@@ -237,3 +326,18 @@ class Intake:
         self.counted.recorded_failed += isinstance(past.outcome, Failure)
         log.info("record", job=job_id, title=pair.title, language=pair.language, sidecar=str(past.path))
         return True
+
+
+# What may hang, and so is done beside the main loop.
+
+
+def _look_for_report(pair: Pair, profile: str, fallback: Path | None) -> _Seen:
+    return _Seen(past=find_past_report(pair, profile, fallback=fallback))
+
+
+def _look_at(elsewhere: Elsewhere) -> _Seen:
+    return _Seen(deserted_job_id=deserted_job_id(elsewhere))
+
+
+def _gone(paths: Sequence[Path]) -> list[Path]:
+    return [path for path in paths if not os.path.lexists(path)]

@@ -5,6 +5,7 @@ Top floor, beside the daemon: it joins ledger, watch (which file is this?) and d
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
@@ -12,9 +13,10 @@ from typing import Final
 import structlog
 
 from syncd.config import Config
-from syncd.domain import Failure, JobState, MediaFile, Pair, Priority
-from syncd.errand import Errand
+from syncd.domain import AnalysisSettings, Failure, JobState, MediaFile, Pair, Priority
+from syncd.errand import Errand, Question
 from syncd.errors import ErrorCode, SyncdError
+from syncd.ledger.enqueue import ELSEWHERE_S, deserted_job_id
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.records import Request, RequestKind, path_from_json
 from syncd.supervisor.dispatch import Dispatcher
@@ -45,6 +47,8 @@ class RequestDesk:
         self._next_s = 0.0
         self._looks: dict[int, Errand[tuple[MediaFile, MediaFile]]] = {}
         """At the files of pairs that are submitted."""
+        self._looks_elsewhere: dict[int, Question[int | None]] = {}
+        """For the job that is to be taken along to the pair's new place."""
         self._unanswered: dict[int, tuple[Outcome | None, Failure | None]] = {}
         """Carried out, and not yet written down as such (a full disk): not to be carried out again."""
         self._verbs: dict[RequestKind, Callable[[Payload, float], Outcome]] = {
@@ -66,7 +70,10 @@ class RequestDesk:
             if request.request_id not in self._unanswered:
                 if request.kind is RequestKind.SUBMIT and not self._has_looked(request):
                     continue
-                self._unanswered[request.request_id] = self._carry_out(request, now_s)
+                answer = self._carry_out(request, now_s)
+                if answer is None:
+                    continue
+                self._unanswered[request.request_id] = answer
             outcome, error = self._unanswered[request.request_id]
             self._ledger.finish_request(request.request_id, outcome=outcome, error=error)
             del self._unanswered[request.request_id]
@@ -81,11 +88,13 @@ class RequestDesk:
         look = self._looks[request.request_id] = Errand(partial(_sides, request.payload), self._wake)
         return look.wait(LOOK_S)
 
-    def _carry_out(self, request: Request, now_s: float) -> tuple[Outcome | None, Failure | None]:
+    def _carry_out(self, request: Request, now_s: float) -> tuple[Outcome | None, Failure | None] | None:
+        """None: the answer has to wait for another look."""
         try:
             if request.kind is RequestKind.SUBMIT:
-                sides = self._looks.pop(request.request_id).answer()
-                outcome = self._submit(request.payload, sides, now_s)
+                outcome = self._submit(request.request_id, request.payload, now_s)
+                if outcome is None:
+                    return None
             else:
                 outcome = self._verbs[request.kind](request.payload, now_s)
         except SyncdError as error:
@@ -96,19 +105,26 @@ class RequestDesk:
             log.exception("request_broke", request=request.request_id)
             failure = Failure(ErrorCode.INTERNAL, f"The request could not be carried out ({type(error).__name__}).")
         else:
+            self._forget_looks(request.request_id)
             log.info("request", kind=request.kind.value, request=request.request_id)
             return outcome, None
+        self._forget_looks(request.request_id)
         log.warning("request_refused", kind=request.kind.value, request=request.request_id, reason=failure.message)
         return None, failure
 
-    def _submit(self, payload: Payload, sides: tuple[MediaFile, MediaFile], now_s: float) -> Outcome:
+    def _forget_looks(self, request_id: int) -> None:
+        self._looks.pop(request_id, None)
+        self._looks_elsewhere.pop(request_id, None)
+
+    def _submit(self, request_id: int, payload: Payload, now_s: float) -> Outcome | None:
+        master, dub = self._looks[request_id].answer()
         limit = self.config.limits.max_queued
         if limit is not None and self._ledger.queued_count() >= limit:
             raise SyncdError(ErrorCode.QUEUE_FULL, f"{limit} jobs are waiting already.")
         profile = str(payload.get("profile") or "default")
         if profile not in self.config.profiles:
             raise SyncdError(ErrorCode.USAGE, f"There is no profile named {profile}.")
-        master, dub = sides
+        settings = self.config.profiles[profile].to_settings()
         pair = Pair(
             title=str(payload.get("title") or master.path.stem),
             master=master,
@@ -117,17 +133,34 @@ class RequestDesk:
             master_track=_number(payload.get("master_track")),
             dub_track=_number(payload.get("dub_track")),
         )
+        elsewhere = self._look_elsewhere(request_id, pair, profile, settings)
+        if elsewhere is not None and not elsewhere.is_over(now_s):
+            return None
         enqueued = self._ledger.enqueue(
             pair,
             profile=profile,
-            settings=self.config.profiles[profile].to_settings(),
+            settings=settings,
             priority=Priority(str(payload.get("priority") or Priority.NORMAL)),
             force=bool(payload.get("force")),
             origin="submit",
+            deserted_job_id=None if elsewhere is None else elsewhere.answer(),
         )
         for job_id in enqueued.superseded_running:
             self._dispatcher.call_off(job_id, now_s)
         return {"job_id": enqueued.job_id, "created": enqueued.created}
+
+    def _look_elsewhere(
+        self, request_id: int, pair: Pair, profile: str, settings: AnalysisSettings
+    ) -> Question[int | None] | None:
+        """At the place where a queued job looks for the same versions; None: there is none."""
+        if request_id not in self._looks_elsewhere:
+            elsewhere = self._ledger.acquaintance(pair, profile=profile, settings=settings).elsewhere
+            if elsewhere is None:
+                return None
+            errand = Errand(partial(deserted_job_id, elsewhere), self._wake)
+            errand.wait(LOOK_S)
+            self._looks_elsewhere[request_id] = Question(errand, time.monotonic() + ELSEWHERE_S, None)
+        return self._looks_elsewhere[request_id]
 
     def _retry(self, payload: Payload, _now_s: float) -> Outcome:
         made = {}

@@ -34,7 +34,7 @@ class ServiceNotifier:
         self._send("STOPPING=1")
 
     def alive(self) -> None:
-        """The main loop and its parts have each moved on."""
+        """The main loop goes round, and no watcher has ended."""
         self._send("WATCHDOG=1")
 
     def _send(self, *lines: str) -> None:

@@ -4,12 +4,36 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Hashable
 from contextlib import suppress
 from typing import Final, TextIO
 
 import structlog
 
 LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+TELL_AGAIN_S: Final = 60.0
+_REMEMBERED: Final = 1000
+
+
+class Seldom:
+    """Which troubles are to be told: each at first, and every minute while it lasts.
+
+    Met at every turn and told each time, they would fill a disk that may be full already.
+    """
+
+    def __init__(self) -> None:
+        self._told_s: dict[Hashable, float] = {}
+
+    def is_due(self, trouble: Hashable, now_s: float) -> bool:
+        """Whether it is time to tell of this one (monotonic seconds); who asks, tells."""
+        if now_s - self._told_s.get(trouble, -TELL_AGAIN_S) < TELL_AGAIN_S:
+            return False
+        if len(self._told_s) >= _REMEMBERED:
+            self._told_s.clear()
+        self._told_s[trouble] = now_s
+        return True
 
 
 def configure_logs(level: str = "info") -> None:

@@ -1,4 +1,4 @@
-"""The ledger's upkeep: the write-ahead log is folded in when nothing else is to be done, and old jobs go.
+"""Upkeep: the ledger's log is folded in when nothing else is to be done, old jobs go, abandoned drafts of reports too.
 
 Top floor, beside the daemon, whose main loop calls it at every turn.
 """
@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -21,11 +22,13 @@ from syncd.errors import ErrorCode
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.prune import Candidate, PruneRule, Pruning, may_go
 from syncd.ledger.records import Request, RequestKind
+from syncd.temporary import Sweeper
 
 log = structlog.get_logger()
 
 FOLD_INTERVAL_S: Final = 30.0
 PRUNE_INTERVAL_S: Final = 86_400.0
+SWEEP_INTERVAL_S: Final = 300.0
 ASK_INTERVAL_S: Final = 0.5
 """How often the ledger is looked into for what syncctl asks."""
 SLICE_S: Final = 0.1
@@ -35,12 +38,21 @@ LOOK_S: Final = 0.05
 
 
 class Upkeep:
-    """A little at every turn. `section`: what the configuration says of the ledger, to be replaced when it changes."""
+    """A little at every turn.
 
-    def __init__(self, ledger: Ledger, section: LedgerSection, wake: Callable[[], None]) -> None:
+    `section`: what the configuration says of the ledger, `fallback`: its folder for reports that find no place beside
+    their dubs; to be replaced when they change.
+    """
+
+    def __init__(
+        self, ledger: Ledger, section: LedgerSection, wake: Callable[[], None], *, fallback: Path | None = None
+    ) -> None:
         self.section = section
+        self.fallback = fallback
         self._ledger = ledger
-        self._fold_at_s = self._prune_at_s = self._ask_at_s = float("-inf")
+        self._fold_at_s = self._prune_at_s = self._ask_at_s = self._sweep_at_s = float("-inf")
+        self._sweeper = Sweeper()
+        self._sweep: Errand[None] | None = None
         self._waiting: deque[tuple[int | None, PruneRule]] = deque()
         """Each with the number of its request; None: the configuration wants it."""
         self._pruning: Pruning | None = None
@@ -62,6 +74,10 @@ class Upkeep:
         while self._waiting and time.monotonic() < end_s:
             if not self._prune():
                 break
+        if self.fallback is not None and now_s >= self._sweep_at_s and (self._sweep is None or self._sweep.wait(0.0)):
+            # Watched folders are swept when they are read; this one nobody watches.
+            self._sweep_at_s = now_s + SWEEP_INTERVAL_S
+            self._sweep = Errand(partial(self._sweeper.sweep_folder, self.fallback), self._wake)
         if is_idle and now_s >= self._fold_at_s:
             self._fold_at_s = now_s + FOLD_INTERVAL_S
             if self._ledger.log_bytes():
@@ -88,7 +104,8 @@ class Upkeep:
         """One step of the first that waits; False: it has to wait for a look at files, as a folder may hang."""
         request_id, rule = self._waiting[0]
         if self._pruning is None:
-            self._pruning = self._ledger.begin_pruning(rule)
+            # Nobody looks at the clock when the configuration prunes; who asks for it says what time it is.
+            self._pruning = self._ledger.begin_pruning(rule, doubts_clock=request_id is None)
         if self._look is None:
             seen = self._ledger.prunable(self._pruning)
             self._look = seen, Errand(partial(may_go, seen), self._wake)

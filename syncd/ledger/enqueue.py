@@ -101,6 +101,9 @@ _WAS_FOUND: Final = (
     )
     .limit(1)
 )
+ELSEWHERE_S: Final = 60.0
+"""A place that does not say within this whether a pair still lies there, keeps it."""
+
 INSERT_JOB: Final = insert(jobs).returning(jobs.c.id)
 
 
@@ -142,8 +145,54 @@ def version_key(order: Order) -> str:
     )
 
 
-def enqueue(connection: Connection, order: Order, now: datetime, *, force: bool) -> Enqueued:
-    """Record the pair; make a job (-> queued) unless there is one for these versions already."""
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A queued job for the same versions, which looks for its files in another place."""
+
+    job_id: int
+    paths: tuple[Path, ...]
+    """Of its master and its dub."""
+
+
+def deserted_job_id(elsewhere: Elsewhere) -> int | None:
+    """The job's, if master or dub lie there no more (a rename); None: both do (a link). A disk may take its time."""
+    # Path.exists raises where it may not look.
+    is_there = all(os.path.exists(path) for path in elsewhere.paths)  # noqa: PTH110 - as said
+    return None if is_there else elsewhere.job_id
+
+
+@dataclass(frozen=True, slots=True)
+class Acquaintance:
+    """What the ledger knows of a pair before it is enqueued, and what a disk has to be asked first."""
+
+    is_unheard_of: bool
+    """No job, however it ended, is about these versions or lies in their place: is there a report of theirs?"""
+    elsewhere: Elsewhere | None = None
+    """Is it deserted? (`deserted_job_id`)"""
+
+
+def acquaintance(connection: Connection, order: Order) -> Acquaintance:
+    """Of the pair, in one look."""
+    if is_unheard_of(connection, order):
+        return Acquaintance(is_unheard_of=True)
+    return Acquaintance(is_unheard_of=False, elsewhere=_waits_elsewhere(connection, order))
+
+
+def _waits_elsewhere(connection: Connection, order: Order) -> Elsewhere | None:
+    same = _job_of_version(connection, version_key(order), force=False)
+    if same is None or same.place == place_key(order) or same.state is not JobState.QUEUED:
+        return None
+    paths = select(media.c.path).join(jobs, or_(jobs.c.master_id == media.c.id, jobs.c.dub_id == media.c.id))
+    return Elsewhere(same.job_id, tuple(connection.execute(paths.where(jobs.c.id == same.job_id)).scalars()))
+
+
+def enqueue(
+    connection: Connection, order: Order, now: datetime, *, force: bool, deserted_job_id: int | None = None
+) -> Enqueued:
+    """Record the pair; make a job (-> queued) unless there is one for these versions already.
+
+    `deserted_job_id`: a job whose files were moved away from where it looks for them.
+    """
     pair = order.pair
     master_id = record_file(connection, pair.master, now)
     dub_id = record_file(connection, pair.dub, now)
@@ -154,7 +203,7 @@ def enqueue(connection: Connection, order: Order, now: datetime, *, force: bool)
     job_id = _insert(connection, order, (master_id, dub_id), (place, version), now) if same is None else same.job_id
     found = None
     if same is not None and same.place != place:
-        if same.state is JobState.QUEUED and not _both_present(connection, job_id):
+        if same.state is JobState.QUEUED and job_id == deserted_job_id:
             _move(connection, job_id, pair, now, file_ids=(master_id, dub_id), place=place)
         elif _is_news(connection, job_id, pair, now, same.state):
             found = FoundAgain(same.state, same.report)
@@ -237,13 +286,6 @@ def _point_on(connection: Connection, place: str, job_id: int, superseded: tuple
         .where(or_(jobs.c.id.in_(superseded), older), jobs.c.superseded_by.is_(None), jobs.c.id != job_id)
         .values(superseded_by=job_id)
     )
-
-
-def _both_present(connection: Connection, job_id: int) -> bool:
-    """Whether master and dub still lie where the job looks for them (a link), or not (a rename)."""
-    paths = select(media.c.path).join(jobs, or_(jobs.c.master_id == media.c.id, jobs.c.dub_id == media.c.id))
-    found = connection.execute(paths.where(jobs.c.id == job_id)).scalars()
-    return all(os.path.exists(path) for path in found)  # noqa: PTH110 - Path.exists raises where it may not look
 
 
 def _move(

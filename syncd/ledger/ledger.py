@@ -18,7 +18,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, bindparam, delete, func, literal, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from syncd.clock import utc_now
+from syncd.clock import monotonic_s, utc_now
 from syncd.domain import (
     NO_TRACE,
     AnalysisSettings,
@@ -52,12 +52,12 @@ from syncd.ledger.engine import (
     transaction,
     writing_engine,
 )
-from syncd.ledger.enqueue import Order, enqueue, is_unheard_of, rank_at
+from syncd.ledger.enqueue import Acquaintance, Order, acquaintance, enqueue, is_unheard_of, rank_at
 from syncd.ledger.keep import keep_method, keep_observation, keep_orphan, keep_pauses, keep_report, keep_service_value
 from syncd.ledger.lock import LedgerLock
 from syncd.ledger.models import jobs, media, orphans, requests, service, stage_pauses
 from syncd.ledger.past import record_past
-from syncd.ledger.prune import Candidate, PruneRule, Pruning, may_go
+from syncd.ledger.prune import Candidate, PruneRule, Pruning, believed_now, last_trace, may_go
 from syncd.ledger.records import Attempt, AttemptOutcome, Enqueued, Request
 from syncd.ledger.retry import retry_as_new
 from syncd.ledger.rows import (
@@ -114,6 +114,9 @@ class Ledger:
         self._paused = False
         self._mark = Mark.CLOSED
         self._is_closed = False
+        self._opened_at_s = monotonic_s()
+        self._last_trace = utc_now()
+        """From before it was opened."""
         self.set_aside: SetAside | None = None
         """The ledger whose place this one took."""
 
@@ -212,15 +215,22 @@ class Ledger:
         priority: Priority,
         force: bool = False,
         origin: str = "watch",
+        deserted_job_id: int | None = None,
     ) -> Enqueued:
         """-> queued, unless a job for these very versions is live or has ended (`force`: or is live).
 
         Versions are compared by content, so a renamed or linked pair is the same; a job that failed because a file was
-        gone or changing does not count. Other versions in the same place are superseded.
+        gone or changing does not count. Other versions in the same place are superseded. A queued job for these
+        versions is taken along to this place if it is `deserted_job_id` (see `acquaintance`).
         """
         order = Order(pair, profile, settings, priority, origin)
         with self._writing() as connection:
-            return enqueue(connection, order, utc_now(), force=force)
+            return enqueue(connection, order, utc_now(), force=force, deserted_job_id=deserted_job_id)
+
+    def acquaintance(self, pair: Pair, *, profile: str, settings: AnalysisSettings) -> Acquaintance:
+        """What a disk has to be asked before the pair is enqueued, or recorded."""
+        with self._reading() as connection:
+            return acquaintance(connection, Order(pair, profile, settings, Priority.NORMAL, _PAST))
 
     def is_unheard_of(self, pair: Pair, *, profile: str, settings: AnalysisSettings) -> bool:
         """Whether no job, however it ended, is about these versions or lies in their place."""
@@ -230,7 +240,7 @@ class Ledger:
     def record_past(
         self, pair: Pair, past: PastReport, *, profile: str, settings: AnalysisSettings, priority: Priority
     ) -> int | None:
-        """-> completed or failed, as its report says, for a pair that `is_unheard_of`; returns the job's id.
+        """-> completed, failed or quarantined, as its report says, for a pair that `is_unheard_of`: the job's id.
 
         None, and nothing written: what the report says is against the ledger's rules.
         """
@@ -507,10 +517,16 @@ class Ledger:
                 .values(finished_at=utc_now(), outcome=None if outcome is None else to_json(outcome), **values)
             )
 
-    def begin_pruning(self, rule: PruneRule) -> Pruning:
-        """Ended jobs are to go by this rule: the first of many steps, which removes nothing yet."""
+    def begin_pruning(self, rule: PruneRule, *, doubts_clock: bool = False) -> Pruning:
+        """Ended jobs are to go by this rule: the first of many steps, which removes nothing yet.
+
+        `doubts_clock`: one that is far ahead of all that is known of the time does not count (`believed_now`).
+        """
+        now = utc_now()
+        if doubts_clock:
+            now = believed_now(now, self._last_trace, monotonic_s() - self._opened_at_s)
         with self._reading() as connection:
-            return prune.begin(connection, rule, utc_now())
+            return prune.begin(connection, rule, now)
 
     def prune_some(self, pruning: Pruning, limit: int = PRUNED_AT_ONCE) -> Pruning:
         """The next step, which looks at `limit` jobs at most."""
@@ -573,6 +589,7 @@ class Ledger:
 
     def _recover(self) -> None:
         with self._writing_durably() as connection:
+            self._last_trace = last_trace(connection) or utc_now()
             transitions.hand_back_all(connection, "the daemon that ran it is gone", utc_now())
             paused = connection.execute(select(service.c.value).where(service.c.key == _PAUSED)).scalar()
             keep_service_value(connection, MARK, Mark.OPEN, utc_now())

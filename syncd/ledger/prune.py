@@ -21,7 +21,7 @@ from sqlalchemy import literal as value_of
 from syncd.domain import FINAL_STATES
 from syncd.ledger.columns import Moment
 from syncd.ledger.enqueue import SPEAKS_FOR_ITS_VERSION
-from syncd.ledger.models import jobs, media, orphans
+from syncd.ledger.models import events, jobs, media, orphans, service
 
 MAX_DAYS: Final = 36_500
 _LAST_ID: Final = 2**63 - 1
@@ -60,6 +60,27 @@ class Candidate:
     job_id: int
     paths: tuple[Path, Path] | None
     """Of its files, if it speaks for their newest versions."""
+
+
+CLOCK_SLACK: Final = timedelta(hours=1)
+
+
+def believed_now(wall: datetime, last_trace: datetime, since_open_s: float) -> datetime:
+    """What time it is at most, by more than the wall clock, which may be ahead for a while and be set back later.
+
+    The ledger's last trace from before it was opened, and the time for which it has been open, speak for that much.
+    What a service does not live through counts little, so that jobs stay longer rather than too short.
+    """
+    return min(wall, last_trace + timedelta(seconds=since_open_s) + CLOCK_SLACK)
+
+
+def last_trace(connection: Connection) -> datetime | None:
+    """When the ledger was last written to, by itself; None: never."""
+    moments = [
+        connection.scalar(select(service.c.updated_at).order_by(service.c.updated_at.desc()).limit(1)),
+        connection.scalar(select(events.c.at).order_by(events.c.id.desc()).limit(1)),
+    ]
+    return max((moment for moment in moments if moment is not None), default=None)
 
 
 def begin(connection: Connection, rule: PruneRule, now: datetime) -> Pruning:

@@ -24,6 +24,8 @@ from av.stream import Discard
 from numpy.typing import NDArray
 
 from syncd.errors import ErrorCode, SyncdError
+from syncd.media.disk import Reached, ask_disk, disk_kept_apart
+from syncd.media.ending import Ending, ending
 from syncd.media.layouts import evidence_channels, fold_of, is_known
 from syncd.media.names import shown_name
 from syncd.media.probe import describe, is_decodable, open_media, truncated, unreadable, zero_s
@@ -86,6 +88,8 @@ class DecodeReport:
     """Further sentences."""
     signals_priming: bool = False
     """The file says that what comes first is an encoder's priming: it was cut away."""
+    may_be_cut: bool = False
+    """Nothing in the file says that it is all of it, where something should."""
 
     def warnings(self, path: Path) -> tuple[str, ...]:
         """One sentence for each thing that was mended."""
@@ -111,7 +115,8 @@ def decode_blocks(path: Path, track: int, report: DecodeReport) -> Iterator[NDAr
     The rows are those that `layouts.evidence_channels` names for the track. `report` fills while the blocks run.
     Raises `SyncdError` as `probe` does, and MEDIA_UNREADABLE or MEDIA_TRUNCATED where decoding shows it.
     """
-    with open_media(path) as container:
+    reached = Reached()
+    with disk_kept_apart(path, reached), open_media(path) as container:
         info = describe(container, path)
         stream = container.streams.audio[track]
         if not is_decodable(stream):
@@ -124,14 +129,20 @@ def decode_blocks(path: Path, track: int, report: DecodeReport) -> Iterator[NDAr
         described = info.tracks[track]
         rows = evidence_channels(described.channels, described.layout)
         resampler = _Resampler(rows, zero_s(container), report)
-        for frame in _frames(container, stream, path, report):
+        for frame in _frames(_packets(container, stream, path, report, reached), stream, path, report):
             yield from resampler.feed(frame)
         yield from resampler.finish()
+        ask_disk(path, reached, all_around=False)
         _check_complete(container, stream, path, report)
+        if ending(path, container.format.name) is Ending.UNMARKED:
+            report.may_be_cut = True
+            report.notes.append(f"{shown_name(path)} lacks the mark of its end: it may be a copy that broke off.")
 
 
-def _frames(container: InputContainer, stream: AudioStream, path: Path, report: DecodeReport) -> Iterator[AudioFrame]:
-    for packet in _packets(container, stream, path, report):
+def _frames(
+    packets: Iterator[Packet[AudioStream]], stream: AudioStream, path: Path, report: DecodeReport
+) -> Iterator[AudioFrame]:
+    for packet in packets:
         if not report.packets:
             report.signals_priming = _signals_priming(packet)
             report.codec = _mpeg_layer(packet) if stream.codec_context.name.startswith(("mp2", "mp3")) else None
@@ -161,7 +172,7 @@ def _mpeg_layer(packet: Packet[AudioStream]) -> str | None:
 
 
 def _packets(
-    container: InputContainer, stream: AudioStream, path: Path, report: DecodeReport
+    container: InputContainer, stream: AudioStream, path: Path, report: DecodeReport, reached: Reached
 ) -> Iterator[Packet[AudioStream]]:
     packets = container.demux(stream)
     while True:
@@ -173,6 +184,7 @@ def _packets(
             if not report.packets:
                 raise unreadable(path, error) from error
             raise truncated(path) from error
+        reached.at_bytes = max(reached.at_bytes, packet.pos or 0)
         yield packet
 
 

@@ -26,6 +26,8 @@ from av.stream import Disposition, Stream
 from syncd.domain import AudioTrack, MediaInfo
 from syncd.errors import ErrorCode, SyncdError
 from syncd.headers import missing_bytes
+from syncd.media.disk import disk_kept_apart
+from syncd.media.ending import Ending, ending, unit_of
 from syncd.media.names import shown_name
 from syncd.media.riff import production_clock, sound_ends_at
 from syncd.units import FRAME_RATES, seconds_to_timecode
@@ -69,12 +71,15 @@ _WAVE_OPTIONS: Final = {**_OPTIONS, "max_probe_packets": "4"}
 def probe(path: Path) -> MediaInfo:
     """Container, duration and audio tracks of the file.
 
-    Raises `SyncdError`: FILE_NOT_FOUND, PERMISSION_DENIED, MEDIA_UNREADABLE, NO_AUDIO, MEDIA_TRUNCATED.
+    Raises `SyncdError`: FILE_NOT_FOUND, PERMISSION_DENIED, DISK_FAULT, MEDIA_UNREADABLE, NO_AUDIO, MEDIA_TRUNCATED.
     """
-    with open_media(path) as container:
+    with disk_kept_apart(path), open_media(path) as container:
         info = describe(container, path)
         if ends_early(container, path):
             raise truncated(path)
+        if ending(path, container.format.name) is Ending.CUT:
+            message = f"{shown_name(path)} ends in the middle of a {unit_of(container.format.name)}."
+            raise SyncdError(ErrorCode.MEDIA_TRUNCATED, message)
         return info
 
 

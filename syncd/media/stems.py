@@ -148,5 +148,6 @@ def _note(voices: Sequence[_Voice], report: DecodeReport) -> None:
             report.notes.append(f"{shown_name(stem.path)} is a stem with {channels} channels: they were folded down.")
     for voice in voices:
         report.notes.extend(voice.report.warnings(voice.stem.path))
+    report.may_be_cut = any(voice.report.may_be_cut for voice in voices)
     report.signals_priming = voices[0].report.signals_priming
     report.codec = voices[0].report.codec

@@ -53,6 +53,8 @@ class ProcessingFacts:
     """What was given up on the way down the ladder, in words."""
     cache: CacheUse | None = None
     """None: it is switched off."""
+    quarantine_reason: str | None = None
+    """Why the job is not to be tried again."""
 
 
 @dataclass(frozen=True, slots=True)

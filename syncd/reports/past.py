@@ -50,6 +50,7 @@ class _Sidecar(msgspec.Struct):
     consensus_offset: _Offset | None
     overall_confidence: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] | None
     error: _Error | None
+    quarantine: str | None = None
 
 
 def find_past_report(pair: Pair, profile: str, *, fallback: Path | None) -> PastReport | None:
@@ -70,10 +71,7 @@ def find_past_report(pair: Pair, profile: str, *, fallback: Path | None) -> Past
 
 
 def past_report(report: Report, path: Path, pair: Pair, profile: str) -> PastReport | None:
-    """What the report says, if it asks this question of these versions; None: of others, or it is not as it should be.
-
-    A quarantined job's report does not tell it from a failed one's.
-    """
+    """What the report says, if it asks this question of these versions; None: of others, or not as it should be."""
     try:
         sidecar = msgspec.convert(report, _Sidecar)
         text = report_to_text(report)
@@ -85,7 +83,10 @@ def past_report(report: Report, path: Path, pair: Pair, profile: str) -> PastRep
     if not same or (sidecar.profile, sidecar.language) != (profile, pair.language):
         return None
     outcome = _outcome(sidecar)
-    return None if outcome is None else PastReport(text, path, sidecar.created_at, outcome)
+    if outcome is None:
+        return None
+    is_quarantined = isinstance(outcome, Failure) and sidecar.quarantine is not None
+    return PastReport(text, path, sidecar.created_at, outcome, is_quarantined)
 
 
 def _outcome(sidecar: _Sidecar) -> PastAnswer | Failure | None:

@@ -75,6 +75,8 @@ def build_report(
         "settings": _settings(subject.settings, outcome),
         "error": _error(outcome) if isinstance(outcome, Failure) else None,
     }
+    if processing.quarantine_reason is not None:
+        report["quarantine"] = processing.quarantine_reason
     ready: Report = json_ready(report)
     return ready
 

@@ -44,7 +44,7 @@ from syncd.supervisor.breaker import RESTING, SIGNS
 from syncd.supervisor.cards import Cards
 from syncd.supervisor.gate import OBSERVATIONS, Gate, holds_of
 from syncd.supervisor.ladder import FAULTS, FRESH, Fault, Rung, Standing, given_up, standing
-from syncd.supervisor.liveness import Pulse, unwatched_s
+from syncd.supervisor.liveness import Lookout, Pulse
 from syncd.supervisor.overseer import Overseer, carry_on_ending
 from syncd.supervisor.pool import Pool, Worker, WorkerGone, exit_text
 from syncd.supervisor.reporter import ReportDone, Reporter, remove_reports
@@ -60,6 +60,7 @@ from syncd.supervisor.task import (
     refused_by_size,
     report_order,
 )
+from syncd.telemetry import Seldom
 
 log = structlog.get_logger()
 
@@ -90,8 +91,9 @@ class Dispatcher:
         self._next_task_id = 1
         self._overseer = Overseer(ledger.stage_pauses())
         self._breaker = RESTING
-        self._looked_at_s: float | None = None
         self._viewed_at_s = -IDLE_VIEW_INTERVAL_S
+        self._lookout = Lookout()
+        self._seldom = Seldom()
 
     # --- what the main loop calls ------------------------------------------------------------------------------------
 
@@ -134,9 +136,7 @@ class Dispatcher:
             self._note(partial(self._ledger.set_service, SERVICE_KEY, text))
 
     def _put_off_what_nobody_watched(self, now_s: float) -> None:
-        shift_s = 0.0 if self._looked_at_s is None else unwatched_s(now_s - self._looked_at_s)
-        self._looked_at_s = now_s
-        if shift_s > 0.0:
+        if (shift_s := self._lookout.missed_s(now_s)) > 0.0:
             log.warning("held_up", seconds=round(shift_s, 1))
             self._reporter.put_off(shift_s)
             for task in self._tasks.values():
@@ -223,7 +223,7 @@ class Dispatcher:
             job = waiting.pop(place)
             standing = self._standing(job)
             if standing.quarantine_reason is not None:
-                self._quarantine_unseen(job, standing.quarantine_reason, now_s)
+                self._quarantine_unseen(job, Failure(standing.quarantine_code, standing.quarantine_reason), now_s)
                 continue
             if standing.is_alone and self._tasks:
                 return  # Its turn comes when nothing else runs.
@@ -244,12 +244,12 @@ class Dispatcher:
             return FRESH
         return standing(faults_of(self._ledger.attempts(job.job_id)), job.interruptions)
 
-    def _quarantine_unseen(self, job: ReadyJob, reason: str, now_s: float) -> None:
+    def _quarantine_unseen(self, job: ReadyJob, failure: Failure, now_s: float) -> None:
         """Without another worker having seen it."""
         task = self._claim(job, CPU, 0, FRESH, now_s)
         if task is not None:
-            task.quarantine_reason = reason
-            self._report(task, Failure(ErrorCode.WORKER_CRASHED, reason))
+            task.quarantine_reason = failure.message
+            self._report(task, failure)
 
     def _masters_being_made(self) -> set[MasterFeatures]:
         """What workers are about to put into the cache."""
@@ -594,7 +594,6 @@ class Dispatcher:
 
     def _finish(self, task: Task, write: Callable[[], None]) -> None:
         """End the task by a transition; one that the ledger cannot take now (a full disk) is tried at every step."""
-        known = task.finish is not None
         task.finish = write
         try:
             write()
@@ -603,8 +602,7 @@ class Dispatcher:
         except SyncdError as error:
             if error.code is ErrorCode.LEDGER_DAMAGED:
                 raise
-            if not known:
-                log.error("ledger_not_written", job=task.job.job_id, code=error.code.value, reason=error.message)
+            self._tell_not_written(error, task.job.job_id)
             return
         self._forget(task)
 
@@ -615,7 +613,13 @@ class Dispatcher:
         except StaleLease:
             return
         except SyncdError as error:
-            log.error("ledger_not_written", code=error.code.value, reason=error.message)
+            self._tell_not_written(error)
+
+    def _tell_not_written(self, trouble: SyncdError, job_id: int | None = None) -> None:
+        """`job_id`: of the job that has ended, where that is what could not be written."""
+        if self._seldom.is_due((trouble.code, job_id), time.monotonic()):
+            ended = {} if job_id is None else {"job": job_id}
+            log.error("ledger_not_written", code=trouble.code.value, reason=trouble.message, **ended)
 
     # --- workers -----------------------------------------------------------------------------------------------------
 

@@ -61,6 +61,8 @@ class Standing:
     """Nothing else runs beside it: it may have brought the host down."""
     quarantine_reason: str | None = None
     """Not to be tried again."""
+    quarantine_code: ErrorCode = ErrorCode.WORKER_CRASHED
+    """What the job ended of, where it is not tried again."""
     ram_factor: int = 1
     """So many times the memory that is predicted is promised to it: each time that it had too little, twice as much."""
 
@@ -79,7 +81,8 @@ def standing(faults: Sequence[Fault], interruptions: int = 0) -> Standing:
     if kills >= KILLS_ON_LAST_RUNG:
         return Standing(rung, quarantine_reason=f"It brought down {len(faults)} workers, {kills} with all care taken.")
     if interruptions >= INTERRUPTIONS_BEFORE_QUARANTINE:
-        return Standing(rung, quarantine_reason=f"The service died {interruptions} times while it ran.")
+        reason = f"The service died {interruptions} times while it ran."
+        return Standing(rung, quarantine_reason=reason, quarantine_code=ErrorCode.INTERRUPTED)
     if interruptions >= INTERRUPTIONS_BEFORE_ALONE:
         return Standing(Rung.LAST, is_alone=True, ram_factor=ram_factor)
     return Standing(rung, ram_factor=ram_factor)

@@ -44,6 +44,19 @@ def unwatched_s(apart_s: float) -> float:
     return max(0.0, apart_s - UNWATCHED_S)
 
 
+@dataclass(slots=True)
+class Lookout:
+    """Who looks at workers, and when that was last."""
+
+    looked_at_s: float | None = None
+
+    def missed_s(self, now_s: float) -> float:
+        """Look again: how much of the time since the last look is held against nobody."""
+        shift_s = 0.0 if self.looked_at_s is None else unwatched_s(now_s - self.looked_at_s)
+        self.looked_at_s = now_s
+        return shift_s
+
+
 class Health(StrEnum):
     """What to think of a running task."""
 

@@ -22,7 +22,7 @@ from syncd.protocol import (
     file_version,
     stem_files,
 )
-from syncd.supervisor.liveness import Health, Pulse, examine
+from syncd.supervisor.liveness import Health, Lookout, Pulse, examine
 from syncd.supervisor.pool import Pool, Worker, WorkerGone
 
 T = TypeVar("T", bound=Probed | Measured)
@@ -122,10 +122,12 @@ class _Asking:
         self._worker.send(request)
         now_s = time.monotonic()
         pulse = Pulse(now_s, now_s)
+        lookout = Lookout(now_s)
         with selectors.DefaultSelector() as selector:
             selector.register(self._worker.read_fd, selectors.EVENT_READ)
             while True:
                 selector.select(timeout=0.5)
+                pulse = pulse.later(lookout.missed_s(time.monotonic()))
                 for message in self._worker.receive():
                     if isinstance(message, Progressed):
                         pulse = pulse.beat(message.stage, message.done, time.monotonic())

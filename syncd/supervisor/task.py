@@ -195,6 +195,7 @@ def report_order(task: Task, outcome: Result | Failure, now: datetime, fallback:
         peak_vram_bytes=measured.peak_vram_bytes or None if measured else None,
         degraded=(*task.degraded, *(measured.degraded if measured else ())),
         cache=measured.cache if measured else None,
+        quarantine_reason=task.quarantine_reason,
     )
     return ReportOrder(task.task_id, subject, outcome, processing, fallback)
 

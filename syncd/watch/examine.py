@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from syncd.domain import Identity, MediaFile, Stem
-from syncd.errors import ErrorCode, SyncdError
+from syncd.errors import ErrorCode, SyncdError, is_of_the_disk
 from syncd.headers import missing_bytes
 from syncd.watch.names import is_media
 from syncd.watch.settle import Look
@@ -76,8 +76,18 @@ def fingerprint(descriptor: int) -> bytes:
     else:
         starts = (0, (size_bytes - _SAMPLE_BYTES) // 2, size_bytes - _SAMPLE_BYTES)
     for start in starts:
-        digest.update(os.pread(descriptor, _SAMPLE_BYTES, start))
+        digest.update(_sample(descriptor, start))
     return digest.digest()
+
+
+def _sample(descriptor: int, start: int) -> bytes:
+    """Whole, or to the file's end; a call that meets a disk's fault in its middle only returns less."""
+    sample = b""
+    while len(sample) < _SAMPLE_BYTES and (
+        piece := os.pread(descriptor, _SAMPLE_BYTES - len(sample), start + len(sample))
+    ):
+        sample += piece
+    return sample
 
 
 def stamp_of(descriptor: int) -> PackedStamp:
@@ -88,7 +98,7 @@ def stamp_of(descriptor: int) -> PackedStamp:
 def identify(path: Path) -> MediaFile:
     """The version of the file as it lies there, complete or not: for files that people name themselves.
 
-    Raises `SyncdError` FILE_NOT_FOUND, PERMISSION_DENIED or MEDIA_UNREADABLE.
+    Raises `SyncdError` FILE_NOT_FOUND, PERMISSION_DENIED, DISK_FAULT or MEDIA_UNREADABLE.
     """
     try:
         with opened(os.fspath(path)) as descriptor:
@@ -100,7 +110,8 @@ def identify(path: Path) -> MediaFile:
     except PermissionError as error:
         raise SyncdError(ErrorCode.PERMISSION_DENIED, f"{path} may not be read by this user.") from error
     except OSError as error:
-        raise SyncdError(ErrorCode.MEDIA_UNREADABLE, f"{path} cannot be read: {error.strerror}.") from error
+        code = ErrorCode.DISK_FAULT if is_of_the_disk(error) else ErrorCode.MEDIA_UNREADABLE
+        raise SyncdError(code, f"{path} cannot be read: {error.strerror}.") from error
 
 
 def identify_side(path: Path) -> MediaFile:

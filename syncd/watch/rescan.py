@@ -8,13 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from syncd import temporary
+from syncd.temporary import ENDING, Sweeper
 from syncd.watch.names import is_ignored, is_media
 from syncd.watch.stamps import PackedStamp, pack_stat
 
@@ -31,6 +30,8 @@ class Tree:
     recursive: bool
     excluded: frozenset[str] = frozenset()
     """Folders below it that do not count, relative."""
+    sweeper: Sweeper = field(default_factory=Sweeper, compare=False)
+    """Of what was being written when its writer died."""
 
     def absolute(self, path: str) -> str:
         """The path as the system knows it."""
@@ -127,8 +128,8 @@ def _read_folder(tree: Tree, folder: str, below: list[str]) -> Iterator[Listing]
                 if len(files) >= FILES_AT_ONCE:
                     yield Listing(folder, files, is_last=False)
                     files = {}
-            elif name.endswith(temporary.ENDING):
-                _remove_if_abandoned(entry, descriptor)
+            elif name.endswith(ENDING):
+                tree.sweeper.sweep(entry, descriptor)
     yield Listing(folder, files)
 
 
@@ -140,14 +141,6 @@ def _opened_folder(absolute: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _remove_if_abandoned(entry: os.DirEntry[str], folder: int) -> None:
-    """What a daemon left behind that was killed while it wrote a report."""
-    with contextlib.suppress(OSError):
-        age_s = time.time() - entry.stat(follow_symlinks=False).st_mtime
-        if entry.is_file(follow_symlinks=False) and temporary.is_abandoned(entry.name, age_s):
-            os.unlink(entry.name, dir_fd=folder)
 
 
 def _stamp(tree: Tree, folder: str, name: str, status: os.stat_result) -> PackedStamp | None:

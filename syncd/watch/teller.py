@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from syncd.clock import monotonic_s
 from syncd.errors import ErrorCode
+from syncd.telemetry import Seldom
 from syncd.watch.events import WatchEvent, WatchTrouble
 
 Emit = Callable[[WatchEvent], None]
-
-_REPEAT_S: Final = 60.0
-_REMEMBERED: Final = 1000
 
 
 class Teller:
@@ -21,7 +18,7 @@ class Teller:
     def __init__(self, index: int, emit: Emit) -> None:
         self.index = index
         self._emit = emit
-        self._told_s: dict[tuple[ErrorCode, str], float] = {}
+        self._seldom = Seldom()
 
     def say(self, event: WatchEvent) -> None:
         """Pass on an event."""
@@ -29,11 +26,5 @@ class Teller:
 
     def trouble(self, code: ErrorCode, message: str, *, is_folder_lost: bool = False) -> None:
         """Pass on a trouble, unless the same one was told of within a minute."""
-        now_s = monotonic_s()
-        key = (code, message)
-        if now_s - self._told_s.get(key, -_REPEAT_S) < _REPEAT_S:
-            return
-        if len(self._told_s) >= _REMEMBERED:
-            self._told_s.clear()
-        self._told_s[key] = now_s
-        self._emit(WatchTrouble(self.index, code, message, is_folder_lost))
+        if self._seldom.is_due((code, message), monotonic_s()):
+            self._emit(WatchTrouble(self.index, code, message, is_folder_lost))

@@ -24,9 +24,10 @@ from syncd.analysis.measure import Answer, EndsAnalysis, measure
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.clock import monotonic_s
 from syncd.domain import AudioTrack, CacheUse, MeasuredSide, MediaInfo, Metadata, MethodResult, Result, Role
-from syncd.errors import ErrorCode, SyncdError
+from syncd.errors import ErrorCode, SyncdError, is_of_the_disk
 from syncd.media.choosing import choose_track
 from syncd.media.decode import SAMPLE_RATE_HZ, DecodeReport, decode_blocks
+from syncd.media.disk import disk_fault
 from syncd.media.layouts import evidence_channels
 from syncd.media.names import shown_name
 from syncd.media.priming import SuspectedDelay, suspected_delay
@@ -238,6 +239,7 @@ class _ReadSide:
     evidence: SideEvidence
     delay: SuspectedDelay | None
     warnings: tuple[str, ...]
+    needs_review: bool = False
     is_from_cache: bool = False
 
     @classmethod
@@ -249,7 +251,8 @@ class _ReadSide:
         track = replace(side.track, codec=report.codec or side.track.codec)
         signalled = report.signals_priming
         delay = suspected_delay(track.codec, side.info.container, track.sample_rate_hz, is_signalled=signalled)
-        return cls(replace(side, track=track), features.evidence, delay, warnings, is_from_cache)
+        needs_review = side.doubt is not None or report.may_be_cut
+        return cls(replace(side, track=track), features.evidence, delay, warnings, needs_review, is_from_cache)
 
     def measured(self) -> MeasuredSide:
         track, info = self.side.track, self.side.info
@@ -445,7 +448,7 @@ def _result(master: _ReadSide, dub: _ReadSide, answer: Answer, request: MeasureR
         master=measured_master,
         dub=measured_dub,
         verdict=decision.verdict,
-        review=decision.review or master.side.doubt is not None or dub.side.doubt is not None,
+        review=decision.review or master.needs_review or dub.needs_review,
         consensus=decision.consensus,
         rate=decision.rate,
         timeline=decision.timeline,
@@ -503,6 +506,10 @@ def _stamp(path: Path) -> _Stamp:
         status = path.stat()
     except FileNotFoundError as error:
         raise SyncdError(ErrorCode.FILE_NOT_FOUND, f"{shown_name(path)} is not there any more.") from error
+    except OSError as error:
+        if is_of_the_disk(error):
+            raise disk_fault(path, error) from error
+        raise
     return status.st_size, status.st_mtime_ns
 
 

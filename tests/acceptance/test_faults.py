@@ -12,7 +12,7 @@ from tests.chaos.faults import the_daemon_is_killed_at
 from tests.chaos.pairs import ManyPairs
 
 CHANGES = ("queued", "claimed", "result received", "report named")
-SHORT = ("ledger-eio", "disk-full", "clock-back")
+SHORT = ("ledger-eio", "media-eio", "disk-full", "clock-back")
 
 
 @pytest.fixture(scope="module")

@@ -77,6 +77,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "folder-read-only": Fault("EROFS beside the media", partial(disk_faults.the_folder_fails, number=errno.EROFS)),
     "cache-full": Fault("ENOSPC on cache and scratch", partial(disk_faults.the_cache_fails, number=errno.ENOSPC)),
     "cache-eio": Fault("EIO on cache and scratch", partial(disk_faults.the_cache_fails, number=errno.EIO)),
+    "media-eio": Fault("EIO on a master that is being read", disk_faults.the_master_cannot_be_read),
     "worker-not-started": Fault("ENOSPC where workers' output is kept", disk_faults.no_worker_can_be_started),
     "log-full": Fault("ENOSPC on the daemon's log", disk_faults.the_log_fails),
     "disk-full": Fault("a small disk, really full", disk_faults.the_disk_is_really_full, needs_small_disk=True),

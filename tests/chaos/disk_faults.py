@@ -86,6 +86,23 @@ def the_cache_fails(site: Site, number: int) -> str:
     return f"log and attempt: {seen['code']}; done by attempt {job.attempts}"
 
 
+def the_master_cannot_be_read(site: Site) -> str:
+    """From its middle on, while a worker decodes it; beside a job of another."""
+    shim = Shim(site.service)
+    title = site.next_title()
+    site.start(site.doom("stop", "decode_master", title))
+    site.drop(ErrorCode.DISK_FAULT, ErrorCode.DISK_FAULT)
+    worker = site.struck(title)
+    master = site.service.drop / f"{title}_master.wav"
+    with shim.failing_to_read(errno.EIO, master, from_byte=master.stat().st_size // 2):
+        os.kill(worker, signal.SIGCONT)
+        site.drop()
+        seen = site.wait_for_event("retry", code=ErrorCode.DISK_FAULT.value)
+    site.wait_for_all()
+    job = site.wait_for_job(title, lambda job: job.state is JobState.COMPLETED)
+    return f"log and attempt: {seen['code']}; done by attempt {job.attempts}"
+
+
 def the_log_fails(site: Site) -> str:
     """While a job is under way and another is dropped: what cannot be told is done all the same."""
     shim = Shim(site.service)

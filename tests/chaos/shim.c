@@ -3,6 +3,7 @@
  *
  * $SHIM_CONTROL/disk: lines "ERRNO PREFIX"; while it is there, whatever makes, writes, lengthens or syncs a file whose
  * path begins with PREFIX fails with ERRNO. With EROFS nothing can be opened for writing, renamed or removed either.
+ * $SHIM_CONTROL/reads: lines "ERRNO BYTE PREFIX"; reading such a file fails with ERRNO from that byte on.
  * $SHIM_CONTROL/clock: seconds by which the wall clock is off. The monotonic clock goes on as ever.
  *
  * The files are read with bare system calls at each call, so that nothing of the C library is entered twice.
@@ -41,11 +42,11 @@ static int control(const char *name, char *text, size_t size) {
     return 1;
 }
 
-/* The errno that this path meets now; 0: none. */
-static int fault_of_path(const char *path) {
+/* The errno that this path meets now; 0: none. Of reads, also from which byte on. */
+static int fault_in(const char *kind, const char *path, long *from_byte) {
     char rules[4 * PATH_MAX], absolute[2 * PATH_MAX], *rest = NULL;
     int saved = errno, fault = 0;
-    if (path == NULL || !control("disk", rules, sizeof rules)) {
+    if (path == NULL || !control(kind, rules, sizeof rules)) {
         errno = saved;
         return 0;
     }
@@ -58,21 +59,42 @@ static int fault_of_path(const char *path) {
     for (char *line = strtok_r(rules, "\n", &rest); line != NULL && !fault; line = strtok_r(NULL, "\n", &rest)) {
         char *prefix;
         long number = strtol(line, &prefix, 10);
+        if (from_byte != NULL) *from_byte = strtol(prefix, &prefix, 10);
         if (*prefix == ' ' && strncmp(path, prefix + 1, strlen(prefix + 1)) == 0) fault = (int)number;
     }
     errno = saved;
     return fault;
 }
 
-static int fault_of_file(int file) {
-    char link[64], path[PATH_MAX];
+static int fault_of_path(const char *path) {
+    return fault_in("disk", path, NULL);
+}
+
+static int path_of_file(int file, char *path, size_t size) {
+    char link[64];
     int saved = errno;
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
-    long length = syscall(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1);
+    long length = syscall(SYS_readlinkat, AT_FDCWD, link, path, size - 1);
     errno = saved;
     if (length <= 0) return 0;
     path[length] = '\0';
-    return fault_of_path(path);
+    return 1;
+}
+
+static int fault_of_file(int file) {
+    char path[PATH_MAX];
+    return path_of_file(file, path, sizeof path) ? fault_of_path(path) : 0;
+}
+
+/* How much of this can be read before the fault; with none of it, -1 and errno. */
+static ssize_t readable(int file, size_t count, off64_t at) {
+    char path[PATH_MAX];
+    long from_byte = 0;
+    int fault = path_of_file(file, path, sizeof path) ? fault_in("reads", path, &from_byte) : 0;
+    if (!fault || at + (off64_t)count <= from_byte) return (ssize_t)count;
+    if (at < from_byte) return (ssize_t)(from_byte - at);
+    errno = fault;
+    return -1;
 }
 
 static int fault_of_opening(const char *path, int flags) {
@@ -125,6 +147,22 @@ OPENS(open64)
     }
 OPENS_AT(openat)
 OPENS_AT(openat64)
+
+ssize_t read(int file, void *data, size_t count) {
+    off64_t at = syscall(SYS_lseek, file, 0, SEEK_CUR);
+    ssize_t left = at < 0 ? (ssize_t)count : readable(file, count, at);
+    return left < 0 ? -1 : NEXT(ssize_t, "read", int, void *, size_t)(file, data, (size_t)left);
+}
+
+ssize_t pread(int file, void *data, size_t count, off_t at) {
+    ssize_t left = readable(file, count, at);
+    return left < 0 ? -1 : NEXT(ssize_t, "pread", int, void *, size_t, off_t)(file, data, (size_t)left, at);
+}
+
+ssize_t pread64(int file, void *data, size_t count, off64_t at) {
+    ssize_t left = readable(file, count, at);
+    return left < 0 ? -1 : NEXT(ssize_t, "pread64", int, void *, size_t, off64_t)(file, data, (size_t)left, at);
+}
 
 ssize_t write(int file, const void *data, size_t count) {
     FAIL_IF(fault_of_file(file));

@@ -21,14 +21,8 @@ class Shim:
 
     def __init__(self, service: Service) -> None:
         """Raises `Skipped` where it cannot be compiled."""
-        compiler = shutil.which("cc")
-        if compiler is None:
-            raise Skipped("there is no C compiler")
         self._control = service.home / "shim"
-        self._control.mkdir()
-        library = self._control / "shim.so"
-        subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, SOURCE, "-ldl"], check=True)
-        service.environment |= {"LD_PRELOAD": str(library), "SHIM_CONTROL": str(self._control)}
+        service.environment |= shim_environment(self._control)
 
     @contextmanager
     def failing(self, number: int, prefixes: Collection[Path]) -> Iterator[None]:
@@ -39,6 +33,15 @@ class Shim:
         finally:
             (self._control / "disk").unlink()
 
+    @contextmanager
+    def failing_to_read(self, number: int, prefix: Path, *, from_byte: int = 0) -> Iterator[None]:
+        """While inside, reading these files meets this errno, from that byte on."""
+        self._put("reads", f"{number} {from_byte} {prefix}\n")
+        try:
+            yield
+        finally:
+            (self._control / "reads").unlink()
+
     def set_clock(self, off_s: int) -> None:
         """The wall clock is off by so much, from now on."""
         self._put("clock", str(off_s))
@@ -48,6 +51,17 @@ class Shim:
         draft = self._control / f"{name}.new"
         draft.write_text(text, encoding="utf-8")
         draft.rename(self._control / name)
+
+
+def shim_environment(control: Path) -> dict[str, str]:
+    """What puts the shim before a process, compiled into this new folder; raises `Skipped` where it cannot be."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise Skipped("there is no C compiler")
+    control.mkdir()
+    library = control / "shim.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, SOURCE, "-ldl"], check=True)
+    return {"LD_PRELOAD": str(library), "SHIM_CONTROL": str(control)}
 
 
 @contextmanager

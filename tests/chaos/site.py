@@ -151,11 +151,18 @@ class StatusLine:
 
     def says(self, words: str) -> bool:
         """Whether a status with these words came since the last question."""
+        return any("STATUS=" in message and words in message for message in self._heard())
+
+    def beats(self) -> bool:
+        """Whether a sign of life came since the last question."""
+        return any("WATCHDOG=1" in message for message in self._heard())
+
+    def _heard(self) -> list[str]:
         heard = []
         with suppress(BlockingIOError):
             while True:
                 heard.append(self._socket.recv(65_536).decode("utf-8"))
-        return any("STATUS=" in message and words in message for message in heard)
+        return heard
 
     def close(self) -> None:
         self._socket.close()

@@ -79,9 +79,23 @@ def an_orphan(name: str = "Alone_dub_de.wav", message: str = "No master for Alon
     return Orphan(a_file(f"/drop/{name}"), OrphanReason.NO_MASTER, message)
 
 
-def enqueue(ledger: Ledger, pair: Pair, *, force: bool = False, priority: Priority = Priority.NORMAL) -> Enqueued:
+def enqueue(
+    ledger: Ledger,
+    pair: Pair,
+    *,
+    force: bool = False,
+    priority: Priority = Priority.NORMAL,
+    deserted_job_id: int | None = None,
+) -> Enqueued:
     """With the default profile."""
-    return ledger.enqueue(pair, profile="default", settings=SETTINGS, priority=priority, force=force)
+    return ledger.enqueue(
+        pair,
+        profile="default",
+        settings=SETTINGS,
+        priority=priority,
+        force=force,
+        deserted_job_id=deserted_job_id,
+    )
 
 
 def claim(ledger: Ledger, job_id: int) -> Lease:

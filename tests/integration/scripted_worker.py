@@ -143,6 +143,7 @@ def measure(request: MeasureRequest) -> None:
         case "too_sure":
             confidence = 1.5
         case "by_hand":
+            Path(os.fsdecode(request.dub_path + b".begun")).touch()
             wait_for(Path(os.fsdecode(request.master_path + b".kept")))
             say(MasterReady(task_id))
             wait_for(Path(os.fsdecode(request.dub_path + b".end")))

@@ -17,6 +17,7 @@ from syncd.errors import ErrorCode
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import Attempt, AttemptOutcome, Job
+from syncd.reports.past import find_past_report
 from syncd.supervisor import pool as pool_module
 from syncd.supervisor import retry as retry_module
 from syncd.supervisor.cards import Cards
@@ -201,6 +202,7 @@ def test_a_job_that_brings_workers_down_with_all_care_taken_is_quarantined_with_
     assert job.sidecar_path is not None
     report = json.loads(job.sidecar_path.read_text(encoding="utf-8"))
     assert report["error"]["code"] == "WORKER_CRASHED"
+    assert report["quarantine"] == "It brought down 3 workers, 2 with all care taken."
     assert report["processing"]["degraded"] == ["features from the cache"]
 
 
@@ -290,8 +292,29 @@ def test_a_job_during_which_the_service_died_ten_times_is_quarantined_unseen(
     assert job.state is JobState.QUARANTINED
     assert patient.attempts(job_id)[-1].outcome is AttemptOutcome.QUARANTINED
     assert job.sidecar_path is not None
-    error = json.loads(job.sidecar_path.read_text(encoding="utf-8"))["error"]
-    assert "died 10 times" in error["message"]
+    report = json.loads(job.sidecar_path.read_text(encoding="utf-8"))
+    assert report["error"]["code"] == "INTERRUPTED"
+    assert "died 10 times" in report["error"]["message"]
+    assert report["quarantine"] == report["error"]["message"]
+
+
+def test_a_quarantined_job_is_recorded_as_one_from_its_report(
+    patient: Bench, workers_that: Callable[[str], None]
+) -> None:
+    job_id = patient.enqueue()
+    interrupt(patient, job_id, times=10)
+    workers_that("behave")
+    patient.run(job_id)
+    pair = Pair("show", *(identify(patient.home / f"show_{role}.wav") for role in ("master", "dub")))
+    past = find_past_report(pair, "default", fallback=None)
+    assert past is not None
+    fresh = Ledger.open(patient.home / "fresh.db")
+    try:
+        recorded = fresh.record_past(pair, past, profile="default", settings=SETTINGS, priority=Priority.NORMAL)
+        assert recorded is not None
+        assert fresh.state(recorded) is JobState.QUARANTINED
+    finally:
+        fresh.close()
 
 
 @pytest.mark.parametrize("mode", ["vanish", "full_disk"])

@@ -27,6 +27,7 @@ from syncd.domain import (
 )
 from syncd.errors import ErrorCode
 from syncd.ledger import enqueue as enqueue_module
+from syncd.ledger.enqueue import Acquaintance, deserted_job_id
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import FoundAgain, StaleLease
@@ -175,6 +176,13 @@ def test_an_old_version_put_back_is_measured_again(ledger: Ledger, reader: Ledge
     assert a_pair().dub in ledger.known_files()
 
 
+def deserted_by(ledger: Ledger, pair: Pair) -> int | None:
+    """The job whose files became this pair, as the daemon finds out."""
+    elsewhere = ledger.acquaintance(pair, profile="default", settings=SETTINGS).elsewhere
+    assert elsewhere is not None
+    return deserted_job_id(elsewhere)
+
+
 def test_a_renamed_pair_is_the_same_job(ledger: Ledger, tmp_path: Path) -> None:
     lease = start(ledger)
     complete(ledger, lease)
@@ -201,7 +209,8 @@ def test_a_renamed_pair_is_said_to_be_found_again_once_for_each_place(
 def test_a_pair_renamed_while_it_waits_is_measured_where_it_lies_now(ledger: Ledger, tmp_path: Path) -> None:
     job_id = enqueue(ledger, a_pair()).job_id
     moved = renamed(a_pair(), tmp_path)
-    assert not enqueue(ledger, moved).created
+    deserted = deserted_by(ledger, moved)
+    assert not enqueue(ledger, moved, deserted_job_id=deserted).created
     assert [(job.job_id, job.master, job.dub) for job in ledger.ready(5)] == [(job_id, moved.master, moved.dub)]
 
 
@@ -210,8 +219,20 @@ def test_a_pair_linked_while_it_waits_stays_where_it_is(ledger: Ledger, tmp_path
     pair.master.path.touch()
     pair.dub.path.touch()
     enqueue(ledger, pair)
-    enqueue(ledger, renamed(pair, tmp_path / "links"))
+    link = renamed(pair, tmp_path / "links")
+    enqueue(ledger, link, deserted_job_id=deserted_by(ledger, link))
     assert [job.master for job in ledger.ready(5)] == [pair.master]
+
+
+def test_of_a_pair_in_its_place_no_disk_is_asked(ledger: Ledger) -> None:
+    enqueue(ledger, a_pair())
+    known = ledger.acquaintance(a_pair(), profile="default", settings=SETTINGS)
+    assert known == Acquaintance(is_unheard_of=False)
+
+
+def test_of_an_unheard_pair_the_report_is_asked_for(ledger: Ledger) -> None:
+    known = ledger.acquaintance(a_pair(), profile="default", settings=SETTINGS)
+    assert known == Acquaintance(is_unheard_of=True)
 
 
 def test_a_known_version_linked_over_a_waiting_pair_takes_its_place(ledger: Ledger, reader: LedgerReader) -> None:

@@ -11,18 +11,23 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from syncd.clock import utc_now, utc_to_text
 from syncd.config import LedgerSection
 from syncd.domain import Pair
 from syncd.errors import ErrorCode
 from syncd.ledger.ledger import Ledger
-from syncd.ledger.prune import Candidate, PruneRule, may_go
+from syncd.ledger.prune import CLOCK_SLACK, Candidate, PruneRule, believed_now, may_go
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import JobFilter, RequestKind
 from syncd.ledger.requests import RequestBox
-from syncd.upkeep import FOLD_INTERVAL_S, PRUNE_INTERVAL_S, Upkeep, configured_rule
+from syncd.temporary import temporary_name
+from syncd.upkeep import FOLD_INTERVAL_S, PRUNE_INTERVAL_S, SWEEP_INTERVAL_S, Upkeep, configured_rule
+from tests.acceptance.service import wait_for
 from tests.integration.ledger_material import a_pair, an_orphan, claim, complete, enqueue, fail, start
+from tests.unit.test_temporary import name_of_a_dead_writer
 
 EVERYTHING = PruneRule(keep=0)
 
@@ -191,6 +196,64 @@ def test_the_daemon_prunes_by_its_configuration_once_a_day(ledger: Ledger, reade
     assert titles(reader) == ["Late"]
     tend(upkeep, PRUNE_INTERVAL_S)
     assert titles(reader) == []
+
+
+@pytest.mark.parametrize("ahead_days", [0.0, 1.0, 400.0])
+def test_a_clock_that_is_ahead_for_a_while_has_nothing_pruned_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead_days: float
+) -> None:
+    path = tmp_path / "ledger.db"
+    with closing(Ledger.open(path)) as ledger:
+        ended(ledger, "Young", days_ago=29.5)
+        ended(ledger, "Old", days_ago=30.5)
+    monkeypatch.setattr("syncd.ledger.ledger.utc_now", lambda: utc_now() + timedelta(days=ahead_days))
+    with closing(Ledger.open(path)) as ledger:
+        tend(Upkeep(ledger, LedgerSection(keep_days=30), lambda: None), 0.0)
+    monkeypatch.undo()
+    with closing(LedgerReader.open(path)) as reader:
+        assert titles(reader) == ["Young"]
+
+
+def test_whoever_asks_for_pruning_is_believed_what_time_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ledger.db"
+    with closing(Ledger.open(path)) as ledger:
+        ended(ledger, "Young", days_ago=29.5)
+        monkeypatch.setattr("syncd.ledger.ledger.utc_now", lambda: utc_now() + timedelta(days=1))
+        assert prune(ledger, PruneRule(older_than_days=30)) == 1
+
+
+@given(
+    wall_h=st.floats(-1e5, 1e5),
+    trace_h=st.floats(-1e5, 1e5),
+    later_h=st.floats(0.0, 1e4),
+    since_open_h=st.floats(0.0, 1e4),
+)
+def test_the_time_that_is_believed_is_never_ahead_of_the_clock_nor_of_what_the_service_lived_through(
+    wall_h: float, trace_h: float, later_h: float, since_open_h: float
+) -> None:
+    start = utc_now()
+    wall, trace = start + timedelta(hours=wall_h), start + timedelta(hours=trace_h)
+    believed = believed_now(wall, trace, since_open_h * 3600.0)
+    assert believed <= wall
+    assert believed <= trace + timedelta(hours=since_open_h) + CLOCK_SLACK
+    assert believed in {wall, trace + timedelta(seconds=since_open_h * 3600.0) + CLOCK_SLACK}
+    assert believed_now(wall, trace, (since_open_h + later_h) * 3600.0) >= believed
+
+
+def test_what_a_killed_daemon_left_in_the_folder_for_reports_is_removed(ledger: Ledger, tmp_path: Path) -> None:
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    left, live = folder / name_of_a_dead_writer(), folder / temporary_name(b"x")
+    for path in (left, live):
+        path.write_bytes(b"{")
+    upkeep = Upkeep(ledger, LedgerSection(), lambda: None, fallback=folder)
+    upkeep.tend(0.0, is_idle=False)
+    wait_for(lambda: not left.exists(), what="the removal")
+    second = folder / name_of_a_dead_writer()
+    second.write_bytes(b"{")
+    upkeep.tend(SWEEP_INTERVAL_S, is_idle=False)
+    wait_for(lambda: not second.exists(), what="the next one")
+    assert live.exists()
 
 
 def test_what_syncctl_asks_is_carried_out_and_answered(ledger: Ledger, reader: LedgerReader, tmp_path: Path) -> None:

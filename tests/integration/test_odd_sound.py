@@ -16,7 +16,7 @@ from syncd.domain import TOLERANCES, AnalysisSettings, MethodResult, Result
 from syncd.errors import ErrorCode, SyncdError
 from syncd.protocol import MeasureRequest
 from syncd.worker.measuring import measure_pair
-from tests.material import Programme, write_wav
+from tests.material import Programme, write_audio, write_truncated_copy, write_wav
 from tests.material.tracks import SoundTrack, write_tracks
 
 RATE_HZ = 48_000
@@ -98,6 +98,28 @@ ODD: dict[str, Writer] = {
     "24 channels without names": lambda p, dub: write_wav(p / "d.wav", np.concatenate([dub] * 12), RATE_HZ),
     "one channel dead": lambda p, dub: write_wav(p / "d.wav", dub * np.array([[1.0], [0.0]]), RATE_HZ),
 }
+
+
+def test_an_ogg_without_its_last_page_is_measured_and_to_be_looked_at(
+    mixes: tuple[Floats, Floats], master: Path, tmp_path: Path
+) -> None:
+    whole = write_audio(tmp_path / "whole.opus", mixes[1], RATE_HZ)
+    dub = tmp_path / "dub.opus"
+    dub.write_bytes(whole.read_bytes()[: whole.read_bytes().rindex(b"OggS\0")])
+    assert not measured(tmp_path, master, whole).review
+    result = measured(tmp_path, master, dub)
+    assert result.consensus is not None
+    assert result.consensus.offset_s == pytest.approx(-LATE_S, abs=0.02)
+    assert result.review
+    assert any("lacks the mark of its end" in warning for warning in result.warnings)
+
+
+def test_a_copy_of_an_ogg_that_broke_off_is_no_shorter_dub(
+    mixes: tuple[Floats, Floats], master: Path, tmp_path: Path
+) -> None:
+    whole = write_audio(tmp_path / "whole.opus", mixes[1], RATE_HZ)
+    dub = write_truncated_copy(whole, tmp_path / "dub.opus")
+    assert code_of(tmp_path, master, dub) is ErrorCode.MEDIA_TRUNCATED
 
 
 @pytest.mark.parametrize("kind", ODD)

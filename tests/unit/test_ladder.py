@@ -52,6 +52,7 @@ def test_interruptions_are_no_faults_until_there_are_too_many(times: int, alone:
 
 def test_ten_interruptions_are_the_end() -> None:
     assert standing([], 10).quarantine_reason is not None
+    assert standing([], 10).quarantine_code is ErrorCode.INTERRUPTED
 
 
 @given(

@@ -9,8 +9,10 @@ from syncd.errors import ErrorCode
 from syncd.supervisor.ladder import Rung, Standing
 from syncd.supervisor.liveness import (
     PAUSES_NEEDED,
+    UNWATCHED_S,
     CpuLook,
     Health,
+    Lookout,
     Patience,
     Pulse,
     Step,
@@ -158,3 +160,10 @@ def test_a_file_that_was_being_written_gets_time_to_become_its_next_version() ->
     changed = Failure(ErrorCode.FILE_CHANGED, "x")
     assert after_failure(changed, 1, 3) == TryAgain(FILE_CHANGED_DELAY_S)
     assert after_failure(changed, 3, 3) == GiveUp()
+
+
+def test_what_nobody_watched_is_held_against_nobody() -> None:
+    lookout = Lookout()
+    assert lookout.missed_s(100.0) == 0.0
+    assert lookout.missed_s(100.0 + UNWATCHED_S) == 0.0
+    assert lookout.missed_s(200.0 + UNWATCHED_S) == pytest.approx(100.0 - UNWATCHED_S)

@@ -59,6 +59,16 @@ def test_a_failed_pair_comes_back_with_its_error() -> None:
     past = past_report(report_of(TRUNCATED), SIDECAR, pair_in(Path("/drop")), "default")
     assert past is not None
     assert past.outcome == TRUNCATED
+    assert not past.is_quarantined
+
+
+def test_a_quarantined_pair_comes_back_as_one() -> None:
+    built = build_report(
+        subject(), TRUNCATED, replace(PROCESSING, quarantine_reason="It is dangerous."), syncd_version="0.1.0"
+    )
+    past = past_report(json.loads(report_to_text(built)), SIDECAR, pair_in(Path("/drop")), "default")
+    assert past is not None
+    assert (past.outcome, past.is_quarantined) == (TRUNCATED, True)
 
 
 @pytest.mark.parametrize("code", [ErrorCode.FILE_NOT_FOUND, ErrorCode.FILE_CHANGED])
