@@ -45,6 +45,7 @@ class ErrorCode(StrEnum):
     DISK_FAULT = "DISK_FAULT"
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
     GPU_OUT_OF_MEMORY = "GPU_OUT_OF_MEMORY"
+    GPU_FAILED = "GPU_FAILED"
     FOLDER_STALLED = "FOLDER_STALLED"
     WORKER_CRASHED = "WORKER_CRASHED"
     WORKER_STALLED = "WORKER_STALLED"
@@ -107,6 +108,9 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
     ErrorCode.OUT_OF_MEMORY: _Meaning(ErrorKind.MACHINERY, "Lower workers.cpu_slots, or give the machine more memory."),
     ErrorCode.GPU_OUT_OF_MEMORY: _Meaning(
         ErrorKind.MACHINERY, "Lower workers.gpu_memory_fraction, or set workers.devices to 'cpu'."
+    ),
+    ErrorCode.GPU_FAILED: _Meaning(
+        ErrorKind.MACHINERY, "Look at the card with 'syncctl devices' and 'dmesg'; its jobs go on elsewhere."
     ),
     ErrorCode.FOLDER_STALLED: _Meaning(
         ErrorKind.MACHINERY, "Check the mount that the folder is on ('findmnt', 'dmesg')."

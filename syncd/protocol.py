@@ -30,6 +30,8 @@ import msgspec
 from syncd.domain import AnalysisSettings, CacheUse, Failure, Identity, MediaFile, MediaInfo, MethodResult, Result
 
 PROTOCOL_VERSION: Final = 4
+CARD_FAILED_STATUS: Final = 70
+"""How a worker ends after an error of its card's: nothing that it says afterwards could be relied on."""
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 _LENGTH: Final = struct.Struct(">I")
 

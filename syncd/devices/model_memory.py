@@ -56,12 +56,14 @@ def predict_vram_bytes(use: ModelUse, observations: Iterable[MemoryObservation])
 def vram_need(use: ModelUse, observations: Iterable[MemoryObservation], *, safety: float = 1.0) -> VramNeed:
     """The promises for the batch of `use` and for each half of it, down to a window at a time."""
     seen = list(observations)
-    batches = []
+    choices: list[tuple[int, int]] = []
     batch = use.batch
     while batch >= 1:
-        batches.append(batch)
+        promised = int(predict_vram_bytes(replace(use, batch=batch), seen) * safety)
+        # Fewer windows never need more, whatever is known of them.
+        choices.append((batch, min(promised, choices[-1][1]) if choices else promised))
         batch //= 2
-    return VramNeed(tuple((b, int(predict_vram_bytes(replace(use, batch=b), seen) * safety)) for b in batches))
+    return VramNeed(tuple(choices))
 
 
 def _ratios(use: ModelUse, observations: Iterable[MemoryObservation]) -> Iterable[tuple[int, float]]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from syncd.errors import ErrorCode
-from syncd.supervisor.ladder import FAULTS
+from syncd.supervisor.ladder import FAULTS, OF_THE_CARD
 
-SIGNS: Final = FAULTS | {ErrorCode.DISK_FULL, ErrorCode.DISK_FAULT}
-"""Ends of an attempt that, over one job after another, speak of the machine."""
+SIGNS: Final = (FAULTS - OF_THE_CARD) | {ErrorCode.DISK_FULL, ErrorCode.DISK_FAULT}
+"""Ends of an attempt that, over one job after another, speak of the machine; a card is taken out by itself."""
 JOBS_IN_A_ROW: Final = 3
 """So many different jobs, and none completed in between."""
 FIRST_PAUSE_S: Final = 30.0

@@ -27,6 +27,7 @@ from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.records import Attempt, StaleLease
 from syncd.protocol import (
+    CARD_FAILED_STATUS,
     CacheOrder,
     Cancel,
     Failed,
@@ -43,7 +44,7 @@ from syncd.reports.facts import WrittenReport
 from syncd.supervisor.breaker import RESTING, SIGNS
 from syncd.supervisor.cards import Cards
 from syncd.supervisor.gate import OBSERVATIONS, Gate, holds_of
-from syncd.supervisor.ladder import FAULTS, FRESH, Fault, Rung, Standing, given_up, standing
+from syncd.supervisor.ladder import AI_STAGE, FAULTS, FRESH, Fault, Rung, Standing, given_up, standing
 from syncd.supervisor.liveness import Lookout, Pulse
 from syncd.supervisor.overseer import Overseer, carry_on_ending
 from syncd.supervisor.pool import Pool, Worker, WorkerGone, exit_text
@@ -458,6 +459,11 @@ class Dispatcher:
             self._finish(task, partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
             return
         log.warning("worker_crashed", job=task.job.job_id, status=exit_text(status), last_words=last_words[-2000:])
+        if status == CARD_FAILED_STATUS:
+            self._end(
+                task, Failure(ErrorCode.GPU_FAILED, f"The card {task.device} failed in the middle of the job."), now_s
+            )
+            return
         # What it printed stays in the log: a stack of ours is nothing that a report's reader could act on.
         message = f"The worker process ended in the middle of the job ({exit_text(status)})."
         self._end(task, Failure(ErrorCode.WORKER_CRASHED, message), now_s)
@@ -492,7 +498,8 @@ class Dispatcher:
 
     def _standing_after(self, task: Task, failure: Failure, now_s: float) -> Standing:
         """Where the job stands after this failure too."""
-        if failure.code in SIGNS:
+        hung_on_card = task.promised_vram_bytes > 0 and task.trace.stage == AI_STAGE
+        if failure.code in SIGNS and not hung_on_card:
             self._breaker = self._breaker.faulted(task.job.job_id, failure.code, now_s)
             self._tell_if_claiming_rests(now_s)
         if failure.code not in FAULTS:

@@ -33,8 +33,8 @@ from syncd.errors import ErrorCode
 from syncd.protocol import AiOrder, Measured
 from syncd.supervisor.cards import Cards
 from syncd.supervisor.estimate import Work, usual_s
-from syncd.supervisor.ladder import AI_STAGE, FRESH, Rung, Standing
-from syncd.supervisor.model_choice import WINDOW_S, ModelChoice, choose_model
+from syncd.supervisor.ladder import AI_STAGE, FRESH, OF_THE_CARD, Rung, Standing
+from syncd.supervisor.model_choice import WINDOW_S, ModelChoice, choose_model, windows_of
 from syncd.supervisor.task import Task, observation_of
 
 log = structlog.get_logger()
@@ -92,7 +92,8 @@ class Gate:
         durations = [info.duration_s for info in infos or () if info.duration_s is not None]
         methods = job.settings.methods if choice is None else (*job.settings.methods, choice.model)
         need = predict_ram(Workload(max(durations, default=None), methods), self._observations)
-        return replace(need, ram_bytes=need.ram_bytes * standing.ram_factor, vram=self._vram_need(choice, standing))
+        vram = self._vram_need(choice, standing, windows_of(max(durations, default=None)))
+        return replace(need, ram_bytes=need.ram_bytes * standing.ram_factor, vram=vram)
 
     def decide(
         self,
@@ -175,10 +176,11 @@ class Gate:
         card = next((d.label.partition(", ")[2] for d in self._round.devices if d.name == task.device), "")
         return ModelUse(choice.model, choice.weights_bytes, self._cards.dtype(), batch, WINDOW_S, card)
 
-    def _vram_need(self, choice: ModelChoice | None, standing: Standing) -> VramNeed | None:
+    def _vram_need(self, choice: ModelChoice | None, standing: Standing, windows: int) -> VramNeed | None:
         batch = BATCH_OF_RUNG.get(standing.rung)
         if choice is None or batch is None or not choice.uses_card:
             return None
+        batch = min(batch, 1 << (windows - 1).bit_length())
         needs = [
             vram_need(
                 ModelUse(choice.model, choice.weights_bytes, self._cards.dtype(), batch, WINDOW_S, card),
@@ -197,7 +199,10 @@ class Gate:
         ai = measured.result.ai
         choice = self.model_of(task.job, task.standing)
         methods = task.job.settings.methods if choice is None else (*task.job.settings.methods, choice.model)
-        observation = observation_of(task, measured, methods, self.use_of(task, ai.batch if ai else task.batch))
+        # A short programme never fills its batch; what it took says nothing of a full one.
+        at_once = min(ai.batch if ai else task.batch, windows_of(task.duration_s))
+        use = self.use_of(task, 1 << (max(1, at_once).bit_length() - 1))
+        observation = observation_of(task, measured, methods, use)
         self._learn(observation)
         if observation.model is not None:
             self._caution = self._caution.after_success()
@@ -206,8 +211,7 @@ class Gate:
     def failed(self, task: Task, code: ErrorCode, stage: str | None, now_s: float) -> MemoryObservation | None:
         """A job's attempt met a fault; what that says of memory, to be kept."""
         use = self.use_of(task, task.batch)
-        is_of_card = code is ErrorCode.GPU_OUT_OF_MEMORY or (stage == AI_STAGE and use is not None)
-        if use is None or not is_of_card:
+        if use is None or not (code in OF_THE_CARD or stage == AI_STAGE):
             return None
         self._cards.faulted(task.device, code.value, now_s)
         before, self._caution = self._caution, self._caution.after_trouble()

@@ -32,10 +32,12 @@ FAULTS: Final = frozenset(
         ErrorCode.WORKER_STALLED,
         ErrorCode.OUT_OF_MEMORY,
         ErrorCode.GPU_OUT_OF_MEMORY,
+        ErrorCode.GPU_FAILED,
         ErrorCode.TIME_LIMIT,
     }
 )
 """Ends of an attempt that say something of the job; after any other it is tried again as it was."""
+OF_THE_CARD: Final = frozenset({ErrorCode.GPU_OUT_OF_MEMORY, ErrorCode.GPU_FAILED})
 AI_STAGE: Final = "ai"
 KILLS_ON_LAST_RUNG: Final = 2
 INTERRUPTIONS_BEFORE_ALONE: Final = 5
@@ -89,9 +91,7 @@ def standing(faults: Sequence[Fault], interruptions: int = 0) -> Standing:
 
 
 def _below(fault: Fault) -> Rung:
-    is_of_the_models = fault.code is ErrorCode.GPU_OUT_OF_MEMORY or (
-        fault.code is ErrorCode.WORKER_STALLED and fault.stage == AI_STAGE
-    )
+    is_of_the_models = fault.code in OF_THE_CARD or (fault.code is ErrorCode.WORKER_STALLED and fault.stage == AI_STAGE)
     return Rung(min(Rung.LAST, fault.rung + 1)) if is_of_the_models else Rung.LAST
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,9 @@ from syncd.config import AiSection
 
 WINDOW_S: Final = 30.0
 """As the worker cuts them."""
+STEP_S: Final = 20.0
+"""From one to the next: a sixth is dropped at either edge."""
+MANY_WINDOWS: Final = 1 << 20
 HUB_BYTES: Final = 400 << 20
 """Of weights that are not on this disk: those of a base model."""
 WEIGHTLESS: Final = "spectral-embedding"
@@ -47,6 +51,13 @@ def choose_model(ai: str, section: AiSection) -> ModelChoice | None:
     if choice.model == "wav2vec2" and not choice.weights_bytes:
         return ModelChoice(choice.model, choice.source, HUB_BYTES)
     return choice
+
+
+def windows_of(duration_s: float | None) -> int:
+    """How many windows a side of this length is cut into; many where nobody knows."""
+    if duration_s is None:
+        return MANY_WINDOWS
+    return 1 + max(0, math.ceil((duration_s - WINDOW_S) / STEP_S))
 
 
 def _weights_bytes(path: Path) -> int:

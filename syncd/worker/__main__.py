@@ -23,6 +23,7 @@ from typing import Final
 from syncd.domain import Failure, MethodResult
 from syncd.errors import ErrorCode, SyncdError
 from syncd.protocol import (
+    CARD_FAILED_STATUS,
     PROTOCOL_VERSION,
     Cancel,
     Failed,
@@ -49,8 +50,6 @@ _PR_SET_PDEATHSIG: Final = 1
 _READ_BYTES: Final = 1 << 16
 _MOST_OPEN_FILES: Final = 256
 """Sides of stems, scratch files and the cache's take a few dozen."""
-CARD_FAILED_STATUS: Final = 70
-"""How the process ends after an error of the card's: nothing that it says afterwards could be relied on."""
 
 
 class Line:

@@ -109,11 +109,12 @@ def test_one_card_lost_one_worker_hung_and_every_report_is_delivered(on_cards: O
     reports = [on_cards.report(job) for job in jobs]
     assert all(abs(report["consensus_offset"]["offset_seconds"] - pair.offset_s) < 1e-4 for report in reports)
     assert all(report["ai_result"] is not None for report in reports)
-    faults = [attempt.failure for job in jobs for attempt in attempts_of(on_cards, job)]
-    assert [fault.code for fault in faults if fault is not None] == [ErrorCode.WORKER_STALLED]
-    (hung,) = (job for job in jobs if job.attempts == 2)
-    assert on_cards.report(hung)["processing"]["degraded"] == ["the models' full batch size"]
-    stalled = attempts_of(on_cards, hung)[0]
+    attempts = [attempt for job in jobs for attempt in attempts_of(on_cards, job) if attempt.failure is not None]
+    codes = {attempt.failure.code for attempt in attempts if attempt.failure is not None}
+    assert codes <= {ErrorCode.WORKER_STALLED, ErrorCode.GPU_FAILED}
+    (stalled,) = (one for one in attempts if one.failure and one.failure.code is ErrorCode.WORKER_STALLED)
+    report = on_cards.report(on_cards.service.job(stalled.job_id))
+    assert "the models' full batch size" in report["processing"]["degraded"]
     assert stalled.stage == "ai"
     assert stalled.stack is not None
     assert "hold_if_told" in stalled.stack

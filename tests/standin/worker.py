@@ -24,7 +24,7 @@ from syncd.worker import __main__ as worker
 from syncd.worker import gpu, model_cache
 from syncd.worker.models import registry
 from syncd.worker.models.torch_embedder import TorchEmbedder
-from tests.standin.world import LIBRARY, allocate
+from tests.standin.world import LIBRARY, OUT_OF_MEMORY, allocate
 
 ORDERS: Final = "STANDIN_ORDERS"
 APPETITE: Final = "STANDIN_APPETITE"
@@ -32,6 +32,7 @@ APPETITE: Final = "STANDIN_APPETITE"
 WIDTH: Final = {"float32": 4, "float16": 2, "bfloat16": 2}
 HOP_SAMPLES: Final = 320
 N_FFT: Final = 512
+REAL_LOADER: Final = registry._loader
 
 
 class StandInMemory:
@@ -47,8 +48,15 @@ class StandInMemory:
 
     def take(self, size_bytes: int) -> None:
         """As torch's allocator: within the cap and what the card has, or OutOfMemoryError."""
-        if self._held_bytes + size_bytes > self._cap_bytes or allocate(self.uuid, size_bytes) != 0:
-            raise torch.OutOfMemoryError(f"{size_bytes >> 20} MiB are not to be had")
+        if self._held_bytes + size_bytes > self._cap_bytes:
+            raise torch.OutOfMemoryError(f"{size_bytes >> 20} MiB are more than was granted")
+        match allocate(self.uuid, size_bytes):
+            case 0:
+                pass
+            case number if number == OUT_OF_MEMORY:
+                raise torch.OutOfMemoryError(f"{size_bytes >> 20} MiB are not there")
+            case number:
+                raise RuntimeError(f"CUDA error: {number}")
         self._held_bytes += size_bytes
         self._peak_bytes = max(self._peak_bytes, self._held_bytes)
 
@@ -91,7 +99,7 @@ class Hungry(TorchEmbedder):
         memory.take(weights_bytes)
         weakref.finalize(self, memory.give, CONTEXT_BYTES + weights_bytes)
         window_bytes = int(appetite * BYTES_A_WINDOW_SECOND[order.model] * 30.0 * width)
-        rule = FrameRule(HOP_SAMPLES, N_FFT, sees_window=False)
+        rule = FrameRule(HOP_SAMPLES, N_FFT, sees_window=True)
         super().__init__(
             order.model,
             "stand-in",
@@ -130,23 +138,20 @@ def hold_if_told(heard: int) -> None:
                 time.sleep(3600.0)
 
 
-def load(order: AiOrder, _device: str, memory: gpu.Memory) -> Embedder:
+def load(order: AiOrder, device: str, memory: gpu.Memory) -> Embedder:
     """Any model that a card is of use to."""
-    assert isinstance(memory, StandInMemory)
-    try:
-        return Hungry(order, memory)
-    except torch.OutOfMemoryError as error:
-        raise SyncdError(ErrorCode.GPU_OUT_OF_MEMORY, "The weights do not fit into the memory granted.") from error
+    return (
+        Hungry(order, memory) if isinstance(memory, StandInMemory) else REAL_LOADER(order.model)(order, device, memory)
+    )
 
 
 def main() -> None:
     """Put the world under the worker where it has a card, and let it work."""
     if os.environ["CUDA_VISIBLE_DEVICES"]:
         memory = StandInMemory()
-        real_load = registry.load
         model_cache.choose_device = lambda vram_bytes: (memory.uuid if vram_bytes else "cpu", None)
         model_cache.memory_of = lambda device: gpu.MainMemory() if device == "cpu" else memory
-        registry.load = lambda order, device, of: (real_load if device == "cpu" else load)(order, device, of)
+        registry._loader = lambda _model: load
     worker.main()
 
 
