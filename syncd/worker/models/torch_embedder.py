@@ -43,7 +43,8 @@ class TorchEmbedder:
         # One window fills every core of a CPU; several at once only take more memory and keep the progress waiting.
         self.batch = 1 if device == "cpu" else max(1, batch)
         self._forward, self._memory, self._device = forward, memory, torch.device(device)
-        self._copies = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
+        is_card = self._device.type == "cuda"
+        self._copies = torch.cuda.Stream(self._device) if is_card else None  # type: ignore[no-untyped-call]
         self._projection = torch.from_numpy(projection(dims)).to(self._device)
         self.dims = int(self._projection.shape[1])
 
