@@ -46,12 +46,10 @@ class ModelCache:
             self.drop()
             self._memory = memory_of(device)
             self._memory.cap(order.vram_bytes)
-            if order.model != WEIGHTLESS:
-                _bound_threads(order.threads)
             self._embedder = registry.load(order, device, self._memory)
             self._key, self.fallback = key, fallback
         elif order.model != WEIGHTLESS:
-            _bound_threads(order.threads)
+            registry.bound_threads(order.threads)
             self._memory.cap(order.vram_bytes)
         return self._embedder, self._memory
 
@@ -75,9 +73,3 @@ class ModelCache:
 def _has_shrunk(embedder: Embedder, order: AiOrder) -> bool:
     """A job before had to make do with smaller batches; what it was short of may be there again."""
     return embedder.device != "cpu" and embedder.batch < order.batch
-
-
-def _bound_threads(threads: int) -> None:
-    import torch  # noqa: PLC0415 - seconds, and only for models that need it
-
-    torch.set_num_threads(max(1, threads))
