@@ -55,19 +55,18 @@ class ModelCache:
 
     def drop(self) -> None:
         """Keep nothing, and give its memory back."""
-        if self._embedder is None and self._memory is None:
+        if self._memory is None:
             return
-        memory, self._memory = self._memory, None
         self._embedder = self._key = self.fallback = None
         gc.collect()
-        if memory is not None:
-            memory.empty()
+        self._memory.empty()
         give_back_memory()
 
     def relieve(self) -> None:
-        """Between jobs: drop what is kept where memory is scarce."""
-        if self._memory is not None and self._memory.is_scarce():
+        """Between jobs: drop what is kept where memory is scarce, and what a failure still referred to."""
+        if self._memory is not None and (self.is_empty or self._memory.is_scarce()):
             self.drop()
+            self._memory = None
 
 
 def _has_shrunk(embedder: Embedder, order: AiOrder) -> bool:

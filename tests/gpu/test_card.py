@@ -129,6 +129,19 @@ def test_a_dropped_model_gives_its_memory_back(tmp_path: Path) -> None:
     assert torch.cuda.memory_reserved(DEVICE) == held
 
 
+@pytest.mark.usefixtures("card")
+def test_after_too_little_memory_nothing_is_kept(base: Path) -> None:
+    held, cache = torch.cuda.memory_reserved(DEVICE), ModelCache()
+    order = order_of(base, vram_bytes=CONTEXT_BYTES + GIB // 4, batch=4)
+    with pytest.raises(SyncdError) as caught:
+        cache.take(order)[0].embed(np.zeros((4, 480_000), dtype=np.float32))
+    assert caught.value.code is ErrorCode.GPU_OUT_OF_MEMORY
+    del caught
+    cache.drop()
+    cache.relieve()
+    assert torch.cuda.memory_reserved(DEVICE) == held
+
+
 def test_a_grant_of_the_card_is_taken_and_named(tmp_path: Path) -> None:
     assert choose_device(GIB) == (DEVICE, None)
     embedder, _ = ModelCache().take(order_of(small_speech_model(tmp_path / "w2v")))
