@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DROP ?= drop
 
-.PHONY: demo test run bench chaos soak uploads crowds fuzz lint types floors wheel clean
+.PHONY: demo test run bench bench-gpu chaos soak uploads crowds fuzz lint types floors wheel clean
 
 demo: $(STAMP)  ## Make a pair with a known offset, let the real daemon find it, print the report and the truth.
 	@$(BIN)/python -m tests.demo
@@ -18,6 +18,9 @@ run: $(STAMP)  ## The daemon on a folder of your own: make run DROP=folder
 
 bench: $(STAMP)  ## The benchmarks, with their tables.
 	$(BIN)/python -m tests.benchmarks
+
+bench-gpu: $(STAMP)  ## What the models make of the card (without one: of the CPU).
+	$(BIN)/python -m tests.benchmarks.bench_gpu
 
 chaos: $(STAMP)  ## Two hundred jobs, daemon and workers killed two hundred times; then each fault by itself.
 	$(BIN)/python -m tests.chaos

@@ -12,15 +12,14 @@ frame is made of, its surroundings not counted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from syncd.analysis.evidence import Beat, SampleSource
-from syncd.analysis.threads import in_order
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]
@@ -104,8 +103,11 @@ class Embedder(Protocol):
     def batch(self) -> int:
         """Windows at once at most; fewer after memory did not suffice."""
 
-    def embed(self, windows: Floats) -> Floats:
-        """Shape (n, samples) to (n, frames, dims)."""
+    def ready(self, windows: Floats) -> Any:
+        """Windows (n, samples) brought to where they are computed with: from another thread, a batch ahead."""
+
+    def embed(self, windows: Any) -> Floats:
+        """Windows (n, samples), made `ready` or not, to (n, frames, dims)."""
 
 
 class FrameSource(Protocol):
@@ -195,24 +197,49 @@ class Moments:
 def embed_side(
     sound: SampleSource, embedder: Embedder, store: FrameStore, beat: Beat, window_s: float = WINDOW_S
 ) -> Moments:
-    """Put the frames of the side into `store`; `beat` counts windows. Memory: a few batches."""
+    """Put the frames of the side into `store`; `beat` counts windows. Memory: a few batches.
+
+    The next batch is read and the last one put away while the model hears one, so that a card need not wait.
+    """
     windows = cut_windows(sound.samples, embedder.rule, window_s)
     batch = max(1, embedder.batch)
     groups = [windows[first : first + batch] for first in range(0, len(windows), batch)]
-    sums, products, done = np.zeros(embedder.dims), np.zeros((embedder.dims, embedder.dims)), 0
-    with ThreadPoolExecutor(1, thread_name_prefix="windows") as threads:
-        ready = in_order(threads, lambda group: _read(sound, group), groups)
-        for group in groups:
-            beat(done, len(windows))
-            for window, frames in zip(group, embedder.embed(next(ready)), strict=True):
-                kept = frames[window.skipped : window.skipped + window.kept]
-                store.append(kept)
-                exact = kept.astype(np.float64)
-                sums += exact.sum(axis=0)
-                products += exact.T @ exact
-            done += len(group)
+    kept = _Keeper(store, embedder.dims)
+
+    def read(group: Sequence[Window]) -> Any:
+        return embedder.ready(np.stack([sound.read(window.start, window.samples) for window in group]))
+
+    with ThreadPoolExecutor(1, "windows") as reading, ThreadPoolExecutor(1, "frames") as keeping:
+        ahead = [reading.submit(read, group) for group in groups[:1]]
+        behind: list[Future[None]] = []
+        for number, group in enumerate(groups):
+            beat(number * batch, len(windows))
+            given = ahead.pop().result()
+            ahead += [reading.submit(read, following) for following in groups[number + 1 : number + 2]]
+            frames = embedder.embed(given)
+            for put_away in behind:
+                put_away.result()
+            behind = [keeping.submit(kept.add, group, frames)]
+        for put_away in behind:
+            put_away.result()
     store.flush()
-    return Moments.of(sums, products, store.frames)
+    return Moments.of(kept.sums, kept.products, store.frames)
+
+
+class _Keeper:
+    """Puts frames away, and adds up what their moments need."""
+
+    def __init__(self, store: FrameStore, dims: int) -> None:
+        self._store = store
+        self.sums, self.products = np.zeros(dims), np.zeros((dims, dims))
+
+    def add(self, windows: Sequence[Window], frames: Floats) -> None:
+        for window, heard in zip(windows, frames, strict=True):
+            kept = heard[window.skipped : window.skipped + window.kept]
+            self._store.append(kept)
+            exact = kept.astype(np.float64)
+            self.sums += exact.sum(axis=0)
+            self.products += exact.T @ exact
 
 
 def settle(
@@ -245,7 +272,3 @@ def common_scale(sides: Sequence[Moments]) -> Floats:
         return np.zeros_like(axes, dtype=np.float32)
     deviations = np.sqrt(np.maximum(variances, 0.0) + SHRINKAGE * usual)
     return np.asarray((axes / deviations) @ axes.T, dtype=np.float32)
-
-
-def _read(sound: SampleSource, windows: Sequence[Window]) -> Floats:
-    return np.stack([sound.read(window.start, window.samples) for window in windows])

@@ -8,6 +8,7 @@ container with process numbers of its own; then `CONTEXT_BYTES` stands for it.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from typing import Final, Protocol
 
@@ -77,7 +78,9 @@ class CardMemory:
 
     def cap(self, vram_bytes: int) -> None:
         """Beyond it torch raises OutOfMemoryError in this process, and nobody else is harmed."""
-        share = max(1, vram_bytes - self.context_bytes()) / self._total_bytes
+        # The context is small at first and grows as kernels are loaded.
+        context_bytes = max(CONTEXT_BYTES, self.context_bytes())
+        share = max(1, vram_bytes - context_bytes) / self._total_bytes
         self._cuda.set_per_process_memory_fraction(min(1.0, share), DEVICE)
 
     def reset_peak(self) -> None:
@@ -111,7 +114,7 @@ def memory_of(device: str) -> Memory:
 
 def choose_device(vram_bytes: int) -> tuple[str, str | None]:
     """Where to compute with so much of a card granted; and why not there, where the card cannot be had."""
-    if vram_bytes <= 0:
+    if vram_bytes <= 0 or importlib.util.find_spec("torch") is None:
         return "cpu", None
     # Blocks that grow: a job whose windows change in number does not fragment the card.
     os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")

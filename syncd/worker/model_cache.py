@@ -46,38 +46,29 @@ class ModelCache:
             self.drop()
             self._memory = memory_of(device)
             self._memory.cap(order.vram_bytes)
-            if order.model != WEIGHTLESS:
-                _bound_threads(order.threads)
             self._embedder = registry.load(order, device, self._memory)
             self._key, self.fallback = key, fallback
         elif order.model != WEIGHTLESS:
-            _bound_threads(order.threads)
+            registry.bound_threads(order.threads)
             self._memory.cap(order.vram_bytes)
         return self._embedder, self._memory
 
     def drop(self) -> None:
         """Keep nothing, and give its memory back."""
-        if self._embedder is None and self._memory is None:
+        if self._memory is None:
             return
-        memory, self._memory = self._memory, None
         self._embedder = self._key = self.fallback = None
         gc.collect()
-        if memory is not None:
-            memory.empty()
+        self._memory.empty()
         give_back_memory()
 
     def relieve(self) -> None:
-        """Between jobs: drop what is kept where memory is scarce."""
-        if self._memory is not None and self._memory.is_scarce():
+        """Between jobs: drop what is kept where memory is scarce, and what a failure still referred to."""
+        if self._memory is not None and (self.is_empty or self._memory.is_scarce()):
             self.drop()
+            self._memory = None
 
 
 def _has_shrunk(embedder: Embedder, order: AiOrder) -> bool:
     """A job before had to make do with smaller batches; what it was short of may be there again."""
     return embedder.device != "cpu" and embedder.batch < order.batch
-
-
-def _bound_threads(threads: int) -> None:
-    import torch  # noqa: PLC0415 - seconds, and only for models that need it
-
-    torch.set_num_threads(max(1, threads))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 
@@ -160,6 +162,30 @@ def test_a_name_at_the_hub_is_not_fetched_unless_that_is_allowed() -> None:
 
 def test_an_unknown_model_is_told_with_those_that_exist() -> None:
     assert "spectral-embedding" in refusal("x", model="clap")
+
+
+@pytest.mark.parametrize("missing", ["torch", "transformers"])
+def test_a_package_that_is_not_installed_is_named_and_models_without_weights_need_none(
+    folder: Path, missing: str
+) -> None:
+    program = f"""
+import sys
+sys.modules[{missing!r}] = None
+from syncd.errors import SyncdError
+from syncd.protocol import AiOrder
+from syncd.worker.model_cache import ModelCache
+def order(model, source):
+    return AiOrder(model, source, False, "auto", 4, 0, 1)
+assert ModelCache().take(order("spectral-embedding", ""))[0].dims == 48
+try:
+    ModelCache().take(order("wav2vec2", {str(folder)!r}))
+except SyncdError as error:
+    print(error.code, error.message)
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=120)
+    assert done.stdout == (
+        f"MODEL_UNAVAILABLE The package {missing} is not installed, which wav2vec2 needs: 'pip install syncd[ai]'.\n"
+    ), done.stderr
 
 
 def test_a_model_stays_for_the_next_job_and_goes_for_another(folder: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from syncd.errors import ErrorCode, SyncdError
 from syncd.protocol import AiOrder
 from syncd.worker.gpu import MainMemory
 from syncd.worker.models import registry
+from syncd.worker.models.convert import convert
 from syncd.worker.models.files import data_sha256, read_header
 from syncd.worker.models.yamnet import Yamnet, built
 from tests.material.small_models import published_yamnet_weights, write_keras_file
@@ -170,29 +171,32 @@ def test_a_flipped_bit_is_noticed_before_anything_is_computed(files: tuple[Path,
     assert caught.value.code is ErrorCode.MODEL_UNAVAILABLE
 
 
-def converted(*paths: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "syncd.cli.app", "models", "convert", *map(str, paths)],
+def test_other_weights_are_refused_by_what_they_lack(tmp_path: Path) -> None:
+    some = {name: values for name, values in PUBLISHED.items() if not name.startswith("layer9/")}
+    source = write_keras_file(tmp_path / "other.h5", some)
+    with pytest.raises(SyncdError, match="not the published weights of YAMNet: layer9"):
+        convert(source, tmp_path / "out.safetensors")
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_the_command_refuses_a_file_that_is_none_in_a_sentence(tmp_path: Path) -> None:
+    source = tmp_path / "yamnet.h5"
+    source.write_bytes(b"no HDF5")
+    done = subprocess.run(
+        [sys.executable, "-m", "syncd.cli.app", "models", "convert", str(source), str(tmp_path / "out.safetensors")],
         check=False,
         capture_output=True,
         text=True,
     )
-
-
-def test_other_weights_are_refused_by_what_they_lack(tmp_path: Path) -> None:
-    some = {name: values for name, values in PUBLISHED.items() if not name.startswith("layer9/")}
-    source = write_keras_file(tmp_path / "other.h5", some)
-    done = converted(source, tmp_path / "out.safetensors")
-    assert done.returncode == 2
-    assert "not the published weights of YAMNet: layer9" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list(tmp_path.glob("*out*"))
-
-
-def test_a_file_that_is_none_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    source = tmp_path / "yamnet.h5"
-    source.write_bytes(b"no HDF5")
-    done = converted(source, tmp_path / "out.safetensors")
     assert done.returncode == 2
     assert "it is no HDF5 file" in done.stderr
-    assert "there is no such file" in converted(tmp_path / "x.h5", tmp_path / "out.safetensors").stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_is_not_there_and_a_folder_that_cannot_be_written_are_named(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(SyncdError, match="there is no such file"):
+        convert(tmp_path / "x.h5", tmp_path / "out.safetensors")
+    with pytest.raises(SyncdError, match="cannot be written"):
+        convert(files[0], tmp_path / "no" / "where" / "out.safetensors")

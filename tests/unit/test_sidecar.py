@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.domain import (
+    AiResult,
     AudioTrack,
     CacheUse,
     Candidate,
@@ -109,6 +110,20 @@ methods = st.builds(
     st.floats(0.0, 1e4),
     metadata,
 )
+ais = st.builds(
+    AiResult,
+    st.sampled_from(["wav2vec2", "yamnet", "spectral-embedding"]),
+    texts,
+    estimates | inconclusive,
+    st.none() | st.floats(-1.0, 1.0),
+    st.none() | shares,
+    shares,
+    st.integers(0, 10_000),
+    texts,
+    st.sampled_from(["float32", "bfloat16"]),
+    st.integers(1, 64),
+    st.floats(0.0, 1e4),
+)
 ends = st.none() | finite
 segments = st.builds(
     Segment, st.sampled_from(SegmentKind), ends, ends, ends, ends, ends, ends, ends, st.none() | shares
@@ -140,6 +155,7 @@ def results(draw: st.DrawFn) -> Result:
         warnings=tuple(draw(st.lists(texts, max_size=2))),
         settings=draw(metadata),
         stage_seconds=draw(st.dictionaries(texts, st.floats(0.0, 1e4), max_size=2)),
+        ai=draw(st.none() | ais),
     )
 
 
@@ -195,6 +211,18 @@ def test_the_fields_stand_in_the_order_of_the_design() -> None:
     assert names == listed
     assert names[:3] == ["schema", "syncd_version", "analysis_id"]
     assert names[-1] == "error"
+
+
+def test_what_a_model_says_stands_beside_the_answer_and_not_in_it() -> None:
+    ai = AiResult("wav2vec2", "base 0123", Estimate(-2.4601, 0.9, 3.0), 0.41, 0.975, 0.93, 45, "cpu", "float32", 1, 9.5)
+    report = check(built(replace(result(-2.456), ai=ai)))
+    told = report["ai_result"]
+    assert report["consensus_offset"]["offset_seconds"] == -2.456
+    assert (told["model"], told["checkpoint"], told["windows"], told["device"]) == ("wav2vec2", "base 0123", 45, "cpu")
+    assert (told["embedding_similarity"], told["temporal_consistency"]) == (0.41, 0.975)
+    assert told["offset"] == {"offset_seconds": -2.4601, "confidence": 0.9, "uncertainty_ms": 3.0}
+    silent = check(built(replace(result(-2.456), ai=replace(ai, outcome=Inconclusive(("nothing changes",))))))
+    assert (silent["ai_result"]["offset"], silent["ai_result"]["reasons"]) == (None, ["nothing changes"])
 
 
 def test_the_offset_is_told_in_seconds_samples_frames_and_timecode() -> None:

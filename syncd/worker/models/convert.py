@@ -40,6 +40,7 @@ _PUBLISHED: Final = re.compile(
 
 def convert(source: Path, target: Path) -> str:
     """Write `target` and its checksum's file; returns the SHA-256. Raises `SyncdError` USAGE with what is wrong."""
+    from safetensors import SafetensorError  # noqa: PLC0415 - here only
     from safetensors.numpy import save_file  # noqa: PLC0415 - here only
 
     weights = renamed(_read_keras(source))
@@ -54,9 +55,10 @@ def convert(source: Path, target: Path) -> str:
         partial.replace(target)
         beside = target.with_name(f"{target.name}.sha256")
         beside.write_bytes(checksum.encode() + b"  " + os.fsencode(target.name) + b"\n")
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
-        raise SyncdError(ErrorCode.USAGE, f"{target} cannot be written: {error.strerror or error}.") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SyncdError(ErrorCode.USAGE, f"{target} cannot be written: {reason}.") from error
     return checksum
 
 

@@ -26,9 +26,15 @@ def load(order: AiOrder, device: str, memory: Memory) -> Embedder:
         from syncd.worker.models.spectral import SpectralEmbedder  # noqa: PLC0415 - only what is ordered is loaded
 
         return SpectralEmbedder(batch=max(1, order.batch))
-    loader = _loader(order.model)
     try:
+        loader = _loader(order.model)
+        bound_threads(order.threads)
         return loader(order, device, memory)
+    except ImportError as error:
+        message = f"The package {error.name} is not installed, which {order.model} needs: 'pip install syncd[ai]'."
+        raise unavailable(message) from error
+    except SyncdError:
+        raise
     except Exception as error:
         if is_out_of_memory(error):
             code = ErrorCode.OUT_OF_MEMORY if device == "cpu" else ErrorCode.GPU_OUT_OF_MEMORY
@@ -36,6 +42,13 @@ def load(order: AiOrder, device: str, memory: Memory) -> Embedder:
         if is_cards_fault(error):
             raise CardFailed(f"The card failed while {order.model} was loaded: {error}") from error
         raise
+
+
+def bound_threads(threads: int) -> None:
+    """From now on torch uses no more of the CPU's."""
+    import torch  # noqa: PLC0415 - seconds, and only for models that need it
+
+    torch.set_num_threads(max(1, threads))
 
 
 def stamps(order: AiOrder) -> tuple[tuple[int, int, int], ...]:
@@ -51,16 +64,12 @@ def stamps(order: AiOrder) -> tuple[tuple[int, int, int], ...]:
 
 
 def _loader(model: str) -> Callable[[AiOrder, str, Memory], Embedder]:
-    try:
-        if model == "wav2vec2":
-            from syncd.worker.models import wav2vec2  # noqa: PLC0415 - seconds, and only where it is ordered
+    if model == "wav2vec2":
+        from syncd.worker.models import wav2vec2  # noqa: PLC0415 - seconds, and only where it is ordered
 
-            return wav2vec2.load
-        if model == "yamnet":
-            from syncd.worker.models import yamnet  # noqa: PLC0415 - seconds, and only where it is ordered
+        return wav2vec2.load
+    if model == "yamnet":
+        from syncd.worker.models import yamnet  # noqa: PLC0415 - seconds, and only where it is ordered
 
-            return yamnet.load
-    except ImportError as error:
-        message = f"The package {error.name} is not installed, which {model} needs: 'pip install syncd[ai]'."
-        raise unavailable(message) from error
+        return yamnet.load
     raise unavailable(f"There is no model {model!r}; the models are {', '.join(KINDS)}.")

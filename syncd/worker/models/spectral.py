@@ -43,6 +43,10 @@ class SpectralEmbedder:
     device: str = "cpu"
     dtype: str = "float32"
 
+    def ready(self, windows: Floats) -> Floats:
+        """As they are."""
+        return windows
+
     def embed(self, windows: Floats) -> Floats:
         """Shape (n, samples) to (n, frames, dims)."""
         return np.stack([_embed(window) for window in windows])

@@ -43,19 +43,36 @@ class TorchEmbedder:
         # One window fills every core of a CPU; several at once only take more memory and keep the progress waiting.
         self.batch = 1 if device == "cpu" else max(1, batch)
         self._forward, self._memory, self._device = forward, memory, torch.device(device)
+        is_card = self._device.type == "cuda"
+        self._copies = torch.cuda.Stream(self._device) if is_card else None  # type: ignore[no-untyped-call]
         self._projection = torch.from_numpy(projection(dims)).to(self._device)
         self.dims = int(self._projection.shape[1])
 
-    def embed(self, windows: Floats) -> Floats:
+    def ready(self, windows: Floats) -> torch.Tensor:
+        """On the device; beside what it computes, where it is a card. Left in main memory where that is full."""
+        given = torch.from_numpy(windows)
+        if self._copies is None:
+            return given
+        try:
+            with torch.cuda.stream(self._copies):
+                moved = given.pin_memory().to(self._device, non_blocking=True)
+            # `embed` comes back only when the card is done, so what is copied here is not freed under its hands.
+            self._copies.synchronize()
+        except torch.OutOfMemoryError:
+            return given
+        return moved
+
+    def embed(self, windows: Floats | torch.Tensor) -> Floats:
         """Shape (n, samples) to (n, frames, dims).
 
         Raises `SyncdError` GPU_OUT_OF_MEMORY (on the CPU OUT_OF_MEMORY) where not even one window fits, and
         `CardFailed` after any other error of the card's.
         """
+        given = torch.from_numpy(windows) if isinstance(windows, np.ndarray) else windows
         parts: list[Floats] = []
         done = 0
-        while done < windows.shape[0]:
-            part = self._attempt(windows[done : done + self.batch])
+        while done < given.shape[0]:
+            part = self._attempt(given[done : done + self.batch])
             # What was allocated for the attempt is referred to until its except block is left.
             if part is None:
                 self._memory.empty()
@@ -65,11 +82,11 @@ class TorchEmbedder:
             done += part.shape[0]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _attempt(self, windows: Floats) -> Floats | None:
+    def _attempt(self, windows: torch.Tensor) -> Floats | None:
         """None where memory did not suffice."""
         try:
             with torch.inference_mode():
-                frames = self._forward(torch.from_numpy(windows).to(self._device)).float()
+                frames = self._forward(windows.to(self._device)).float()
                 kept: Floats = (frames @ self._projection).cpu().numpy()
         except Exception as error:
             if is_out_of_memory(error):

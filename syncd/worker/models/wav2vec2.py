@@ -15,6 +15,7 @@ from typing import Any, Final
 import torch
 
 from syncd.analysis.embeddings import SR_HZ, FrameRule
+from syncd.errors import SyncdError
 from syncd.protocol import AiOrder
 from syncd.worker.gpu import Memory, is_cards_fault, is_out_of_memory
 from syncd.worker.models.files import ModelFiles, is_hub_name, read_config, speech_model_files, unavailable
@@ -39,13 +40,15 @@ def load(order: AiOrder, device: str, memory: Memory) -> TorchEmbedder:
         model = model.to(device=device, dtype=DTYPES[dtype])
         normalises = _normalises(files.path)
         checksum = files.sha256()
+    except ImportError:
+        raise
     except Exception as error:
         if is_out_of_memory(error) or is_cards_fault(error):
             raise
         raise as_unavailable(files, error) from error
     return TorchEmbedder(
         NAME,
-        f"{files.path.name} {checksum[:12]}",
+        f"{Path(order.source).name} {checksum[:12]}",
         rule,
         forward_of(model, normalises=normalises),
         int(model.config.hidden_size),
@@ -102,8 +105,6 @@ def forward_of(model: Any, *, normalises: bool) -> Forward:
 
 def as_unavailable(files: ModelFiles, error: Exception) -> Exception:
     """A failure to load as one sentence; what already is one stays as it is."""
-    from syncd.errors import SyncdError  # noqa: PLC0415 - beside the sentence that it makes
-
     if isinstance(error, SyncdError):
         return error
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
