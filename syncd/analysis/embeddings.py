@@ -103,6 +103,9 @@ class Embedder(Protocol):
     def batch(self) -> int:
         """Windows at once at most; fewer after memory did not suffice."""
 
+    def take_at_once(self, windows: int) -> None:
+        """From now on up to so many windows are a batch."""
+
     def ready(self, windows: Floats) -> Any:
         """Windows (n, samples) brought to where they are computed with: from another thread, a batch ahead."""
 

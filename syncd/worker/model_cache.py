@@ -12,7 +12,7 @@ from syncd.worker.heap import give_back_memory
 if TYPE_CHECKING:  # A worker starts in milliseconds: what is heavy comes with the first model.
     from syncd.analysis.embeddings import Embedder
 
-_Key = tuple[str, str, str, int, str, tuple[tuple[int, int, int], ...]]
+_Key = tuple[str, str, str, str, tuple[tuple[int, int, int], ...]]
 
 WEIGHTLESS: Final = "spectral-embedding"
 """Needs neither a card nor torch."""
@@ -41,8 +41,8 @@ class ModelCache:
         from syncd.worker.models import registry  # noqa: PLC0415 - see above
 
         device, fallback = ("cpu", None) if order.model == WEIGHTLESS else choose_device(order.vram_bytes)
-        key = (order.model, order.source, order.dtype, order.batch, device, registry.stamps(order))
-        if self._embedder is None or self._memory is None or key != self._key or _has_shrunk(self._embedder, order):
+        key = (order.model, order.source, order.dtype, device, registry.stamps(order))
+        if self._embedder is None or self._memory is None or key != self._key:
             self.drop()
             self._memory = memory_of(device)
             self._memory.cap(order.vram_bytes)
@@ -51,6 +51,7 @@ class ModelCache:
         elif order.model != WEIGHTLESS:
             registry.bound_threads(order.threads)
             self._memory.cap(order.vram_bytes)
+            self._embedder.take_at_once(order.batch)
         return self._embedder, self._memory
 
     def drop(self) -> None:
@@ -67,8 +68,3 @@ class ModelCache:
         if self._memory is not None and (self.is_empty or self._memory.is_scarce()):
             self.drop()
             self._memory = None
-
-
-def _has_shrunk(embedder: Embedder, order: AiOrder) -> bool:
-    """A job before had to make do with smaller batches; what it was short of may be there again."""
-    return embedder.device != "cpu" and embedder.batch < order.batch

@@ -111,7 +111,8 @@ class Hungry(TorchEmbedder):
             batch=1,
             memory=memory,
         )
-        self.device, self.batch = memory.uuid, order.batch
+        self.device = memory.uuid
+        self.take_at_once(order.batch)
 
     def _spectra(self, windows: torch.Tensor, memory: StandInMemory, window_bytes: int) -> torch.Tensor:
         memory.take(window_bytes * windows.shape[0])

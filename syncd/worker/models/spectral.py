@@ -43,6 +43,9 @@ class SpectralEmbedder:
     device: str = "cpu"
     dtype: str = "float32"
 
+    def take_at_once(self, windows: int) -> None:
+        """As many as it was made for: their number costs no memory worth naming."""
+
     def ready(self, windows: Floats) -> Floats:
         """As they are."""
         return windows

@@ -40,8 +40,7 @@ class TorchEmbedder:
     ) -> None:
         self.name, self.checkpoint, self.rule = name, checkpoint, rule
         self.device, self.dtype = device_name(device), dtype
-        # One window fills every core of a CPU; several at once only take more memory and keep the progress waiting.
-        self.batch = 1 if device == "cpu" else max(1, batch)
+        self.take_at_once(batch)
         self._forward, self._memory, self._device = forward, memory, torch.device(device)
         is_card = self._device.type == "cuda"
         self._copies = torch.cuda.Stream(self._device) if is_card else None  # type: ignore[no-untyped-call]
@@ -98,6 +97,10 @@ class TorchEmbedder:
             message = f"{self.name} gave values that are no numbers in {self.dtype}; have it computed in float32."
             raise SyncdError(ErrorCode.INTERNAL, message)
         return kept
+
+    def take_at_once(self, windows: int) -> None:
+        """One on a CPU: it fills every core; several only take more memory and keep the progress waiting."""
+        self.batch = 1 if self.device == "cpu" else max(1, windows)
 
     def _halve(self) -> None:
         if self.batch == 1:
