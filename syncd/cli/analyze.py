@@ -25,6 +25,7 @@ from syncd.errors import ErrorCode, SyncdError, error_exit_code
 from syncd.protocol import CacheOrder, Progressed
 from syncd.reports.facts import ProcessingFacts, ReportSubject, new_analysis_id
 from syncd.reports.sidecar import build_report
+from syncd.supervisor.model_choice import order_for_cpu
 from syncd.supervisor.pool import Pool
 from syncd.supervisor.solo import SoloAnswer, SoloRequest, analyze_one
 from syncd.watch.examine import identify_side
@@ -53,6 +54,7 @@ def analyze(
         dub_track=dub_track,
         max_duration_s=settings.limits.max_duration_seconds,
         cache=_cache_order(settings),
+        ai=order_for_cpu(settings.profiles[profile].ai, settings.ai),
     )
     with (
         tempfile.TemporaryDirectory(prefix="syncctl-", dir=_scratch_home(settings)) as scratch,

@@ -633,7 +633,8 @@ class Dispatcher:
     def _release(self, task: Task, now_s: float) -> None:
         """The worker answered: it is free for the next."""
         if task.worker is not None:
-            self._pool.put_back(task.worker, now_s)
+            with_model = task.work is not None and task.work.model is not None
+            self._pool.put_back(task.worker, now_s, with_model=with_model)
             task.worker = None
 
     def _drop_worker(self, task: Task) -> tuple[int | None, str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from syncd.config import AiSection
+from syncd.devices.inventory import usable_cores
+from syncd.protocol import AiOrder
 
 WINDOW_S: Final = 30.0
 """As the worker cuts them."""
@@ -51,6 +53,15 @@ def choose_model(ai: str, section: AiSection) -> ModelChoice | None:
     if choice.model == "wav2vec2" and not choice.weights_bytes:
         return ModelChoice(choice.model, choice.source, HUB_BYTES)
     return choice
+
+
+def order_for_cpu(ai: str, section: AiSection) -> AiOrder | None:
+    """What a worker is told that has all of the CPU for itself; None: no model is asked."""
+    choice = choose_model(ai, section)
+    if choice is None:
+        return None
+    cores = usable_cores()
+    return AiOrder(choice.model, choice.source, section.allow_download, "auto", batch=1, vram_bytes=0, threads=cores)
 
 
 def windows_of(duration_s: float | None) -> int:

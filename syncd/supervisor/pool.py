@@ -81,7 +81,8 @@ class Worker:
         self.idle_since_s = now_s
         self.tasks_done = 0
         self.first_held_bytes: int | None = None
-        """Resident memory after its first task."""
+        """Resident memory after its first task, or the first for which it loaded a model."""
+        self.has_model = False
         self._frames = FrameBuffer()
         self._dumper: subprocess.Popen[bytes] | None = None
         self._stderr: IO[bytes] = tempfile.TemporaryFile(prefix="syncd-worker-")  # noqa: SIM115 - closed in `reap`
@@ -258,13 +259,14 @@ class Pool:
         log.debug("worker_started", pid=worker.pid, device=device)
         return worker
 
-    def put_back(self, worker: Worker, now_s: float) -> None:
-        """The worker is free again; one that has grown since its first task is let go."""
+    def put_back(self, worker: Worker, now_s: float, *, with_model: bool = False) -> None:
+        """The worker is free again; one that has grown since its first task is let go. A model that stays is no growth."""
         worker.idle_since_s = now_s
         worker.tasks_done += 1
         held_bytes = worker.held_bytes()
-        if worker.first_held_bytes is None:
+        if worker.first_held_bytes is None or (with_model and not worker.has_model):
             worker.first_held_bytes = held_bytes
+        worker.has_model |= with_model
         self._idle.append(worker)
         if self._growth_bytes is not None and held_bytes > worker.first_held_bytes + self._growth_bytes:
             log.info("worker_recycled", pid=worker.pid, held_mib=held_bytes >> 20, tasks=worker.tasks_done)

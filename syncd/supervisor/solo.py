@@ -11,6 +11,7 @@ from typing import TypeVar
 from syncd.domain import AnalysisSettings, CacheUse, Failure, MediaFile, MediaInfo, Result
 from syncd.errors import ErrorCode, SyncdError
 from syncd.protocol import (
+    AiOrder,
     CacheOrder,
     Failed,
     Measured,
@@ -40,6 +41,7 @@ class SoloRequest:
     dub_track: int | None = None
     max_duration_s: float | None = None
     cache: CacheOrder | None = None
+    ai: AiOrder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ def _measure_request(request: SoloRequest, pool: Pool) -> MeasureRequest:
         scratch_folder=bytes(pool.scratch_folder),
         max_duration_s=request.max_duration_s,
         cache=request.cache,
+        ai=request.ai,
     )
 
 
