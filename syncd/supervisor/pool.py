@@ -260,7 +260,7 @@ class Pool:
         return worker
 
     def put_back(self, worker: Worker, now_s: float, *, with_model: bool = False) -> None:
-        """The worker is free again; one that has grown since its first task is let go. A model that stays is no growth."""
+        """The worker is free again; one that has grown since its first task is let go. A model that stays is none."""
         worker.idle_since_s = now_s
         worker.tasks_done += 1
         held_bytes = worker.held_bytes()
