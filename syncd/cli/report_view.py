@@ -46,8 +46,17 @@ def _figures(report: dict[str, Any]) -> Table:
         "Tolerance", f"{tolerance['name']}: {tolerance['early_ms']:g} ms early, {tolerance['late_ms']:g} ms late"
     )
     table.add_row("Evidence", plain(report["channels_used"] or "none"))
+    if report["ai_result"]:
+        table.add_row("Model", plain(_model(report["ai_result"])))
     table.add_row("Took", f"{report['processing']['seconds']:.2f} s on {report['processing']['device']}")
     return table
+
+
+def _model(ai: dict[str, Any]) -> str:
+    said = offset_text(ai["offset"]["offset_seconds"]) if ai["offset"] else "; ".join(ai["reasons"])
+    shares = (("similarity", ai["embedding_similarity"]), ("consistency", ai["temporal_consistency"]))
+    figures = [f"{name} {value:.2f}" for name, value in shares if value is not None]
+    return f"{ai['model']} on {ai['device']}: {', '.join([said, *figures])}"
 
 
 def _side(side: dict[str, Any]) -> str:

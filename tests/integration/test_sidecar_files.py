@@ -1,4 +1,6 @@
 import errno
+import html
+import io
 import json
 import os
 import signal
@@ -12,8 +14,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from syncd.domain import Failure
+from syncd.cli.report_view import report_view
+from syncd.domain import AiResult, Estimate, Failure, Inconclusive
 from syncd.errors import ErrorCode, SyncdError
 from syncd.reports.facts import ReportSubject, WrittenReport
 from syncd.reports.html import PAGE_MARK
@@ -49,6 +53,28 @@ def test_the_report_lies_beside_the_dub_with_its_page(tmp_path: Path) -> None:
         "Film_dub_fr.wav.sync.html",
         "Film_dub_fr.wav.sync.json",
     ]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [(Estimate(-2.46, 0.9, 3.0), "2.46"), (Inconclusive(("nothing <b>changes",)), "nothing <b>changes")],
+)
+def test_what_a_model_says_stands_on_the_page_and_on_the_terminal(
+    tmp_path: Path, outcome: Estimate | Inconclusive, said: str
+) -> None:
+    ai = AiResult("wav2vec2", "base 0123", outcome, 0.41, 0.975, 0.93, 45, "cpu", "float32", 1, 9.5)
+    whole = replace(result(-2.456), ai=ai)
+    written = write_reports(subject(tmp_path / "Film_dub.wav"), whole, PROCESSING, fallback=None)
+    assert written.html_path is not None
+    page = written.html_path.read_text(encoding="utf-8")
+    assert "wav2vec2, base 0123" in page
+    assert "97.5 % of its windows" in page
+    assert html.escape(said) in page
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(report_view(json.loads(written.json_text)))
+    terminal = console.export_text()
+    assert f"wav2vec2 on cpu: {said}" in terminal
+    assert "consistency 0.97" in terminal or "consistency 0.98" in terminal
 
 
 def test_a_profile_without_pages_gets_none(tmp_path: Path) -> None:
