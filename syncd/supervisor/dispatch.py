@@ -74,6 +74,8 @@ CANCEL_GRACE_S: Final = 2.0
 VIEW_INTERVAL_S: Final = 2.0
 IDLE_VIEW_INTERVAL_S: Final = 20.0
 """How often the devices are told of, while jobs run and while none do."""
+FULL_PAUSE_S: Final = 0.25
+"""For so long the queue is not looked through again for the same running jobs, beside which nobody had room."""
 REPORTS_WAITING: Final = 16
 """With so many reports unwritten nothing more is claimed: the disk is what is slow."""
 
@@ -94,6 +96,9 @@ class Dispatcher:
         self._breaker = RESTING
         self._viewed_at_s = -IDLE_VIEW_INTERVAL_S
         self._lookout = Lookout()
+        self._found_full: frozenset[int] | None = None
+        """The running jobs when the queue was looked through last."""
+        self._look_again_at_s = 0.0
         self._seldom = Seldom()
 
     # --- what the main loop calls ------------------------------------------------------------------------------------
@@ -210,15 +215,13 @@ class Dispatcher:
     # --- admit -------------------------------------------------------------------------------------------------------
 
     def _start_ready(self, now_s: float) -> None:
-        measuring = len(self.busy_workers())
-        if self._gate.slots() <= measuring:
-            return
-        if len(self._tasks) - measuring >= REPORTS_WAITING:
+        running = frozenset(self._tasks)
+        if not self._has_room() or (running and running == self._found_full and now_s < self._look_again_at_s):
             return
         waiting = self._ledger.ready(READY_LOOKAHEAD)
-        if not waiting or any(task.standing.is_alone for task in self._tasks.values()):
-            return
-        self._gate.open_round(self._idle_vram_bytes())
+        if waiting:
+            self._gate.open_round(self._idle_vram_bytes(), now_s)
+            self._found_full, self._look_again_at_s = running, now_s + FULL_PAUSE_S
         while waiting and not self._breaker.is_open(now_s):
             place = next_to_try([features_of(job) for job in waiting], self._masters_being_made())
             job = waiting.pop(place)
@@ -239,6 +242,12 @@ class Dispatcher:
                 self._refuse(job, Failure(ErrorCode.OUT_OF_MEMORY, decision.reason), now_s)
             elif decision.obstacle is Obstacle.MEMORY:
                 del waiting[place:]  # Whoever comes after it in the queue waits behind it.
+
+    def _has_room(self) -> bool:
+        """Whether another job could be started at all."""
+        measuring = len(self.busy_workers())
+        is_alone = any(task.standing.is_alone for task in self._tasks.values())
+        return self._gate.slots() > measuring and len(self._tasks) - measuring < REPORTS_WAITING and not is_alone
 
     def _standing(self, job: ReadyJob) -> Standing:
         if not job.attempts and not job.interruptions:

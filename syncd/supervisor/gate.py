@@ -41,6 +41,8 @@ log = structlog.get_logger()
 
 OBSERVATIONS: Final = 200
 BATCH_OF_RUNG: Final = {Rung.FULL: LARGEST_BATCH, Rung.SMALLER_BATCH: LARGEST_BATCH // 4}
+CHOICE_S: Final = 60.0
+"""How often it is looked anew which models there are."""
 CPU_BATCH: Final = 1
 """On the CPU more windows at once take more memory and no less time."""
 
@@ -66,10 +68,13 @@ class Gate:
         self._caution = Caution()
         self._round = _Round(read_host_memory(), self.devices())
         self._told: tuple[int, str] | None = None
+        self._choices: dict[str, ModelChoice | None] = {}
+        self._chosen_at_s = 0.0
 
     def reconfigure(self, config: Config) -> None:
         """Take over a changed configuration."""
         self._config = config
+        self._choices.clear()
         self._cards.reconfigure(config)
 
     def devices(self) -> tuple[Device, ...]:
@@ -82,8 +87,11 @@ class Gate:
 
     # --- the queue ---------------------------------------------------------------------------------------------------
 
-    def open_round(self, idle_vram_bytes: dict[str, int]) -> None:
+    def open_round(self, idle_vram_bytes: dict[str, int], now_s: float) -> None:
         """Look anew; `idle_vram_bytes`: what idle workers hold of each card, which they give up when it is wanted."""
+        if now_s > self._chosen_at_s + CHOICE_S:
+            self._choices.clear()
+            self._chosen_at_s = now_s
         self._round = _Round(read_host_memory(), tuple(_with_idle(d, idle_vram_bytes) for d in self.devices()))
 
     def weigh(self, job: ReadyJob, infos: tuple[MediaInfo, MediaInfo] | None, standing: Standing) -> Need:
@@ -151,7 +159,11 @@ class Gate:
 
     def model_of(self, job: ReadyJob, standing: Standing) -> ModelChoice | None:
         """Which model confirms the answer on this rung; None: none."""
-        return None if standing.rung is Rung.LAST else choose_model(job.settings.ai, self._config.ai)
+        if standing.rung is Rung.LAST:
+            return None
+        if job.settings.ai not in self._choices:
+            self._choices[job.settings.ai] = choose_model(job.settings.ai, self._config.ai)
+        return self._choices[job.settings.ai]
 
     def ai_order(self, task: Task) -> AiOrder | None:
         """What its worker is told of the model."""
