@@ -1,10 +1,10 @@
 """How much of a card's memory a model will need: a prior by its size, corrected by what it really took here.
 
 Pure. ``prior = context + weights + workspace + batch * window seconds * (bytes a second of window)``, all but the
-context by the width of the numbers that it computes with. Every attempt says what it took against its own prior; an
-upper quantile of the ratios of the last ones with the same model, number format, card and batch scales the next.
-Another batch may raise a promise, never lower it: what is fixed weighs differently there. One that ran out of memory
-counts as having needed a quarter more than it was promised.
+context by the width of the numbers that it computes with. Context and weights are known; the rest is a guess. Every
+attempt says what it took beyond them against what was believed; an upper quantile of these ratios, of the last ones
+with the same model, number format and card, scales the rest of the next. One that ran out of memory counts as having
+needed a quarter more than it was promised.
 """
 
 from __future__ import annotations
@@ -37,20 +37,27 @@ OUT_OF_MEMORY_FACTOR: Final = 1.25
 
 def prior_vram_bytes(use: ModelUse) -> int:
     """What the model is believed to take before anybody has seen it here."""
-    width = BYTES_A_NUMBER[use.dtype] / 4
-    window_bytes = BYTES_A_WINDOW_SECOND[use.model] * use.window_s * use.batch
-    return int(CONTEXT_BYTES + WORKSPACE_BYTES + (use.weights_bytes + window_bytes) * width)
+    return _known_bytes(use) + _guessed_bytes(use)
 
 
 def predict_vram_bytes(use: ModelUse, observations: Iterable[MemoryObservation]) -> int:
     """The promise to make for it; `observations`, newest first."""
-    prior = prior_vram_bytes(use)
-    seen = list(islice(_ratios(use, observations), SEEN_AT_MOST))
-    same = [ratio for batch, ratio in seen if batch == use.batch]
-    if len(same) >= MIN_OBSERVATIONS:
-        return int(prior * upper_quantile(same, QUANTILE) * SAFETY)
-    highest = max((ratio for _, ratio in seen), default=0.0)
-    return int(prior * max(1.0, highest * SAFETY))
+    ratios = list(islice(_ratios(use, observations), SEEN_AT_MOST))
+    if not ratios:
+        return prior_vram_bytes(use)
+    learnt = upper_quantile(ratios, QUANTILE)
+    if len(ratios) < MIN_OBSERVATIONS:
+        learnt = max(1.0, learnt)
+    return int((_known_bytes(use) + _guessed_bytes(use) * learnt) * SAFETY)
+
+
+def _known_bytes(use: ModelUse) -> int:
+    return CONTEXT_BYTES + int(use.weights_bytes * BYTES_A_NUMBER[use.dtype] / 4)
+
+
+def _guessed_bytes(use: ModelUse) -> int:
+    window_bytes = BYTES_A_WINDOW_SECOND[use.model] * use.window_s * use.batch
+    return int((WORKSPACE_BYTES + window_bytes) * BYTES_A_NUMBER[use.dtype] / 4)
 
 
 def vram_need(use: ModelUse, observations: Iterable[MemoryObservation], *, safety: float = 1.0) -> VramNeed:
@@ -66,14 +73,14 @@ def vram_need(use: ModelUse, observations: Iterable[MemoryObservation], *, safet
     return VramNeed(tuple(choices))
 
 
-def _ratios(use: ModelUse, observations: Iterable[MemoryObservation]) -> Iterable[tuple[int, float]]:
-    """(batch, share of the prior) of what such a model took, or was short of."""
+def _ratios(use: ModelUse, observations: Iterable[MemoryObservation]) -> Iterable[float]:
+    """What such models took beyond what is known, or were short of, as a share of what was guessed."""
     for seen in observations:
         if seen.model is None or _kind(seen.model) != _kind(use):
             continue
         took = max(seen.peak_vram_bytes, seen.predicted_vram_bytes * OUT_OF_MEMORY_FACTOR if seen.ran_out else 0.0)
         if took > 0:
-            yield seen.model.batch, took / prior_vram_bytes(seen.model)
+            yield max(0.0, took - _known_bytes(seen.model)) / _guessed_bytes(seen.model)
 
 
 def _kind(use: ModelUse) -> tuple[str, str, str, int]:

@@ -9,7 +9,7 @@ from tests.benchmarks.replay import FreeMemory, RoundRobin, Syncd, best_packing_
 
 @pytest.mark.parametrize("burst", [True, False])
 def test_on_three_cards_nobody_dies_and_hardly_any_time_is_lost(*, burst: bool) -> None:
-    jobs = stream(4, 160 if burst else 60, burst=burst)
+    jobs = stream(3, 160 if burst else 60, burst=burst)
     played = play(jobs, Syncd())
     assert played.deaths == 0
     assert len(played.starts_s) == len(jobs)
