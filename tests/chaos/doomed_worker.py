@@ -17,6 +17,7 @@ from typing import Final
 from syncd.protocol import Measured, MeasureRequest, Message, ProbeRequest, Progressed, Started
 from syncd.worker import __main__ as worker
 from syncd.worker.__main__ import Line
+from syncd.worker.model_cache import ModelCache
 
 WORKER_DOOM: Final = "WORKER_DOOM"
 ANY_STAGE: Final = "*"
@@ -117,10 +118,10 @@ def main() -> None:
     DoomedLine.doom = WorkerDoom(**json.loads(os.environ[WORKER_DOOM]))
     serve = worker.serve
 
-    def serve_known(request: ProbeRequest | MeasureRequest, line: Line) -> None:
+    def serve_known(request: ProbeRequest | MeasureRequest, line: Line, models: ModelCache) -> None:
         path = request.paths[1] if isinstance(request, ProbeRequest) else request.dub_path
         DoomedLine.title = Path(os.fsdecode(path)).name.removesuffix("_dub.wav")
-        serve(request, line)
+        serve(request, line, models)
 
     worker.serve = serve_known
     worker.Line = DoomedLine
