@@ -24,7 +24,13 @@ PRIOR_RAM_BYTES: Final[dict[str, int]] = {
     "chroma": 800 * _MIB,
     "speech": 1000 * _MIB,
     "chunked": 1200 * _MIB,
+    "spectral-embedding": 800 * _MIB,
+    "yamnet": 1800 * _MIB,
+    "wav2vec2": 2600 * _MIB,
 }
+"""By method, and by model: of those most is torch and what it keeps for its threads."""
+MODELS: Final = frozenset({"yamnet", "wav2vec2"})
+"""Those that bring torch along."""
 UNKNOWN_DURATION_S: Final = 2 * 3600.0
 """What is assumed until a probe has spoken."""
 GROWTH_PER_HOUR: Final = 0.05
@@ -82,11 +88,20 @@ class Need:
 def predict_ram(load: Workload, observations: Iterable[MemoryObservation]) -> Need:
     """The promise to make for this job."""
     prior = prior_ram_bytes(load)
-    ratios = [seen.peak_ram_bytes / prior_ram_bytes(Workload(seen.duration_s, seen.methods)) for seen in observations]
+    ratios = [
+        seen.peak_ram_bytes / prior_ram_bytes(Workload(seen.duration_s, seen.methods))
+        for seen in observations
+        if seen.peak_ram_bytes and _has_model(seen.methods) == _has_model(load.methods)
+    ]
     if len(ratios) < MIN_OBSERVATIONS:
         return Need(prior, is_learnt=False)
     ram_bytes = int(prior * upper_quantile(ratios, QUANTILE) * SAFETY)
     return Need(ram_bytes, is_learnt=load.duration_s is not None)
+
+
+def _has_model(methods: tuple[str, ...]) -> bool:
+    """Jobs with a model teach nothing about those without: what they take is another library's."""
+    return any(method in MODELS for method in methods)
 
 
 def ram_cap_bytes(promised_bytes: int) -> int:
