@@ -7,9 +7,12 @@ at several speeds chance reaches eleven deviations once in three hundred pairs, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Final
 
 import numpy as np
@@ -43,6 +46,9 @@ LEAST_POWER: Final = 1e-8
 """Mean square of a frame that is heard (-80 dB)."""
 MOST_SAMPLES: Final = 1 << 22
 """Of the master in one transform."""
+LARGE_SAMPLES: Final = 1 << 21
+_ONE_LARGE: Final = Lock()
+"""A transform beyond that takes a hundred megabytes on the way: one at a time."""
 SPEEDS: Final = (1.0, *(float(rate) for rate in KNOWN_SPEEDS.values()))
 SAME_LAG_S: Final = 0.03
 SAME_LAG_SAMPLES: Final = round(SAME_LAG_S * SR_HZ)
@@ -107,12 +113,17 @@ class _Scan:
         span_s = self.dub[0] / SR_HZ, self.dub[1] / SR_HZ
         found: list[WideLag] = []
         for first, n_fft, lags in self._chunks(length):
-            ours = self.pair.master.sound.read(first, n_fft)
-            if not _sounds(ours):
-                continue
-            if spectrum is None or spectrum.size != n_fft // 2 + 1:
-                spectrum = np.conj(scipy.fft.rfft(theirs, n_fft))
-            for height, at in _highest(ours, spectrum, lags):
+            with _ONE_LARGE if n_fft > LARGE_SAMPLES else nullcontext():
+                ours = self.pair.master.sound.read(first, n_fft)
+                if not _sounds(ours):
+                    continue
+                if spectrum is None or spectrum.size != n_fft // 2 + 1:
+                    spectrum = np.conj(scipy.fft.rfft(theirs, n_fft))
+                cross: NDArray[np.complex64] = scipy.fft.rfft(ours)
+                del ours
+                heights = _highest(cross, spectrum, n_fft, lags)
+                del cross
+            for height, at in heights:
                 lag_s = (first + at - self.dub[0] - late_samples) / SR_HZ
                 found.append(WideLag(self.pair.name, self.rate, lag_s, height, span_s))
         return found
@@ -136,15 +147,20 @@ def _sounds(sound: Floats) -> bool:
     return bool(np.count_nonzero(loud) * FRAME_SAMPLES >= LEAST_OVERLAP_S * SR_HZ)
 
 
-def _highest(ours: Floats, spectrum: NDArray[np.complex64], lags: int) -> list[tuple[float, int]]:
-    """The highest lags beyond chance, apart from each other: deviations, and their places."""
-    cross: NDArray[np.complex64] = scipy.fft.rfft(ours)
-    bins_hz = np.arange(cross.size, dtype=np.float32) * np.float32(SR_HZ / ours.size)
+def _highest(
+    cross: NDArray[np.complex64], spectrum: NDArray[np.complex64], n_fft: int, lags: int
+) -> list[tuple[float, int]]:
+    """The highest lags beyond chance, apart from each other: deviations, and their places. Spends `cross`."""
     cross *= spectrum
     magnitude = np.abs(cross)
     magnitude += np.float32(max(FAINT * float(magnitude.mean()), 1e-30))
-    cross *= ((bins_hz >= LOW_HZ) & (bins_hz <= HIGH_HZ)) / magnitude
-    curve = np.abs(scipy.fft.irfft(cross, ours.size, overwrite_x=True)[:lags])
+    low, high = math.ceil(LOW_HZ * n_fft / SR_HZ), math.floor(HIGH_HZ * n_fft / SR_HZ) + 1
+    cross[:low] = 0.0
+    cross[high:] = 0.0
+    cross[low:high] /= magnitude[low:high]
+    del magnitude
+    curve = scipy.fft.irfft(cross, n_fft, overwrite_x=True)[:lags]
+    np.abs(curve, out=curve)
     floor = trimmed_rms(curve)
     found: list[tuple[float, int]] = []
     for _ in range(MOST_LAGS):
