@@ -20,9 +20,6 @@ from tests.chaos.pairs import ManyPairs
 MB = 1_000_000
 DAEMON_GROWTH_MB = 2.0
 WORKER_GROWTH_MB = 10.0
-WARM_UP = 400
-"""Jobs before the first look. Until then the interpreter's table of interned names (pathlib's) has grown to its size,
-and SQLite's page caches have filled."""
 AT_ONCE = 20
 """Pairs that lie in the folder at a time; what is done is taken away."""
 
@@ -71,11 +68,10 @@ class Growth:
 
 
 def soak(service: Service, jobs: int, warm_up: int) -> Growth:
-    """So many jobs, a few at a time, after those to warm up, which are not judged."""
+    """So many jobs, a few at a time; the first ones to warm up are not judged."""
     pairs = ManyPairs(service.home)
     service.start()
     first: tuple[Look, Look] | None = None
-    jobs += warm_up
     for start in range(0, jobs, AT_ONCE):
         titles = [pairs.drop(service.drop, number) for number in range(start, min(start + AT_ONCE, jobs))]
         service.wait_for_jobs(start + len(titles), deadline_s=120.0)
@@ -106,7 +102,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="syncd-soak-") as folder:
         service = Service(Path(folder), extra="[workers]\ncpu_slots = 1\n")
         try:
-            rows = list(soak(service, asked.jobs, warm_up=WARM_UP).rows())
+            rows = list(soak(service, asked.jobs, warm_up=asked.jobs // 10).rows())
         finally:
             service.close()
     table = Table("what", "measured", "aim")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -27,17 +27,6 @@ def response(start: int, t60_s: float, seed: int, loudness: float = 4.0) -> NDAr
     return curve
 
 
-def test_the_stated_interval_holds_nineteen_rooms_of_twenty() -> None:
-    held = []
-    for seed in range(400):
-        curve = response(1_500 + 10 * seed, 0.3 + 0.003 * seed, seed)
-        found = find_arrival(curve, int(np.argmax(curve)))
-        if found is not None:
-            held.append(abs(found.at - 1_500 - 10 * seed) / SR_HZ * 1000.0 <= found.uncertainty_ms)
-    assert len(held) >= 390
-    assert np.mean(held) >= 0.95
-
-
 @given(start=st.integers(1_500, 5_500), t60_s=st.floats(0.3, 1.5), seed=st.integers(0, 999), mirrored=st.booleans())
 @settings(max_examples=100, deadline=None)
 def test_a_room_is_placed_where_its_sound_starts_on_whichever_side_it_is(
@@ -47,10 +36,8 @@ def test_a_room_is_placed_where_its_sound_starts_on_whichever_side_it_is(
     if mirrored:
         curve, start = curve[::-1], curve.size - 1 - start
     found = find_arrival(curve, int(np.argmax(curve)))
-    assume(found is not None)  # How many are found at all: above.
     assert found is not None
-    # Half a 95 % interval is stated: one in twenty may lie beyond it, and none far.
-    assert abs(found.at - start) / SR_HZ * 1000.0 <= 2.0 * found.uncertainty_ms
+    assert abs(found.at - start) / SR_HZ * 1000.0 <= found.uncertainty_ms
 
 
 @given(seed=st.integers(0, 9_999))
