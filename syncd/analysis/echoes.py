@@ -39,6 +39,8 @@ USUAL_SAMPLES: Final = 640
 LEAST_RISE: Final = 2.5
 FULL_SHARE: Final = 0.7
 """Of the loudness behind it: until then the sound still begins."""
+DIRECT_SAMPLES: Final = 32
+"""Nothing arrives before the direct sound: a lone peak farther than 2 ms behind the start is not it."""
 LEAST_ARRIVAL_MS: Final = 3.0
 """A start says no more precisely where the sound would lie without the room."""
 
@@ -66,8 +68,6 @@ def find_arrival(curve: NDArray[np.floating], top: int) -> Arrival | None:
     The place that parts the curve best into two variances (the generalised likelihood ratio of two normal ones), and
     from there outwards to where the sound first rises above the quiet.
     """
-    if echo_ms(curve, top) < LEAST_DIFFUSE_MS:
-        return None
     energy = np.minimum(np.square(curve), MOST_ENERGY)
     summed = np.concatenate(([0.0], np.cumsum(energy, dtype=np.float64)))
     rivals = _rivals(curve, top)
@@ -86,12 +86,25 @@ def find_arrival(curve: NDArray[np.floating], top: int) -> Arrival | None:
     if contrast < LEAST_CONTRAST or float(otherwise.max(initial=0.0)) > LESS_SHARP_SHARE * float(ratio[best]):
         return None
     # A master's room reaches to larger lags, a dub's to smaller ones, and starts at the last of them.
-    at = int(places[best])
+    at = _likeliest(energy, int(places[best]), float(below[best]), float(above[best]))
     before, after = (energy[:at][::-1], energy[at:]) if rises else (energy[at:], energy[:at][::-1])
     early = _steps_above(before, LEAST_RISE * max(LEAST_ENERGY, _mean(before)))
     late = _steps_below(after, FULL_SHARE * _mean(after))
-    uncertainty_ms = max(LEAST_ARRIVAL_MS, 1000.0 * STEP_SAMPLES * (early + late) / SR_HZ)
-    return Arrival(at - STEP_SAMPLES * early if rises else at - 1 + STEP_SAMPLES * early, uncertainty_ms)
+    # A start that was followed outwards lies somewhere in the last of the steps, or by chance one short of it.
+    steps = early + late + (early > 0)
+    start = at - STEP_SAMPLES * early if rises else at - 1 + STEP_SAMPLES * early
+    if echo_ms(curve, top) < LEAST_DIFFUSE_MS and abs(start - top) < DIRECT_SAMPLES:
+        return None
+    return Arrival(start, max(LEAST_ARRIVAL_MS, 1000.0 * STEP_SAMPLES * steps / SR_HZ))
+
+
+def _likeliest(energy: NDArray[np.float64], near: int, below: float, above: float) -> int:
+    """Where one variance most likely gives way to the other: two windows side by side only say it roughly."""
+    around = energy[near - SIDE_SAMPLES : near + SIDE_SAMPLES]
+    # Of the logarithm of the likelihood ratio, summed from each place on, the highest.
+    favour = 0.5 * (around * (1.0 / below - 1.0 / above) - np.log(above / below))
+    rest = np.append(np.cumsum(favour[::-1])[::-1], 0.0)
+    return near - SIDE_SAMPLES + int(np.argmax(rest))
 
 
 def _mean(energy: NDArray[np.float64]) -> float:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from syncd.analysis.echoes import echo_ms, find_arrival
+from syncd.analysis.echoes import DIRECT_SAMPLES, echo_ms, find_arrival
 from syncd.analysis.evidence import quietly
 from syncd.analysis.phat import fine_search
 from syncd.analysis.steadiness import is_match, support_of
@@ -35,6 +35,27 @@ def test_a_room_is_placed_where_its_sound_starts_on_whichever_side_it_is(
     curve = response(start, t60_s, seed)
     if mirrored:
         curve, start = curve[::-1], curve.size - 1 - start
+    top = int(np.argmax(curve))
+    found = find_arrival(curve, top)
+    if found is None:
+        assert abs(top - start) <= DIRECT_SAMPLES, "a lone peak says it only where it is the start"
+    else:
+        assert abs(found.at - start) / SR_HZ * 1000.0 <= found.uncertainty_ms
+
+
+def test_the_start_of_a_room_is_found_even_where_one_of_its_peaks_stands_alone_by_chance() -> None:
+    curve = response(2_901, 0.383, 533)
+    top = int(np.argmax(curve))
+    assert echo_ms(curve, top) == 0.0
+    assert top - 2_901 > DIRECT_SAMPLES
+    found = find_arrival(curve, top)
+    assert found is not None
+    assert abs(found.at - 2_901) <= 8
+
+
+@pytest.mark.parametrize(("start", "t60_s", "seed"), [(1_500, 1.0, 345), (2_752, 0.893, 75), (4_000, 0.774, 123)])
+def test_a_start_is_not_lost_to_a_cluster_of_chance_before_it(start: int, t60_s: float, seed: int) -> None:
+    curve = response(start, t60_s, seed)
     found = find_arrival(curve, int(np.argmax(curve)))
     assert found is not None
     assert abs(found.at - start) / SR_HZ * 1000.0 <= found.uncertainty_ms
