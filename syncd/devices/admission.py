@@ -7,6 +7,10 @@ workers together are promised no more than their share.
 A job that no card has room for is passed by others, so that no card idles; but it pins the card that will have room for
 it first, where only jobs are admitted that are done by then or fit beside it (EASY backfilling, Lifka 1995). So nobody
 is passed for ever.
+
+A card that computes already gains nothing by one more job with a small batch: jobs share its speed. So the eldest that
+waits is patient as long as it would run: until then it wants its full batch, afterwards it takes whatever fits, and
+the card that it pins is closed to everybody else.
 """
 
 from __future__ import annotations
@@ -25,6 +29,8 @@ CARD_MARGIN_BYTES: Final = 128 * 1024 * 1024
 """Left on a card to whatever else draws on it."""
 ENDLESS_S: Final = 1e9
 """How long a job runs that nobody can estimate."""
+MOST_PATIENCE_S: Final = 300.0
+"""However long a job runs, it waits no longer for its full batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +88,30 @@ class Pin:
     """When there is room for it, as far as anybody can say."""
     spare_bytes: int
     """What will be left beside it then: others may have that for as long as they like."""
+    is_closed: bool = False
+    """It has been patient long enough: nobody else is let in."""
 
     def bars(self, device: Device, run_s: float, wanted_bytes: int) -> bool:
         """Whether a job that takes so long and so much has to keep off the card."""
-        return device.name == self.device and run_s > self.due_in_s and wanted_bytes > self.spare_bytes
+        is_late = run_s > self.due_in_s and wanted_bytes > self.spare_bytes
+        return device.name == self.device and (self.is_closed or is_late)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The eldest job that waits for a card, and since when it has been that."""
+
+    job_id: int
+    since_s: float
+
+    def stood_s(self, job_id: int, now_s: float) -> float:
+        """How long a job has been the eldest; 0: it is not."""
+        return now_s - self.since_s if job_id == self.job_id else 0.0
+
+
+def is_patient(stood_s: float, run_s: float) -> bool:
+    """Whether a job that runs so long still waits for its full batch."""
+    return stood_s <= min(run_s, MOST_PATIENCE_S)
 
 
 def room_bytes(memory: HostMemory, reservations: Sequence[Reservation]) -> int:
@@ -109,8 +135,9 @@ def admit(
     *,
     run_s: float = ENDLESS_S,
     pin: Pin | None = None,
+    stood_s: float = 0.0,
 ) -> Admitted | Refused:
-    """The device that takes a job of this need, or why none does.
+    """The device that takes a job of this need, or why none does; `stood_s`: how long it has been the eldest.
 
     A job with a model goes to a card; to the CPU where there is none, or none that could ever hold it.
     """
@@ -131,7 +158,8 @@ def admit(
         reason = f"{_gb(max(0, room))} free of {_gb(memory.total_bytes)}, {_gb(need.ram_bytes)} wanted."
         return Refused(Obstacle.MEMORY, reason)
     if kind is DeviceKind.GPU and need.vram is not None:
-        return _on_card(need.vram, free, reservations, run_s, pin)
+        least = 1 if not is_patient(stood_s, run_s) else _largest(need.vram, devices, reservations)[0]
+        return _on_card(need.vram, free, reservations, run_s, pin, least)
     return Admitted(max(free, key=lambda device: _free_slots(device, reservations)), note=note)
 
 
@@ -147,20 +175,21 @@ def too_large_for_cards(need: VramNeed, devices: Sequence[Device], reservations:
     for device in devices:
         if device.vram is None:
             continue
-        held = sum(r.held_vram_bytes for r in _on(device, reservations))
-        room = min(device.vram.free_bytes + held - CARD_MARGIN_BYTES, device.vram.limit_bytes)
+        room = _alone_on(device.vram, _on(device, reservations))
         if room >= wanted:
             return None
         most, total = max(most, room), max(total, device.vram.total_bytes)
     return f"{_gb(max(0, most))} free of {_gb(total)} on the card with the most, {_gb(wanted)} wanted"
 
 
-def pin_for(need: VramNeed, devices: Sequence[Device], reservations: Sequence[Reservation]) -> Pin | None:
-    """The card that will have room for the full batch first, as its jobs end one after another."""
-    _, wanted = need.full
+def pin_for(
+    need: VramNeed, devices: Sequence[Device], reservations: Sequence[Reservation], *, is_closed: bool = False
+) -> Pin | None:
+    """The card that will have room for the largest batch first, as its jobs end one after another."""
+    _, wanted = _largest(need, devices, reservations)
     pins = []
     for device in devices:
-        if device.vram is None or device.vram.limit_bytes < wanted:
+        if device.vram is None:
             continue
         here = sorted(_on(device, reservations), key=lambda r: r.ends_in_s)
         room, due_in_s = room_on_card(device.vram, here), 0.0
@@ -170,20 +199,39 @@ def pin_for(need: VramNeed, devices: Sequence[Device], reservations: Sequence[Re
             room += max(reservation.promised_vram_bytes, reservation.held_vram_bytes)
             due_in_s = reservation.ends_in_s
         if room >= wanted:
-            pins.append(Pin(device.name, due_in_s, room - wanted))
+            pins.append(Pin(device.name, due_in_s, room - wanted, is_closed=is_closed))
     return min(pins, key=lambda pin: pin.due_in_s, default=None)
 
 
+def _alone_on(card: CardMemory, here: Sequence[Reservation]) -> int:
+    """What there would be on a card if syncd had nothing else on it."""
+    held = sum(r.held_vram_bytes for r in here)
+    return min(card.free_bytes + held - CARD_MARGIN_BYTES, card.limit_bytes)
+
+
+def _largest(need: VramNeed, devices: Sequence[Device], reservations: Sequence[Reservation]) -> tuple[int, int]:
+    """The largest batch that any card could hold if syncd had nothing else on it; the least where none could."""
+    most = max((_alone_on(d.vram, _on(d, reservations)) for d in devices if d.vram is not None), default=0)
+    return next((choice for choice in need.choices if choice[1] <= most), need.least)
+
+
 def _on_card(
-    need: VramNeed, free: Sequence[Device], reservations: Sequence[Reservation], run_s: float, pin: Pin | None
+    need: VramNeed,
+    free: Sequence[Device],
+    reservations: Sequence[Reservation],
+    run_s: float,
+    pin: Pin | None,
+    least_batch: int,
 ) -> Admitted | Refused:
-    """As large a batch as any card has room for, where there is most of it: half the batch takes hardly longer."""
+    """As large a batch as any card has room for, where there is most; less than `least_batch` only where none works."""
     on_cards = [(d, room_on_card(d.vram, _on(d, reservations))) for d in free if d.vram is not None]
     for batch, wanted in need.choices:
         fitting = [
             (device, room)
             for device, room in on_cards
-            if wanted <= room and not (pin is not None and pin.bars(device, run_s, wanted))
+            if wanted <= room
+            and (batch >= least_batch or not _on(device, reservations))
+            and not (pin is not None and pin.bars(device, run_s, wanted))
         ]
         if fitting:
             return Admitted(max(fitting, key=lambda each: each[1])[0], batch, wanted)

@@ -15,12 +15,14 @@ from syncd.config import Config
 from syncd.devices.admission import (
     ENDLESS_S,
     Admitted,
+    Head,
     Obstacle,
     Pin,
     Refused,
     Reservation,
     admit,
     fits_beside,
+    is_patient,
     pin_for,
 )
 from syncd.devices.caution import Caution
@@ -67,6 +69,7 @@ class Gate:
         self._cards = cards
         self._caution = Caution()
         self._round = _Round(read_host_memory(), self.devices())
+        self._head: Head | None = None
         self._told: tuple[int, str] | None = None
         self._choices: dict[str, ModelChoice | None] = {}
         self._chosen_at_s = 0.0
@@ -117,10 +120,14 @@ class Gate:
         reservations = self.reservations(tasks, now_s)
         run_s = usual_s(self.work_of(job, infos, on_card=need.vram is not None))
         here = self._round
-        decision = admit(need, here.devices, here.memory, reservations, run_s=run_s, pin=here.pin)
+        stood_s = 0.0 if self._head is None else self._head.stood_s(job.job_id, now_s)
+        decision = admit(need, here.devices, here.memory, reservations, run_s=run_s, pin=here.pin, stood_s=stood_s)
         if isinstance(decision, Refused):
             if here.pin is None and need.vram is not None and decision.obstacle is Obstacle.CARD_MEMORY:
-                here.pin = pin_for(need.vram, here.devices, reservations)
+                if self._head is None or self._head.job_id != job.job_id:
+                    self._head = Head(job.job_id, now_s)
+                is_closed = not is_patient(stood_s, run_s)
+                here.pin = pin_for(need.vram, here.devices, reservations, is_closed=is_closed)
             if not here.is_told:
                 self._tell(job, decision)
             here.is_told = True

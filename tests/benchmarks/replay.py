@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Final, Protocol
 
-from syncd.devices.admission import Admitted, Pin, Reservation, admit, pin_for
+from syncd.devices.admission import Admitted, Head, Pin, Reservation, admit, is_patient, pin_for
 from syncd.devices.caution import Caution
 from syncd.devices.inventory import CardMemory, Device, DeviceKind, HostMemory
 from syncd.devices.memory_model import Need
@@ -182,10 +182,11 @@ class Syncd:
 
     observations: list[MemoryObservation] = field(default_factory=list)
     caution: Caution = field(default_factory=Caution)
+    head: Head | None = None
     passing: bool = True
     """Whether smaller jobs may pass one that waits."""
 
-    def choose(self, waiting: Sequence[Job], running: Sequence[Run], _now_s: float) -> tuple[Job, int, int, int] | None:
+    def choose(self, waiting: Sequence[Job], running: Sequence[Run], now_s: float) -> tuple[Job, int, int, int] | None:
         """The eldest that fits; the eldest that does not pins a card."""
         devices = [self._device(card, running) for card in range(CARDS)]
         reservations = [
@@ -196,14 +197,18 @@ class Syncd:
         for job in waiting:
             need = vram_need(job.use, self.observations, safety=self.caution.safety)
             asked = Need(0, is_learnt=False, vram=need)
-            decision = admit(asked, devices, HOST, reservations, run_s=job.run_s, pin=pin)
+            stood_s = 0.0 if self.head is None else self.head.stood_s(job.number, now_s)
+            decision = admit(asked, devices, HOST, reservations, run_s=job.run_s, pin=pin, stood_s=stood_s)
             if isinstance(decision, Admitted):
                 batch, promised = decision.batch, decision.vram_bytes
                 while job.peaks_bytes[batch] > promised and batch > 1:
                     batch //= 2  # In the worker, under its cap.
                 return job, int(decision.device.name), batch, promised
             if pin is None:
-                pin = pin_for(need, devices, reservations)
+                if self.head is None or self.head.job_id != job.number:
+                    self.head = Head(job.number, now_s)
+                is_closed = not is_patient(stood_s, job.run_s)
+                pin = pin_for(need, devices, reservations, is_closed=is_closed)
             if not self.passing:
                 break
         return None
@@ -261,8 +266,8 @@ class FreeMemory:
 
 # --- the best there is -----------------------------------------------------------------------------------------------
 
-Plan = list[tuple[Job, int]]
-"""In which order, and with which batch at most."""
+Plan = list[tuple[Job, int, int]]
+"""In which order, and with which batch at most and at least."""
 
 
 @dataclass
@@ -280,11 +285,11 @@ class Planned:
             return None
         card = max(open_cards, key=room.__getitem__)
         present = {job.number for job in waiting}
-        for place, (job, most) in enumerate(self.plan):
+        for place, (job, most, least) in enumerate(self.plan):
             if job.number not in present:
                 continue
             for batch in BATCHES:
-                if batch <= most and job.peaks_bytes[batch] <= room[card]:
+                if least <= batch <= most and job.peaks_bytes[batch] <= room[card]:
                     del self.plan[place]
                     return job, card, batch, job.peaks_bytes[batch]
         return None
@@ -302,21 +307,22 @@ def best_packing_s(jobs: Sequence[Job], *, tries: int, seed: int = 1) -> float:
         lambda job: -job.card_s,
         lambda job: -job.peaks_bytes[job.use.batch],
     ]
-    plans = [[(job, batch) for job in sorted(jobs, key=key)] for key in keys for batch in BATCHES]
+    bounds = [(most, least) for most in BATCHES for least in sorted({1, most})]
+    plans = [[(job, *bound) for job in sorted(jobs, key=key)] for key in keys for bound in bounds]
     best_s, _, best = min((_planned_s(plan), number, plan) for number, plan in enumerate(plans))
     for _ in range(tries):
         plan = list(best)
         for _ in range(rng.randint(1, 6)):
             i, j = rng.randrange(len(plan)), rng.randrange(len(plan))
             plan[i], plan[j] = plan[j], plan[i]
-            plan[i] = plan[i][0], rng.choice(BATCHES)
+            plan[i] = plan[i][0], *rng.choice(bounds)
         if (tried_s := _planned_s(plan)) <= best_s:
             best_s, best = tried_s, plan
     return best_s
 
 
 def _planned_s(plan: Plan) -> float:
-    return play([job for job, _ in plan], Planned(list(plan))).makespan_s
+    return play([job for job, *_ in plan], Planned(list(plan))).makespan_s
 
 
 def least_possible_s(jobs: Sequence[Job]) -> float:

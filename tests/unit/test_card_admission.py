@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 
 from syncd.devices.admission import (
     CARD_MARGIN_BYTES,
+    MOST_PATIENCE_S,
     Admitted,
+    Head,
     Obstacle,
     Refused,
     Reservation,
@@ -76,11 +78,54 @@ def test_syncd_takes_no_more_than_its_share_however_free_the_card_is() -> None:
     assert isinstance(decision, Refused)
 
 
-def test_a_smaller_batch_is_better_than_waiting() -> None:
+def test_a_busy_card_is_asked_for_the_full_batch_as_long_as_the_job_would_run_and_then_for_any() -> None:
     full = need((8, 6000 * MIB), (4, 3500 * MIB), (2, 2200 * MIB))
-    decision = admit(full, [CPU, card("a")], HOST, [promise("a", 4500 * MIB)])
+    busy = [promise("a", 4500 * MIB)]
+    still_patient = admit(full, [CPU, card("a")], HOST, busy, run_s=60.0, stood_s=59.0)
+    assert isinstance(still_patient, Refused)
+    assert still_patient.obstacle is Obstacle.CARD_MEMORY
+    decision = admit(full, [CPU, card("a")], HOST, busy, run_s=60.0, stood_s=61.0)
     assert isinstance(decision, Admitted)
     assert (decision.batch, decision.vram_bytes) == (4, 3500 * MIB)
+
+
+def test_nobody_waits_longer_for_a_full_batch_than_five_minutes_however_long_he_runs() -> None:
+    full = need((8, 6000 * MIB), (4, 3500 * MIB))
+    busy = [promise("a", 4500 * MIB)]
+    assert isinstance(admit(full, [CPU, card("a")], HOST, busy, stood_s=MOST_PATIENCE_S), Refused)
+    assert isinstance(admit(full, [CPU, card("a")], HOST, busy, stood_s=MOST_PATIENCE_S + 1.0), Admitted)
+
+
+def test_a_card_that_works_for_nobody_takes_a_smaller_batch_at_once() -> None:
+    full = need((8, 6000 * MIB), (4, 3500 * MIB))
+    devices = [CPU, card("a", free=4000 * MIB), card("b")]
+    decision = admit(full, devices, HOST, [promise("b", LIMIT_BYTES)], run_s=60.0)
+    assert isinstance(decision, Admitted)
+    assert (decision.device.name, decision.batch) == ("a", 4)
+
+
+def test_nobody_waits_for_a_batch_that_no_card_could_ever_hold() -> None:
+    full = need((8, 2 * CARD_BYTES), (4, 3500 * MIB), (2, 2200 * MIB))
+    decision = admit(full, [CPU, card("a")], HOST, [promise("a", 1000 * MIB)], run_s=60.0)
+    assert isinstance(decision, Admitted)
+    assert decision.batch == 4
+    pin = pin_for(VramNeed(full.vram.choices if full.vram else ()), [CPU, card("a")], [promise("a", LIMIT_BYTES)])
+    assert pin is not None
+    assert pin.device == "a"
+
+
+def test_a_job_whose_patience_is_over_has_its_card_closed_to_everybody_else() -> None:
+    running = [promise("a", 6000 * MIB, ends_in_s=60.0)]
+    devices = [CPU, card("a")]
+    pin = pin_for(VramNeed(((8, 7000 * MIB),)), devices, running, is_closed=True)
+    assert pin is not None
+    assert isinstance(admit(need((8, 1000 * MIB)), devices, HOST, running, run_s=1.0, pin=pin), Refused)
+
+
+def test_only_the_eldest_has_stood_at_the_head() -> None:
+    head = Head(7, since_s=100.0)
+    assert head.stood_s(7, 130.0) == 30.0
+    assert head.stood_s(8, 130.0) == 0.0
 
 
 def test_what_fits_on_no_card_at_all_runs_on_the_cpu_and_says_why_in_figures() -> None:

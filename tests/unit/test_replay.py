@@ -13,7 +13,7 @@ def test_on_three_cards_nobody_dies_and_hardly_any_time_is_lost(*, burst: bool) 
     played = play(jobs, Syncd())
     assert played.deaths == 0
     assert len(played.starts_s) == len(jobs)
-    assert played.makespan_s <= 1.25 * best_packing_s(jobs, tries=0)
+    assert played.makespan_s <= 1.15 * best_packing_s(jobs, tries=0)
 
 
 def test_what_it_replaces_kills_jobs_on_the_same_stream() -> None:
@@ -25,4 +25,4 @@ def test_what_it_replaces_kills_jobs_on_the_same_stream() -> None:
 def test_nobody_is_passed_for_ever() -> None:
     jobs = stream(5, 60, burst=False)
     played, fair = play(jobs, Syncd()), fair_waits_s(jobs)
-    assert all(played.starts_s[job.number] - job.arrives_s <= 10 * fair[job.number] for job in jobs)
+    assert all(played.starts_s[job.number] - job.arrives_s <= 3 * fair[job.number] for job in jobs)
