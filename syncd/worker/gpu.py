@@ -12,8 +12,8 @@ import importlib.util
 import os
 from typing import Final, Protocol
 
-CONTEXT_BYTES: Final = 700 << 20
-"""What the context takes on cards of the last years, generously."""
+from syncd.devices.model_memory import CONTEXT_BYTES
+
 LEAST_FREE_SHARE: Final = 0.1
 """Of a memory: with less free than this a model is not kept for later."""
 DEVICE: Final = "cuda:0"

@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from syncd.analysis.embeddings import FrameRule
+from syncd.devices.model_memory import CONTEXT_BYTES
 from syncd.errors import ErrorCode, SyncdError
 from syncd.protocol import AiOrder
-from syncd.worker.gpu import CONTEXT_BYTES, DEVICE, CardMemory, choose_device
+from syncd.worker.gpu import DEVICE, CardMemory, choose_device
 from syncd.worker.model_cache import ModelCache
 from syncd.worker.models.torch_embedder import TorchEmbedder, half_precision
 from tests.benchmarks.bench_gpu import base_model, windows_a_second
