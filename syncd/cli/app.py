@@ -24,6 +24,7 @@ from syncd.cli import (
     retry,
     schema,
     show,
+    stats,
     submit,
     watch,
 )
@@ -66,6 +67,7 @@ app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.command("prune")(prune.prune)
 app.command("rebuild")(rebuild.rebuild)
+app.command("stats")(stats.stats)
 app.command("analyze")(analyze.analyze)
 app.command("schema")(schema.schema)
 app.command("devices")(devices.devices)

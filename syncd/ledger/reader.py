@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from syncd.ledger.rows import (
     to_request,
 )
 from syncd.ledger.schema import require_current
+from syncd.ledger.stats import Stats, read_ended, read_processed, summarise
 
 
 class LedgerReader:
@@ -94,6 +96,11 @@ class LedgerReader:
         """How many jobs stand where; every state is there."""
         with self._snapshot() as connection:
             return count_by_state(connection)
+
+    def stats(self, since: datetime, until: datetime) -> Stats:
+        """What came of the jobs that ended between two moments, and how long they took."""
+        with self._snapshot() as connection:
+            return summarise(read_ended(connection, since), read_processed(connection, since), since, until)
 
     def service(self) -> dict[str, str]:
         """What the daemon says of itself; ``paused`` is ``"1"`` or ``"0"``."""
