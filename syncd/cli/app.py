@@ -15,6 +15,7 @@ from syncd.cli import (
     cancel,
     devices,
     doctor,
+    export,
     jobs,
     models,
     pause,
@@ -73,6 +74,7 @@ app.command("schema")(schema.schema)
 app.command("devices")(devices.devices)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")
+app.add_typer(export.app, name="export")
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
