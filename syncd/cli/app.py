@@ -15,6 +15,7 @@ from syncd.cli import (
     cancel,
     devices,
     doctor,
+    install_service,
     jobs,
     models,
     pause,
@@ -70,6 +71,7 @@ app.command("analyze")(analyze.analyze)
 app.command("schema")(schema.schema)
 app.command("devices")(devices.devices)
 app.command("doctor")(doctor.doctor)
+app.command("install-service")(install_service.install_service)
 app.add_typer(models.app, name="models")
 
 
