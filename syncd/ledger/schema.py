@@ -38,8 +38,12 @@ def read_revision(path: Path) -> str | None:
 
     Raises `SyncdError` NO_LEDGER (no such file), LEDGER_DAMAGED (something else than a ledger), PERMISSION_DENIED.
     """
-    if not path.exists():
-        raise SyncdError(ErrorCode.NO_LEDGER, f"There is no ledger at {path}.")
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SyncdError(ErrorCode.NO_LEDGER, f"There is no ledger at {path}.") from error
+    except OSError as error:
+        raise explain_os(error, f"The ledger {path} cannot be reached by this user") from error
     try:
         with closing(connect(path)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}

@@ -74,6 +74,7 @@ class Machine:
         groups = _control_groups()
         assert groups is not None
         self.files = files
+        files.chmod(0o755)  # For users of the machine.
         self._folder = Path(tempfile.mkdtemp(prefix="syncd-machine-"))
         self._group = groups / self._folder.name
         self._group.mkdir()

@@ -31,8 +31,8 @@ class Unit:
     """The service."""
 
     machine: Machine
-    cursor: str = ""
-    """Where the journal stood when this test began."""
+    began: str = "@0"
+    """When this test did, as journalctl takes it."""
 
     def reset(self) -> None:
         """Stopped, with an empty ledger, an empty folder and no drop-ins but what makes tests quick."""
@@ -44,8 +44,7 @@ class Unit:
         )
         self.drop_in("90-quick", QUICK)
         self.configure()
-        shown = self.machine.run("journalctl", "--lines=0", "--show-cursor").stdout
-        self.cursor = shown.rpartition("-- cursor: ")[2].strip()
+        self.began = self.machine.run("date", "+@%s.%6N").stdout.strip()
 
     def configure(self, watch: str = "") -> None:
         self.machine.write("/etc/syncd/syncd.toml", CONFIG.format(watch=watch))
@@ -87,8 +86,9 @@ class Unit:
 
     def journal(self, *arguments: str) -> str:
         """What it and systemd have written since the test began."""
-        after = ("--after-cursor", self.cursor) if self.cursor else ()
-        return self.machine.run("journalctl", "--unit=syncd", "--output=cat", *after, *arguments).stdout
+        return self.machine.run(
+            "journalctl", "--unit=syncd", "--output=cat", f"--since={self.began}", *arguments
+        ).stdout
 
     def wait_for_journal(self, part: str) -> None:
         wait_for(lambda: part in self.journal(), what=f"«{part}» in the journal")
