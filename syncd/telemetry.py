@@ -41,9 +41,7 @@ def configure_logs(level: str = "info") -> None:
     """Send structured events to standard error: coloured for a person, JSON lines for a machine."""
     person = sys.stderr.isatty()
     render: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
-        if person
-        else [structlog.processors.format_exc_info, _render_line]
+        [structlog.dev.ConsoleRenderer()] if person else [structlog.processors.format_exc_info, _render_line]
     )
     structlog.configure(
         processors=[

@@ -44,7 +44,8 @@ def test_it_is_ready_before_its_folders_have_been_read(service: Service, manager
     service.drop.rmdir()
     service.home.joinpath("hung").mkdir()
     service.config.write_text(
-        service.config.read_text(encoding="utf-8").replace(str(service.drop), str(service.home / "hung")), encoding="utf-8"
+        service.config.read_text(encoding="utf-8").replace(str(service.drop), str(service.home / "hung")),
+        encoding="utf-8",
     )
     service.program = ("-c", HANGS)
     service.start()

@@ -17,7 +17,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 PREPARE = """
 $PYTHON -m venv --without-pip /opt/syncd
-PYTHONPATH=/opt/lent $PYTHON -m pip --python /opt/syncd/bin/python install --quiet --no-deps --root-user-action=ignore /files/*.whl
+export PYTHONPATH=/opt/lent PIP_ROOT_USER_ACTION=ignore
+$PYTHON -m pip --python /opt/syncd/bin/python install --quiet --no-deps /files/*.whl
+unset PYTHONPATH
 echo /opt/lent >"$(echo /opt/syncd/lib/python3*/site-packages)/lent.pth"
 /opt/syncd/bin/syncctl install-service --cpu
 rm -f /etc/systemd/system/syncd.service.d/50-models.conf    # as without torch: memory is never both written and run

@@ -116,7 +116,12 @@ class Machine:
         whose = () if user is None else ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups")
         inside = ("nsenter", f"--target={self._first_pid}", "-m", "-u", "-i", "-n", "-p", "-C", "--root", "--wdns=/")
         done = subprocess.run(
-            [*inside, *CLEAN, *whose, *command], capture_output=True, text=True, input=text, timeout=COMMAND_S, check=False
+            [*inside, *CLEAN, *whose, *command],
+            capture_output=True,
+            text=True,
+            input=text,
+            timeout=COMMAND_S,
+            check=False,
         )
         if check:
             assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -146,5 +151,5 @@ class Machine:
     def _is_swept(self) -> bool:
         with suppress(OSError):
             for folder, _, _ in os.walk(self._group, topdown=False):
-                os.rmdir(folder)
+                Path(folder).rmdir()
         return not self._group.exists()

@@ -13,7 +13,6 @@ from tests.material import PairTruth
 from tests.systemd.conftest import boot
 from tests.systemd.unit import SYNCCTL, Unit
 
-
 BACKLOG = """
 for title in alpha beta; do
     cp /files/master.wav /srv/drop/${title}_master.wav
@@ -164,7 +163,9 @@ def test_another_daemon_on_the_ledger_is_not_fought(unit: Unit) -> None:
     unit.machine.shell("install -d -o syncd -g syncd -m 2770 /var/lib/syncd /var/cache/syncd")
     unit.machine.run("systemd-run", "--unit=other", "--uid=syncd", "--gid=syncd", "/opt/syncd/bin/syncd")
     try:
-        wait_for(lambda: '"event": "started"' in unit.machine.run("journalctl", "--unit=other").stdout, what="the other")
+        wait_for(
+            lambda: '"event": "started"' in unit.machine.run("journalctl", "--unit=other").stdout, what="the other"
+        )
         unit.systemctl("start", expect=1)
         assert (unit.shown("SubState"), unit.shown("ExecMainStatus"), unit.shown("NRestarts")) == ("failed", "11", "0")
     finally:
@@ -198,6 +199,15 @@ def test_people_of_the_group_leave_requests_while_it_is_stopped(unit: Unit, shor
     unit.wait_for_job("completed")
 
 
+def test_only_root_places_the_service(unit: Unit) -> None:
+    refused = unit.syncctl("install-service", user="ann", expect=2)
+    assert "Only root" in refused["error"]["message"]
+    answer = unit.syncctl("install-service", "--cpu")
+    kept = {file["path"] for file in answer["files"] if file["fate"] == "kept"}
+    assert kept == {"/etc/syncd/syncd.toml"}  # The test's own.
+    unit.machine.run("rm", "/etc/systemd/system/syncd.service.d/50-models.conf")
+
+
 def test_the_doctor_is_content_with_what_was_installed(unit: Unit) -> None:
     unit.start()
     assert unit.syncctl("doctor", user="ann")["ok"]
@@ -227,7 +237,9 @@ def test_it_sees_that_somebody_else_still_writes_a_file(unit: Unit, short_pair: 
     )
     try:
         unit.machine.run("cp", "/files/master.wav", "/srv/drop/film_master.wav")
-        unit.machine.shell("cp /files/master.wav /srv/drop/tell_master.wav; cp /files/dub.wav /srv/drop/tell_dub_fr.wav")
+        unit.machine.shell(
+            "cp /files/master.wav /srv/drop/tell_master.wav; cp /files/dub.wav /srv/drop/tell_dub_fr.wav"
+        )
         assert unit.wait_for_job("completed")["title"] == "tell"
     finally:
         unit.machine.run("systemctl", "stop", "writer.service")
@@ -240,8 +252,10 @@ def test_at_boot_it_works_off_what_lies_there(wheel: Path, short_pair: PairTruth
     machine = boot(wheel, tmp_path, prepare=BACKLOG)
     try:
         done = wait_for(
-            lambda: machine.run("bash", "-c", "ls /srv/drop/*.sync.json", check=False).stdout.splitlines()
-            == ["/srv/drop/alpha_dub_fr.wav.sync.json", "/srv/drop/beta_dub_fr.wav.sync.json"],
+            lambda: (
+                machine.run("bash", "-c", "ls /srv/drop/*.sync.json", check=False).stdout.splitlines()
+                == ["/srv/drop/alpha_dub_fr.wav.sync.json", "/srv/drop/beta_dub_fr.wav.sync.json"]
+            ),
             what="both reports",
         )
         assert done

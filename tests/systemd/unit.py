@@ -57,7 +57,9 @@ class Unit:
 
     def systemctl(self, *arguments: str, expect: int = 0) -> str:
         done = self.machine.run("systemctl", *arguments, "syncd.service", check=False)
-        assert done.returncode == expect, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}\n{self.journal()}"
+        assert done.returncode == expect, (
+            f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}\n{self.journal()}"
+        )
         return done.stdout + done.stderr
 
     def start(self) -> None:
@@ -77,7 +79,9 @@ class Unit:
         wait_for(lambda: self.shown(property_name) == value, what=f"{property_name}={value}")
 
     def wait_for_status(self, part: str) -> str:
-        return wait_for(lambda: part in (text := self.shown("StatusText")) and text, what=f"a status with «{part}»") or ""
+        return (
+            wait_for(lambda: part in (text := self.shown("StatusText")) and text, what=f"a status with «{part}»") or ""
+        )
 
     def wait_for_new_pid(self, former: int) -> int:
         return wait_for(lambda: self.shown("ActiveState") == "active" and self.pid not in {0, former} and self.pid)
@@ -103,7 +107,9 @@ class Unit:
     def drop(self, pair: PairTruth, title: str = "film", folder: str = "/srv/drop") -> str:
         """The pair, as root's files; returns where the report will lie."""
         self.bring(pair)
-        self.machine.shell(f"cp /files/master.wav {folder}/{title}_master.wav; cp /files/dub.wav {folder}/{title}_dub_fr.wav")
+        self.machine.shell(
+            f"cp /files/master.wav {folder}/{title}_master.wav; cp /files/dub.wav {folder}/{title}_dub_fr.wav"
+        )
         return f"{folder}/{title}_dub_fr.wav.sync.json"
 
     def syncctl(self, *arguments: str, user: str | None = None, expect: int = 0) -> Any:
