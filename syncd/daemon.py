@@ -239,10 +239,10 @@ class Daemon:
             trouble = f"{self._trouble.code.value}: {self._trouble.message} " if self._trouble is not None else ""
             trouble += "".join(f"{folder} does not answer; " for folder in self._intake.hung_folders(time.monotonic()))
             counts = f"{self._ledger.queued_count()} queued, {self._dispatcher.running_count()} running"
-            refused = f"; old configuration kept: {self._refused}" if self._refused else ""
-            return f"{trouble}{paused}{counts}{refused}"
         except SyncdError as error:
             return error.message
+        refused = f"; old configuration kept: {self._refused}" if self._refused else ""
+        return f"{trouble}{paused}{counts}{refused}"
 
     # --- signals -----------------------------------------------------------------------------------------------------
 

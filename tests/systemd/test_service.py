@@ -199,6 +199,32 @@ def test_people_of_the_group_leave_requests_while_it_is_stopped(unit: Unit, shor
     unit.wait_for_job("completed")
 
 
+@pytest.mark.parametrize("who", ["root", "ann"])
+def test_a_ledger_that_somebody_made_anew_is_the_services_to_write(unit: Unit, who: str, short_pair: PairTruth) -> None:
+    unit.start()
+    unit.drop(short_pair)
+    unit.wait_for_job("completed")
+    unit.stop()
+    unit.syncctl("rebuild", user=who)
+    unit.start()
+    assert unit.wait_for_job("completed")["title"] == "film"
+    unit.syncctl("pause", user="ann")
+    unit.wait_for_status("paused")
+
+
+def test_with_the_drop_in_for_gpus_it_runs_without_one_too(unit: Unit, short_pair: PairTruth) -> None:
+    unit.drop_in(
+        "50-gpu",
+        unit.machine.run(SYNCCTL, "install-service", "--print", "--gpu")
+        .stdout.split("gpu.conf\n")[1]
+        .split("# ---")[0],
+    )
+    assert (unit.shown("PrivateDevices"), unit.shown("MemoryDenyWriteExecute")) == ("no", "no")
+    unit.start()
+    unit.drop(short_pair)
+    unit.wait_for_job("completed")
+
+
 def test_only_root_places_the_service(unit: Unit) -> None:
     refused = unit.syncctl("install-service", user="ann", expect=2)
     assert "Only root" in refused["error"]["message"]
