@@ -35,7 +35,7 @@ from syncd.supervisor.cards import Cards
 from syncd.supervisor.dispatch import Dispatcher
 from syncd.supervisor.pool import Pool
 from syncd.supervisor.reporter import Reporter
-from syncd.telemetry import LEVELS, Seldom, configure_logs
+from syncd.telemetry import LEVELS, Seldom, configure_logs, priority_mark
 from syncd.upkeep import Upkeep
 from syncd.watch.examine import ignore_lease_signals
 from syncd.worker.cache_folder import CacheFolder, NotKept
@@ -51,6 +51,8 @@ SET_ASIDE_ADVICE: Final = (
     "A new ledger was begun: jobs are recorded again from the reports beside their dubs. To have back what no report "
     "knows (pairs named with 'syncctl submit', history), stop syncd and put a backup in the ledger's place."
 )
+STOP_STEP_S: Final = 10.0
+"""Of the manager's patience, for each step of the end; all together take less."""
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_JOBS_FAILED: Final = 3
@@ -96,6 +98,7 @@ class Daemon:
         self._signals: deque[int] = deque()
         self._catch_signals()
         scratch = make_scratch_folder(config)
+        self._notify.status("opening the ledger; after a crash it is checked first")
         self._ledger = Ledger.open(config.ledger.path, sets_aside=True)
         self._pool = Pool(scratch)
         self._reporter = Reporter(self._wake)
@@ -108,6 +111,8 @@ class Daemon:
         self._trouble: SyncdError | None = None
         """What the last turn met in the ledger."""
         self._seldom = Seldom()
+        self._refused = ""
+        """Why the newest configuration is not the one that holds."""
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
@@ -233,9 +238,11 @@ class Daemon:
             paused = "paused; " if self._ledger.is_paused() else f"{resting}; " if resting else ""
             trouble = f"{self._trouble.code.value}: {self._trouble.message} " if self._trouble is not None else ""
             trouble += "".join(f"{folder} does not answer; " for folder in self._intake.hung_folders(time.monotonic()))
-            return f"{trouble}{paused}{self._ledger.queued_count()} queued, {self._dispatcher.running_count()} running"
+            counts = f"{self._ledger.queued_count()} queued, {self._dispatcher.running_count()} running"
         except SyncdError as error:
             return error.message
+        refused = f"; old configuration kept: {self._refused}" if self._refused else ""
+        return f"{trouble}{paused}{counts}{refused}"
 
     # --- signals -----------------------------------------------------------------------------------------------------
 
@@ -271,8 +278,10 @@ class Daemon:
             self._refuse_what_needs_a_restart(config)
         except SyncdError as error:
             log.error("reload_refused", reason=error.message)
-            self._notify.ready(f"old configuration kept: {error.message}")
+            self._refused = error.message
+            self._notify.ready(self._status())
             return
+        self._refused = ""
         if config.watch != self._config.watch or config.reports != self._config.reports:
             self._intake.unwatch()
             self._intake.watch(config)
@@ -302,7 +311,7 @@ class Daemon:
 
     def _shut_down(self) -> None:
         """Claim no more, keep what is finished, hand the rest back, leave: within five seconds, whatever is broken."""
-        self._notify.stopping()
+        self._notify.stopping(f"stopping; {self._dispatcher.running_count()} running jobs are handed back")
         log.info("stopping")
         steps: tuple[Callable[[], object], ...] = (
             self._intake.unwatch,
@@ -316,6 +325,7 @@ class Daemon:
         )
         signal.set_wakeup_fd(-1)
         for step in steps:
+            self._notify.extend(STOP_STEP_S)
             try:
                 step()
             except SyncdError as error:
@@ -372,7 +382,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(EXIT_OK)
         sys.exit(Daemon(config, config_path).run(once=chosen.once))
     except SyncdError as error:
-        sys.stderr.write(f"syncd: {error}\n")
+        sys.stderr.write(f"{priority_mark('error')}syncd: {error}\n")
         sys.exit(error_exit_code(error.code))
     except KeyboardInterrupt:
         sys.exit(130)

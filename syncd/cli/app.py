@@ -16,6 +16,7 @@ from syncd.cli import (
     devices,
     doctor,
     export,
+    install_service,
     jobs,
     models,
     pause,
@@ -73,6 +74,7 @@ app.command("analyze")(analyze.analyze)
 app.command("schema")(schema.schema)
 app.command("devices")(devices.devices)
 app.command("doctor")(doctor.doctor)
+app.command("install-service")(install_service.install_service)
 app.add_typer(models.app, name="models")
 app.add_typer(export.app, name="export")
 
