@@ -23,7 +23,7 @@ import structlog
 from syncd.config import Config, WatchSection
 from syncd.domain import Failure, Pair, PastReport
 from syncd.errand import Errand, Question
-from syncd.errors import ErrorCode, SyncdError
+from syncd.errors import SyncdError
 from syncd.ledger.enqueue import ELSEWHERE_S, Elsewhere, deserted_job_id
 from syncd.ledger.ledger import Ledger
 from syncd.reports.past import find_past_report

@@ -34,8 +34,7 @@ INTERVAL_S: Final = 2.0
 """How often the main loop hands over what there is."""
 LEDGER_SHARE: Final = 200.0
 """So many times what a question to the ledger took it is not asked again: half a percent of the time at most."""
-DEPTH_INTERVAL_S: Final = 4.0
-COUNTS_INTERVAL_S: Final = 15.0
+ASK_INTERVAL_S: Final = 4.0
 """At the least: a million jobs take some 0.1 s to be counted, and then it is 20 s."""
 NOT_FOUND: Final = Answer(404, "text/plain; charset=utf-8", b"There are /metrics and /healthz.\n")
 
@@ -43,8 +42,7 @@ NOT_FOUND: Final = Answer(404, "text/plain; charset=utf-8", b"There are /metrics
 class Pace:
     """When something that takes its time is due again."""
 
-    def __init__(self, least_s: float) -> None:
-        self._least_s = least_s
+    def __init__(self) -> None:
         self._due_at_s = float("-inf")
 
     def is_due(self, now_s: float) -> bool:
@@ -53,7 +51,7 @@ class Pace:
 
     def took(self, began_at_s: float, ended_at_s: float) -> None:
         """It was done."""
-        self._due_at_s = ended_at_s + max(self._least_s, LEDGER_SHARE * (ended_at_s - began_at_s))
+        self._due_at_s = ended_at_s + max(ASK_INTERVAL_S, LEDGER_SHARE * (ended_at_s - began_at_s))
 
 
 class LedgerLook:
@@ -61,8 +59,8 @@ class LedgerLook:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._depth_pace = Pace(DEPTH_INTERVAL_S)
-        self._counts_pace = Pace(COUNTS_INTERVAL_S)
+        self._depth_pace = Pace()
+        self._counts_pace = Pace()
         self._depth = ledger.depth()
         self._counts: dict[JobState, int] = {}
         self._orphans = 0

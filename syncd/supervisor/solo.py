@@ -23,8 +23,8 @@ from syncd.protocol import (
     file_version,
     stem_files,
 )
-from syncd.supervisor.liveness import Health, Lookout, Pulse, examine
 from syncd.supervisor.counted import WorkerEnd
+from syncd.supervisor.liveness import Health, Lookout, Pulse, examine
 from syncd.supervisor.pool import Pool, Worker, WorkerGone
 
 T = TypeVar("T", bound=Probed | Measured)
