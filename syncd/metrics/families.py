@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from syncd.metrics.snapshot import Snapshot
-from syncd.metrics.table import METRICS, Kind, Metric
+from syncd.metrics.table import METRICS, Kind, Labels, Metric
 from syncd.tally import Spread
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -44,14 +44,19 @@ def _family(metric: Metric, snapshot: Snapshot) -> Family:
         histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
         for labels, spread in samples.items():
             if isinstance(spread, Spread):
-                histogram.add_metric(labels, _buckets(spread), spread.total)
+                histogram.add_metric(_writable(labels), _buckets(spread), spread.total)
         return histogram
     of_kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
     family = of_kind(metric.name, metric.help, labels=metric.labels)
     for labels, value in samples.items():
         if not isinstance(value, Spread):
-            family.add_metric(labels, float(value))
+            family.add_metric(_writable(labels), float(value))
     return family
+
+
+def _writable(labels: Labels) -> Labels:
+    """What is no text is escaped; the library does the rest."""
+    return tuple(value.encode("utf-8", "backslashreplace").decode("utf-8") for value in labels)
 
 
 def _buckets(spread: Spread) -> list[tuple[str, float]]:

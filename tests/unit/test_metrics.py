@@ -52,7 +52,7 @@ def a_card(uuid: str, cause: Cause | None = None, *held_by: Holder) -> DeviceVie
     return DeviceView(
         kind=DeviceKind.GPU,
         index=0,
-        name='H "200"\n',
+        name='H "200"\n\udcff',
         uuid=uuid,
         total_bytes=1000,
         free_bytes=400,
@@ -97,7 +97,7 @@ def a_snapshot() -> Snapshot:
 
 
 def samples_of(snapshot: Snapshot) -> dict[tuple[str, ...], float]:
-    """By the sample's name and the values of its labels."""
+    """By the name and the values of the labels, in the order of their names."""
     families = text_string_to_metric_families(snapshot_to_text(snapshot).decode())
     return {(sample.name, *sample.labels.values()): sample.value for family in families for sample in family.samples}
 
@@ -115,7 +115,7 @@ def test_a_snapshot_becomes_samples() -> None:
     assert samples["syncd_watch_troubles_total", "WATCH_LIMIT"] == 1.0
     assert samples["syncd_slot_progress_age_seconds", "1"] == 2.5
     assert samples["syncd_cards", "in_use"] == samples["syncd_cards", "error"] == 1.0
-    assert samples["syncd_device_info", "GPU-1", "gpu", "0", 'H "200"\n'] == 1.0
+    assert samples["syncd_device_info", "GPU-1", "0", "gpu", 'H "200"\n\\udcff'] == 1.0
     assert samples["syncd_device_memory_used_bytes", "GPU-1"] == 600.0
     assert samples["syncd_paused",] == 1.0
 
