@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from syncd.metrics.server import CONNECTIONS
 from syncd.metrics.table import METRICS
 from tests.acceptance.service import Service, wait_for
 from tests.material import PairTruth
+from tests.standin.world import World
 
 SCRAPERS = 20
 
@@ -38,8 +40,8 @@ class Scraped:
         self.service = Service(home)
         self.listen(f"127.0.0.1:{self.port}")
 
-    def listen(self, address: str) -> None:
-        self.service.extra = f'[workers]\ndevices = "cpu"\ncpu_slots = 1\n[metrics]\nlisten = "{address}"\n'
+    def listen(self, address: str, workers: str = 'devices = "cpu"') -> None:
+        self.service.extra = f'[workers]\ncpu_slots = 1\n{workers}\n[metrics]\nlisten = "{address}"\n'
         self.service.write_config()
 
     def start(self) -> None:
@@ -223,17 +225,53 @@ def test_a_reload_moves_the_port_or_keeps_all_as_it_was(scraped: Scraped) -> Non
     assert scraped.service.stop() == 0
 
 
-def test_doctor_asks_the_address(scraped: Scraped) -> None:
-    def found() -> dict[str, Any]:
-        checks = json.loads(scraped.service.syncctl("doctor", "--json", expect=status))["checks"]
-        return next(check for check in checks if check["name"] == "metrics")
-
+def test_cards_are_there_with_their_memory_and_why_one_is_not_used(scraped: Scraped) -> None:
+    world = World(scraped.service.home / "world")
+    world.change(2, health="lost")
+    scraped.service.program = ("-m", "tests.standin.daemon")
+    scraped.service.environment |= world.environment
+    scraped.listen(f"127.0.0.1:{scraped.port}", workers="")
     scraped.start()
-    status = 0
-    assert found()["finding"] == "ok"
-    elsewhere = scraped.port
-    scraped.port = free_port()
-    scraped.listen(f"127.0.0.1:{scraped.port}")
-    status = 1
-    assert "Nobody answers" in found()["message"]
-    scraped.listen(f"127.0.0.1:{elsewhere}")
+    seen = wait_for(lambda: (now := scraped.samples())["syncd_cards", "in_use"] == 2.0 and now, what="the cards")
+    assert seen
+    assert seen["syncd_cards", "trouble"] == 1.0
+    first = world.cards[0].uuid
+    assert seen["syncd_device_usable", first] == 1.0
+    assert seen["syncd_device_memory_total_bytes", first] == 11_264 << 20
+    used_bytes = seen["syncd_device_memory_used_bytes", first]
+    assert used_bytes + seen["syncd_device_memory_free_bytes", first] == 11_264 << 20
+
+
+class SomethingElse(BaseHTTPRequestHandler):
+    """Another program on the port."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'["hello"]')
+
+
+def test_doctor_asks_the_address(scraped: Scraped) -> None:
+    def found(*, status: int) -> list[dict[str, Any]]:
+        checks = json.loads(scraped.service.syncctl("doctor", "--json", expect=status))["checks"]
+        return [check for check in checks if check["name"] == "metrics"]
+
+    served = f"127.0.0.1:{scraped.port}"
+    scraped.start()
+    assert [(check["finding"], check["message"]) for check in found(status=0)] == [
+        ("ok", f"They are served at {served}.")
+    ]
+    nowhere = f"127.0.0.1:{free_port()}"
+    scraped.listen(nowhere)
+    (check,) = found(status=1)
+    assert (check["finding"], check["message"]) == ("wrong", f"Nobody answers at {nowhere}.")
+    assert "systemctl reload syncd" in check["advice"]
+    with HTTPServer(("127.0.0.1", 0), SomethingElse) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        scraped.listen(f"127.0.0.1:{other.server_port}")
+        assert [check["message"] for check in found(status=1)] == [
+            f"Another program answers at 127.0.0.1:{other.server_port}."
+        ]
+        other.shutdown()
+    scraped.listen("")
+    assert found(status=0) == []
