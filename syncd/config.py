@@ -5,9 +5,11 @@ Unknown keys are refused, and every fault is reported at once with its key.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -183,11 +185,50 @@ class ReportsSection(_Section):
     """Where failed pairs are to be moved."""
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address of loopback, and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
 class MetricsSection(_Section):
     """[metrics]: Prometheus."""
 
     listen: str = ""
     """Address and port on loopback; empty: off."""
+
+    @field_validator("listen")
+    @classmethod
+    def _on_loopback(cls, listen: str) -> str:
+        parse_address(listen)
+        return listen
+
+    @property
+    def address(self) -> Address | None:
+        """Where metrics are served; None: nowhere."""
+        return parse_address(self.listen)
+
+
+def parse_address(listen: str) -> Address | None:
+    """``127.0.0.1:9419``, ``[::1]:9419`` or ``localhost:9419``; None where it is empty. Raises `ValueError`."""
+    if not listen:
+        return None
+    host, colon, port = listen.rpartition(":")
+    host = "127.0.0.1" if host == "localhost" else host.removeprefix("[").removesuffix("]")
+    try:
+        is_loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not (colon and is_loopback):
+        raise ValueError(f"{listen!r} is no address of this machine alone, such as 127.0.0.1:9419 or [::1]:9419")
+    if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65_535):
+        raise ValueError(f"{listen!r} needs a port from 1 to 65535 behind the colon")
+    return Address(host, int(port))
 
 
 class Config(_Section):
@@ -227,7 +268,6 @@ class Config(_Section):
     def keys_without_effect(self) -> list[str]:
         """Keys that are set and that this version does not act on, each with what it does instead."""
         told = [
-            (self.metrics.listen != "", "metrics.listen: no metrics are served"),
             (self.reports.done is not None, "reports.done: pairs stay where they are"),
             (self.reports.failed is not None, "reports.failed: pairs stay where they are"),
         ]

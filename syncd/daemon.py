@@ -29,6 +29,7 @@ from syncd.errors import ErrorCode, SyncdError, error_advice, error_exit_code
 from syncd.intake import Intake
 from syncd.ledger.engine import explain_os
 from syncd.ledger.ledger import Ledger
+from syncd.metrics.exporter import Exporter
 from syncd.requests import RequestDesk
 from syncd.sdnotify import ServiceNotifier, watchdog_interval_s
 from syncd.supervisor.cards import Cards
@@ -107,6 +108,7 @@ class Daemon:
         self._desk = RequestDesk(self._ledger, self._dispatcher, config, self._wake)
         self._intake = Intake(self._ledger, self._dispatcher.call_off, self._wake)
         self._upkeep = Upkeep(self._ledger, config.ledger, self._wake, fallback=config.reports.fallback)
+        self._exporter = Exporter(self._ledger, self._dispatcher, self._pool, self._intake)
         self._failed_jobs_at_start = 0
         self._trouble: SyncdError | None = None
         """What the last turn met in the ledger."""
@@ -128,6 +130,7 @@ class Daemon:
 
     def _start(self) -> None:
         ignore_lease_signals()
+        self._exporter.listen(self._config.metrics.address)
         self._failed_jobs_at_start = self._failed_jobs()
         tidy_cache(self._config)
         self._reporter.start()
@@ -157,6 +160,7 @@ class Daemon:
             now_s = time.monotonic()
             self._turn(now_s)
             self._tell_hung_folders(now_s)
+            self._exporter.turned(now_s, self._what_is_wrong())
             if beat_interval_s is not None and now_s >= next_beat_s and not self._intake.has_lost_a_watcher:
                 self._notify.alive()
                 next_beat_s = now_s + beat_interval_s
@@ -188,6 +192,12 @@ class Daemon:
         if self._seldom.is_due(trouble.code, now_s):
             log.error("ledger_trouble", code=trouble.code.value, reason=trouble.message)
         time.sleep(TROUBLE_PAUSE_S)
+
+    def _what_is_wrong(self) -> str | None:
+        """What a check of health is told; a folder that hangs is a trouble of that folder's."""
+        if self._trouble is not None:
+            return f"{self._trouble.code.value}: {self._trouble.message}"
+        return "The watcher of a folder has ended." if self._intake.has_lost_a_watcher else None
 
     def _tell_hung_folders(self, now_s: float) -> None:
         for folder in self._intake.hung_folders(now_s):
@@ -276,6 +286,7 @@ class Daemon:
         try:
             config = load_config(self._config_path)
             self._refuse_what_needs_a_restart(config)
+            self._exporter.listen(config.metrics.address)
         except SyncdError as error:
             log.error("reload_refused", reason=error.message)
             self._refused = error.message
@@ -314,6 +325,7 @@ class Daemon:
         self._notify.stopping(f"stopping; {self._dispatcher.running_count()} running jobs are handed back")
         log.info("stopping")
         steps: tuple[Callable[[], object], ...] = (
+            self._exporter.close,
             self._intake.unwatch,
             self._reporter.stop,
             partial(self._dispatcher.take_reports, time.monotonic()),

@@ -11,9 +11,9 @@ import math
 import os
 import queue
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ from syncd.ledger.enqueue import ELSEWHERE_S, Elsewhere, deserted_job_id
 from syncd.ledger.ledger import Ledger
 from syncd.reports.past import find_past_report
 from syncd.watch.events import (
+    EventsLost,
     FilesSettled,
     FilesUnsettled,
     OrphanFound,
@@ -62,6 +63,26 @@ class Counted:
     recorded_failed: int = 0
     """Those of them that had failed."""
     queued: int = 0
+    found_again: int = 0
+    """Measured before, in another place."""
+    orphans: int = 0
+    """Told of, whatever became of them."""
+    rescans: int = 0
+    missed: int = 0
+    """Files that rescans found and no event had told of."""
+    overflows: int = 0
+    """Events of the file system were lost."""
+    troubles: Counter[str] = field(default_factory=Counter)
+    """Of watched folders."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderCounts:
+    """Of watched folders."""
+
+    watched: int
+    missing: int
+    hung: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +143,10 @@ class Intake:
     def has_missing_folders(self) -> bool:
         """Whether a folder could not be read at all."""
         return bool(self._missing)
+
+    def folder_counts(self, now_s: float) -> FolderCounts:
+        """How many are watched, and how many of these give nothing."""
+        return FolderCounts(len(self._sections), len(self._missing), len(self.hung_folders(now_s)))
 
     @property
     def has_lost_a_watcher(self) -> bool:
@@ -219,6 +244,7 @@ class Intake:
                 if self._stale_looks:
                     self._orphans_found.add(event.orphan.file.path)
                 if self._ledger.record_orphan(event.orphan):
+                    self.counted.orphans += 1
                     log.warning("orphan", path=str(event.orphan.file.path), reason=event.orphan.message)
             case OrphanResolved():
                 self._ledger.forget_orphans([event.path])
@@ -229,10 +255,15 @@ class Intake:
                 self._unsettled.add(event.watch_index)
                 self._missing.discard(event.watch_index)
             case WatchTrouble():
+                self.counted.troubles[event.code] += 1
                 log.error("watch_trouble", code=event.code.value, message=event.message)
                 if event.is_folder_lost:
                     self._missing.add(event.watch_index)
+            case EventsLost():
+                self.counted.overflows += 1
             case RescanDone():
+                self.counted.rescans += 1
+                self.counted.missed += event.missed
                 log.debug("rescan", files=event.files, missed=event.missed, seconds=round(event.seconds, 3))
 
     def _has_room(self) -> bool:
@@ -305,6 +336,7 @@ class Intake:
             self.counted.queued += 1
             log.info("enqueue", job=enqueued.job_id, title=pair.title, language=pair.language)
         if enqueued.found_again is not None:
+            self.counted.found_again += 1
             log.info(
                 "found_again",
                 job=enqueued.job_id,

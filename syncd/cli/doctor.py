@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import shutil
 import tempfile
@@ -18,7 +20,7 @@ import typer
 from syncd.cli.devices import ask, daemons_view
 from syncd.cli.options import ConfigOption, JsonOption
 from syncd.cli.output import console, plain, print_json
-from syncd.config import Config, find_config_path, load_config
+from syncd.config import Address, Config, find_config_path, load_config
 from syncd.devices.card_history import Cause
 from syncd.devices.inventory import DeviceKind
 from syncd.errors import SyncdError
@@ -28,6 +30,7 @@ from syncd.supervisor.pool import Worker, WorkerGone, exit_text
 
 MIN_FREE_BYTES: Final = 2_000_000_000
 WORKER_WAIT_S: Final = 10.0
+METRICS_WAIT_S: Final = 2.0
 INOTIFY_WATCHES: Final = Path("/proc/sys/fs/inotify/max_user_watches")
 
 
@@ -78,6 +81,8 @@ def examine(config_path: Path) -> Iterator[Check]:
     for sentence in config.keys_without_effect():
         yield Check("configuration", Finding.WARNING, f"Without effect in this version: {sentence}.")
     yield from _ledger(config)
+    if (address := config.metrics.address) is not None:
+        yield _metrics(address)
     yield from _folders(config)
     yield _cache(config)
     yield _worker()
@@ -99,6 +104,28 @@ def _ledger(config: Config) -> Iterator[Check]:
             yield Check("daemon", Finding.WRONG, "It does not run.", "Start it: 'systemctl start syncd'.")
     finally:
         reader.close()
+
+
+def _metrics(address: Address) -> Check:
+    """Ask as a scraper would."""
+    name = "metrics"
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=METRICS_WAIT_S)
+    try:
+        connection.request("GET", "/healthz")
+        told = json.loads(connection.getresponse().read(65_536))
+    except OSError:
+        advice = "Start syncd, or 'systemctl reload syncd' if metrics.listen was changed since."
+        return Check(name, Finding.WRONG, f"Nobody answers at {address}.", advice)
+    except (http.client.HTTPException, ValueError):
+        told = None
+    finally:
+        connection.close()
+    if not isinstance(told, dict) or told.get("service") != "syncd":
+        return Check(name, Finding.WRONG, f"Another program answers at {address}.", "Name another port.")
+    if not told.get("healthy"):
+        reason = str(told.get("reason", "it does not say why"))
+        return Check(name, Finding.WRONG, f"The daemon is not at work: {reason}", "See 'journalctl -u syncd'.")
+    return Check(name, Finding.OK, f"They are served at {address}.")
 
 
 def _folders(config: Config) -> Iterator[Check]:

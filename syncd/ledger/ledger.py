@@ -58,7 +58,7 @@ from syncd.ledger.lock import LedgerLock
 from syncd.ledger.models import jobs, media, orphans, requests, service, stage_pauses
 from syncd.ledger.past import record_past
 from syncd.ledger.prune import Candidate, PruneRule, Pruning, believed_now, last_trace, may_go
-from syncd.ledger.records import Attempt, AttemptOutcome, Enqueued, Request
+from syncd.ledger.records import Attempt, AttemptOutcome, Depth, Enqueued, Request
 from syncd.ledger.retry import retry_as_new
 from syncd.ledger.rows import (
     count_by_state,
@@ -100,6 +100,15 @@ _READY: Final = (
 )
 _PENDING: Final = select_requests().where(requests.c.finished_at.is_(None))
 _QUEUED_COUNT: Final = select(func.count()).select_from(jobs).where(_IS_QUEUED)
+# Numbers are given in the order of arrival. The index is named, for SQLite would sort the whole queue by another one.
+_OLDEST_QUEUED: Final = (
+    select(jobs.c.enqueued_at)
+    .with_hint(jobs, "INDEXED BY ix_jobs_listing", "sqlite")
+    .where(jobs.c.state == JobState.QUEUED.value)
+    .order_by(jobs.c.id)
+    .limit(1)
+)
+_RUNNING: Final = select(func.count(), func.min(jobs.c.started_at)).where(jobs.c.state == JobState.RUNNING.value)
 
 
 class Ledger:
@@ -565,6 +574,25 @@ class Ledger:
         """How many jobs stand where; every state is there."""
         with self._reading() as connection:
             return count_by_state(connection)
+
+    def depth(self) -> Depth:
+        """The jobs that have not ended; however many have, it takes only as long as counting those that wait."""
+        with self._reading() as connection:
+            queued = int(connection.execute(_QUEUED_COUNT).scalar_one())
+            running, running_since = connection.execute(_RUNNING).one()
+            return Depth(queued, int(running), connection.execute(_OLDEST_QUEUED).scalar(), running_since)
+
+    def orphan_count(self) -> int:
+        """How many files wait for a partner."""
+        with self._reading() as connection:
+            return int(connection.execute(select(func.count()).select_from(orphans)).scalar_one())
+
+    def file_bytes(self) -> int:
+        """How long the ledger's file is now."""
+        try:
+            return self._path.stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the file, if no reader is in the way; for idle moments."""

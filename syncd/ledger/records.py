@@ -194,6 +194,18 @@ class OrphanRecord:
     since: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """The jobs that have not ended."""
+
+    queued: int
+    running: int
+    oldest_queued_at: datetime | None
+    """When it was enqueued; None: none waits."""
+    oldest_running_at: datetime | None
+    """When it was started."""
+
+
 class RequestKind(StrEnum):
     """What syncctl asks of the daemon."""
 

@@ -43,7 +43,9 @@ from syncd.protocol import (
 from syncd.reports.facts import WrittenReport
 from syncd.supervisor.breaker import RESTING, SIGNS
 from syncd.supervisor.cards import Cards
+from syncd.supervisor.counted import END_OF, JobsCounted, WorkerEnd
 from syncd.supervisor.gate import OBSERVATIONS, Gate, holds_of
+from syncd.supervisor.glance import Glance, glance
 from syncd.supervisor.ladder import AI_STAGE, FAULTS, FRESH, Fault, Rung, Standing, given_up, standing
 from syncd.supervisor.liveness import Lookout, Pulse
 from syncd.supervisor.overseer import Overseer, carry_on_ending
@@ -56,6 +58,7 @@ from syncd.supervisor.task import (
     Task,
     estimate_anew,
     known_infos,
+    lowest_free_slot,
     measure_request,
     probe_request,
     refused_by_size,
@@ -89,6 +92,7 @@ class Dispatcher:
         self._pool = pool
         self._reporter = reporter
         self._cards = cards
+        self.counted = JobsCounted()
         self._gate = Gate(config, ledger.observations(OBSERVATIONS), cards)
         self._tasks: dict[int, Task] = {}
         self._next_task_id = 1
@@ -133,13 +137,21 @@ class Dispatcher:
 
     def _look_at_cards(self, now_s: float) -> None:
         """And say now and then what is there: for `syncctl devices`, which looks itself where there is nothing else."""
-        holds = [*holds_of(self._tasks.values(), self._cards), *self._idle_holds()]
+        holds = self._holds()
         self._cards.look(holds, now_s)
         interval_s = VIEW_INTERVAL_S if self._tasks else IDLE_VIEW_INTERVAL_S
         if (self._tasks or self._cards.any_there) and now_s >= self._viewed_at_s + interval_s:
             self._viewed_at_s = now_s
             text = view_to_text(self._cards.view(holds, now_s))
             self._note(partial(self._ledger.set_service, SERVICE_KEY, text))
+
+    def _holds(self) -> list[JobHold]:
+        return [*holds_of(self._tasks.values(), self._cards), *self._idle_holds()]
+
+    def glance(self, now_s: float) -> Glance:
+        """What is to be seen now, for metrics."""
+        devices = self._cards.view(self._holds(), now_s)
+        return glance(self._tasks.values(), self._pool, devices, now_s, is_resting=self._breaker.is_open(now_s))
 
     def _put_off_what_nobody_watched(self, now_s: float) -> None:
         if (shift_s := self._lookout.missed_s(now_s)) > 0.0:
@@ -181,7 +193,7 @@ class Dispatcher:
             worker.kill()
         deadline_s = time.monotonic() + CANCEL_GRACE_S
         for worker in workers:
-            self._pool.drop(worker, timeout_s=max(0.0, deadline_s - time.monotonic()))
+            self._pool.drop(worker, WorkerEnd.STOPPED, timeout_s=max(0.0, deadline_s - time.monotonic()))
 
     # --- one task ----------------------------------------------------------------------------------------------------
 
@@ -203,12 +215,13 @@ class Dispatcher:
             raise  # The ledger's own trouble: the daemon's to judge.
         except Exception as error:
             log.exception("task_broke", job=task.job.job_id)
-            self._drop_worker(task)
+            self._drop_worker(task, WorkerEnd.BROKE)
             task.finish = None
             failure = Failure(ErrorCode.INTERNAL, f"The job could not be carried on ({type(error).__name__}).")
             if task.report is None or isinstance(task.report.outcome, Result):
                 self._report(task, failure)
             else:
+                self.counted.fail(failure, _latency_s(task), quarantine=False)
                 fail = partial(self._ledger.fail, task.lease, failure, report_json=None, sidecar_path=None)
                 self._finish(task, fail)
 
@@ -238,7 +251,9 @@ class Dispatcher:
                 self._admit(job, decision, need, standing, now_s)
                 if standing.is_alone:
                     return
-            elif decision.obstacle is Obstacle.TOO_LARGE:
+                continue
+            self.counted.refuse(job.job_id, decision.obstacle.value)
+            if decision.obstacle is Obstacle.TOO_LARGE:
                 self._refuse(job, Failure(ErrorCode.OUT_OF_MEMORY, decision.reason), now_s)
             elif decision.obstacle is Obstacle.MEMORY:
                 del waiting[place:]  # Whoever comes after it in the queue waits behind it.
@@ -310,6 +325,7 @@ class Dispatcher:
             self._finish(task, partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
             return
         self._cap(task, need)
+        self.counted.admit(job.job_id, decision.device.kind.value)
         log.info("admit", job=job.job_id, device=task.device, promised_mib=need.ram_bytes >> 20, worker=task.worker.pid)
         if infos := known_infos(job):
             self._measure(task, infos, now_s)
@@ -344,6 +360,8 @@ class Dispatcher:
         task.standing = standing
         task.promised_vram_bytes = vram_bytes
         task.batch = 0 if admitted is None else admitted.batch
+        task.slot = lowest_free_slot(self._tasks.values())
+        self.counted.attempts += 1
         self._next_task_id += 1
         self._tasks[task.task_id] = task
         return task
@@ -448,6 +466,8 @@ class Dispatcher:
             return
         if task.ending is None and (failure := self._overseer.verdict(task, task.worker, self._config.workers, now_s)):
             log.warning("worker_is_ended", job=task.job.job_id, code=failure.code.value, stage=task.pulse.stage)
+            if failure.code is ErrorCode.WORKER_STALLED:
+                self.counted.stall(task.pulse.stage)
             task.ending = Ending(failure, now_s)
         if task.ending is not None and not carry_on_ending(task, task.worker, task.ending, now_s):
             self._bury(task, now_s)
@@ -455,7 +475,8 @@ class Dispatcher:
     def _bury(self, task: Task, now_s: float) -> None:
         """The worker is gone in the middle of the task."""
         was_idle_before = task.worker is not None and task.worker.tasks_done > 0
-        status, last_words = self._drop_worker(task)
+        end = WorkerEnd.CRASHED if task.ending is None else END_OF.get(task.ending.failure.code, WorkerEnd.CRASHED)
+        status, last_words = self._drop_worker(task, end if task.called_off_at_s is None else WorkerEnd.CALLED_OFF)
         if task.called_off_at_s is not None:
             self._forget(task)
             return
@@ -495,6 +516,7 @@ class Dispatcher:
         decision = after_failure(failure, task.lease.attempt_number, limit, self._standing_after(task, failure, now_s))
         if isinstance(decision, TryAgain):
             delay_s = jittered(decision.delay_s, random.random())  # noqa: S311 - nothing to keep secret
+            self.counted.retries[failure.code] += 1
             log.warning("retry", job=task.job.job_id, code=failure.code.value, delay_s=round(delay_s, 1))
             not_before = utc_now() + timedelta(seconds=delay_s)
             retry = partial(self._ledger.retry_later, task.lease, failure, not_before=not_before, trace=task.trace)
@@ -529,6 +551,7 @@ class Dispatcher:
             self._forget(task)
             return
         task.report = report_order(task, outcome, utc_now(), self._config.reports.fallback)
+        task.ordered_at_s = time.monotonic() if task.ordered_at_s is None else task.ordered_at_s
         self._reporter.order(task.report)
 
     def _close(self, task: Task, answer: ReportDone, now_s: float) -> None:
@@ -585,6 +608,7 @@ class Dispatcher:
         )
         self._breaker = RESTING
         self._overseer.learn(pauses)
+        self.counted.complete(result, seconds, _latency_s(task))
         self._finish(task, complete)
 
     def _fail(self, task: Task, failure: Failure, answer: ReportDone) -> None:
@@ -593,6 +617,7 @@ class Dispatcher:
         log.warning(
             "report", job=task.job.job_id, title=task.job.title, code=failure.code.value, message=failure.message
         )
+        self.counted.fail(failure, _latency_s(task), quarantine=task.quarantine_reason is not None)
         if answer.failure is not None:
             log.error("report_not_written", job=task.job.job_id, reason=answer.failure.message)
         fail = partial(
@@ -646,14 +671,18 @@ class Dispatcher:
             self._pool.put_back(task.worker, now_s, with_model=with_model)
             task.worker = None
 
-    def _drop_worker(self, task: Task) -> tuple[int | None, str]:
+    def _drop_worker(self, task: Task, end: WorkerEnd) -> tuple[int | None, str]:
         worker, task.worker = task.worker, None
-        return self._pool.drop(worker) if worker is not None else (None, "")
+        return self._pool.drop(worker, end) if worker is not None else (None, "")
 
     def _forget(self, task: Task) -> None:
         if task.worker is not None:
-            self._drop_worker(task)
+            self._drop_worker(task, WorkerEnd.CALLED_OFF)
         self._tasks.pop(task.task_id, None)
+
+
+def _latency_s(task: Task) -> float:
+    return (utc_now() - task.job.enqueued_at).total_seconds()
 
 
 def faults_of(attempts: Sequence[Attempt]) -> list[Fault]:

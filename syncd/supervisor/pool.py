@@ -31,6 +31,7 @@ from syncd.protocol import (
     decode_to_supervisor,
     encode_frame,
 )
+from syncd.supervisor.counted import WorkerEnd, WorkersCounted
 
 log = structlog.get_logger()
 
@@ -245,17 +246,19 @@ class Pool:
         self.scratch_folder = scratch_folder
         self._idle_s = idle_s
         self._growth_bytes = growth_bytes
+        self.counted = WorkersCounted()
         self._idle: list[Worker] = []
 
     def take(self, device: str, now_s: float, *, fresh: bool = False) -> Worker:
         """An idle worker of the device, or a new one (`fresh`: always); one that died while it waited is buried."""
         for worker in reversed(self._idle):
             if not worker.is_alive():
-                self.drop(worker)
+                self.drop(worker, WorkerEnd.DIED_IDLE)
             elif worker.device == device and not fresh:
                 self._idle.remove(worker)
                 return worker
         worker = Worker(device, now_s)
+        self.counted.started += 1
         log.debug("worker_started", pid=worker.pid, device=device)
         return worker
 
@@ -271,7 +274,7 @@ class Pool:
         if self._growth_bytes is not None and held_bytes > worker.first_held_bytes + self._growth_bytes:
             log.info("worker_recycled", pid=worker.pid, held_mib=held_bytes >> 20, tasks=worker.tasks_done)
             worker.kill()
-            self.drop(worker)
+            self.drop(worker, WorkerEnd.GROWN)
 
     def idle_workers(self) -> tuple[Worker, ...]:
         """Those that wait."""
@@ -281,10 +284,11 @@ class Pool:
         """Let all but one of the device's idle workers go: they keep models in its memory."""
         for worker in [worker for worker in self._idle if worker.device == device][:-1]:
             worker.kill()
-            self.drop(worker)
+            self.drop(worker, WorkerEnd.MADE_ROOM)
 
-    def drop(self, worker: Worker, *, timeout_s: float = REAP_S) -> tuple[int | None, str]:
+    def drop(self, worker: Worker, end: WorkerEnd, *, timeout_s: float = REAP_S) -> tuple[int | None, str]:
         """The worker is of no further use; its exit status and last words."""
+        self.counted.ended[end] += 1
         if worker in self._idle:
             self._idle.remove(worker)
         return worker.reap(timeout_s)
@@ -292,12 +296,13 @@ class Pool:
     def retire_idle(self, now_s: float) -> None:
         """Let go of workers that have had nothing to do for a while."""
         for worker in [w for w in self._idle if now_s - w.idle_since_s > self._idle_s or not w.is_alive()]:
+            end = WorkerEnd.IDLE if worker.is_alive() else WorkerEnd.DIED_IDLE
             worker.kill()
-            self.drop(worker)
+            self.drop(worker, end)
 
     def close(self) -> None:
         """Let all idle workers go: they have nothing to lose."""
         for worker in self._idle:
             worker.kill()
         for worker in list(self._idle):
-            self.drop(worker)
+            self.drop(worker, WorkerEnd.STOPPED)

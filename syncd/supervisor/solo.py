@@ -23,6 +23,7 @@ from syncd.protocol import (
     file_version,
     stem_files,
 )
+from syncd.supervisor.counted import WorkerEnd
 from syncd.supervisor.liveness import Health, Lookout, Pulse, examine
 from syncd.supervisor.pool import Pool, Worker, WorkerGone
 
@@ -84,7 +85,7 @@ def analyze_one(
         outcome = Failure(ErrorCode.WORKER_CRASHED, "The worker process ended in the middle of the job.")
     finally:
         worker.kill()
-        pool.drop(worker)
+        pool.drop(worker, WorkerEnd.STOPPED)
     return SoloAnswer(
         outcome,
         infos,

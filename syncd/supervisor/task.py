@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -53,6 +53,8 @@ class Task:
     promised_bytes: int
     worker: Worker | None
     pulse: Pulse
+    slot: int = 0
+    """Its place among those that run, the lowest that was free: by it metrics tell them apart."""
     is_started: bool = False
     """Whether the worker has it in hand: one that dies before that did not die of it."""
     infos: tuple[MediaInfo, MediaInfo] | None = None
@@ -80,6 +82,8 @@ class Task:
     measured: Measured | None = None
     report: ReportOrder | None = None
     """What is being written, or waits to be written again."""
+    ordered_at_s: float | None = None
+    """Since when it waits for its report."""
     report_tries: int = 0
     report_again_at_s: float | None = None
     finish: Callable[[], None] | None = None
@@ -101,6 +105,12 @@ class Task:
     def duration_s(self) -> float | None:
         """Of the longer side; None until probed."""
         return max((info.duration_s for info in self.infos or () if info.duration_s is not None), default=None)
+
+
+def lowest_free_slot(tasks: Collection[Task]) -> int:
+    """The place of the next one."""
+    taken = {task.slot for task in tasks}
+    return next(slot for slot in range(len(tasks) + 1) if slot not in taken)
 
 
 def known_infos(job: ReadyJob) -> tuple[MediaInfo, MediaInfo] | None:

@@ -71,4 +71,13 @@ class RescanDone:
     seconds: float
 
 
-WatchEvent = PairFound | OrphanFound | OrphanResolved | FilesSettled | FilesUnsettled | WatchTrouble | RescanDone
+@dataclass(frozen=True, slots=True)
+class EventsLost:
+    """The system dropped events, or there were too many to follow: the whole folder is read again instead."""
+
+    watch_index: int
+
+
+WatchEvent = (
+    PairFound | OrphanFound | OrphanResolved | FilesSettled | FilesUnsettled | WatchTrouble | RescanDone | EventsLost
+)

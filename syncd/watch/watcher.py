@@ -17,7 +17,7 @@ from syncd.clock import monotonic_s
 from syncd.config import WatchSection
 from syncd.errors import ErrorCode
 from syncd.watch.catalogue import Settled
-from syncd.watch.events import FilesSettled, FilesUnsettled
+from syncd.watch.events import EventsLost, FilesSettled, FilesUnsettled
 from syncd.watch.folder import Folder
 from syncd.watch.inbox import Inbox
 from syncd.watch.known import NOTHING_KNOWN, KnownFiles
@@ -129,6 +129,7 @@ class Watcher:
         hints, lost = self._inbox.take(self._sleep_s(folder))
         if lost:
             self._rescan_wanted = True
+            self._teller.say(EventsLost(self._teller.index))
         for hint in hints:
             if hint.startswith(self._root):
                 folder.note(hint[len(self._root) :].strip("/"))

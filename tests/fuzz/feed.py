@@ -16,6 +16,7 @@ from typing import Final
 from syncd.domain import TOLERANCES, AnalysisSettings
 from syncd.errors import ErrorCode
 from syncd.protocol import Failed, Measured, MeasureRequest, ToSupervisor
+from syncd.supervisor.counted import WorkerEnd
 from syncd.supervisor.pool import Pool, Worker, WorkerGone, exit_text
 from tests.fuzz.mutate import Mutant, mutants, scripts
 from tests.material import make_pair
@@ -109,7 +110,7 @@ class Feeding:
 
     def _drop_worker(self) -> int | None:
         worker, self._worker = self._worker, None
-        return None if worker is None else self._pool.drop(worker)[0]
+        return None if worker is None else self._pool.drop(worker, WorkerEnd.BROKE)[0]
 
 
 def _was_called(server: socket.socket) -> bool:

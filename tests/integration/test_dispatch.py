@@ -21,6 +21,7 @@ from syncd.reports.past import find_past_report
 from syncd.supervisor import pool as pool_module
 from syncd.supervisor import retry as retry_module
 from syncd.supervisor.cards import Cards
+from syncd.supervisor.counted import WorkerEnd
 from syncd.supervisor.dispatch import Dispatcher
 from syncd.supervisor.ladder import Rung
 from syncd.supervisor.pool import Pool
@@ -105,6 +106,9 @@ def test_a_job_goes_through_probe_measure_and_report(bench: Bench, workers_that:
     assert job.state is JobState.COMPLETED
     assert job.sidecar_path is not None
     assert json.loads(job.sidecar_path.read_text(encoding="utf-8"))["consensus_offset"]["offset_seconds"] == -0.5
+    counted = bench.dispatcher.counted
+    assert (counted.attempts, sum(counted.results.values()), counted.admitted) == (1, 1, {"cpu": 1})
+    assert sum(counted.latency_s.counts) == sum(counted.job_s.counts) == 1
 
 
 @pytest.mark.parametrize("mode", ["not_a_number", "backwards", "too_sure"])
@@ -204,6 +208,10 @@ def test_a_job_that_brings_workers_down_with_all_care_taken_is_quarantined_with_
     assert report["error"]["code"] == "WORKER_CRASHED"
     assert report["quarantine"] == "It brought down 3 workers, 2 with all care taken."
     assert report["processing"]["degraded"] == ["features from the cache"]
+    counted = patient.dispatcher.counted
+    assert (counted.attempts, counted.quarantines) == (3, 1)
+    assert (counted.retries, counted.failures) == ({"WORKER_CRASHED": 2}, {"WORKER_CRASHED": 1})
+    assert patient.pool.counted.ended == {WorkerEnd.CRASHED: 3}
 
 
 def test_a_job_that_succeeds_on_the_last_rung_says_what_was_given_up(
@@ -229,6 +237,8 @@ def test_a_worker_that_stands_still_leaves_its_stack_in_the_attempt(
     assert (first.failure.code, first.stage) == (ErrorCode.WORKER_STALLED, "decode_dub")
     assert first.stack is not None
     assert "in measure" in first.stack
+    assert patient.dispatcher.counted.stalls == {"decode_dub": 1}
+    assert patient.pool.counted.ended == {WorkerEnd.STALLED: 1}
 
 
 def test_a_worker_that_computes_without_a_word_is_slow_and_not_stuck(
@@ -374,6 +384,7 @@ def test_a_worker_that_outgrows_its_promise_is_ended_alone_and_tried_with_more(
     promised = [attempt.predicted_ram_bytes for attempt in attempts]
     assert promised[2] == 2 * promised[1] > 2 * promised[0]
     assert job.state is JobState.QUARANTINED
+    assert patient.dispatcher.counted.retries == {"OUT_OF_MEMORY": 2}
 
 
 def test_a_worker_that_has_grown_is_replaced_between_two_jobs(
@@ -384,3 +395,4 @@ def test_a_worker_that_has_grown_is_replaced_between_two_jobs(
     (idle,) = [worker.pid for worker in bench.pool.idle_workers()]
     assert bench.run(bench.enqueue("second")).state is JobState.COMPLETED
     assert idle not in [worker.pid for worker in bench.pool.idle_workers()]
+    assert bench.pool.counted.ended == {WorkerEnd.GROWN: 1}

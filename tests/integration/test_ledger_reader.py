@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from syncd.domain import Failure, JobState, ModelUse, Priority, Verdict
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.models import jobs
 from syncd.ledger.reader import LedgerReader
-from syncd.ledger.records import JobFilter, PageKey, RequestKind, path_from_json, path_to_json
+from syncd.ledger.records import Depth, JobFilter, PageKey, RequestKind, path_from_json, path_to_json
 from syncd.ledger.requests import RequestBox
 from tests.integration.ledger_material import (
     OBSERVATION,
@@ -251,3 +251,30 @@ def test_what_is_asked_often_is_answered_from_an_index(ledger: Ledger, tmp_path:
     assert not any("TEMP B-TREE" in step or "SCAN" in step for step in ready)
     assert "ix_jobs_ready" in queued_count[0]
     assert pending == ["SCAN requests USING INDEX ix_requests_pending"]
+
+
+def test_the_depth_counts_what_has_not_ended_and_knows_the_oldest_of_it(ledger: Ledger) -> None:
+    assert ledger.depth() == Depth(0, 0, None, None)
+    first, second, third = (enqueue(ledger, a_pair(title)).job_id for title in ("one", "two", "three"))
+    complete(ledger, claim(ledger, first))
+    claim(ledger, second)
+    depth = ledger.depth()
+    assert (depth.queued, depth.running) == (1, 1)
+    with ledger._reading() as connection:
+        (waits,) = connection.execute(select(jobs.c.enqueued_at).where(jobs.c.id == third)).one()
+        (runs,) = connection.execute(select(jobs.c.started_at).where(jobs.c.id == second)).one()
+    assert (depth.oldest_queued_at, depth.oldest_running_at) == (waits, runs)
+
+
+def test_the_oldest_job_of_a_long_queue_is_found_without_reading_it(ledger: Ledger) -> None:
+    asked: list[str] = []
+
+    @event.listens_for(ledger._reading_engine, "before_cursor_execute")
+    def note(*call: Any) -> None:
+        asked.append(call[2])
+
+    ledger.depth()
+    (oldest,) = [statement for statement in asked if "ORDER BY" in statement]
+    with ledger._reading() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {oldest}", ("queued", 1, 0)).fetchall()
+    assert [row[3] for row in plan] == ["SEARCH jobs USING COVERING INDEX ix_jobs_listing (state=?)"]

@@ -20,7 +20,15 @@ from syncd.config import WatchSection
 from syncd.domain import MediaFile, OrphanReason
 from syncd.errors import ErrorCode, SyncdError
 from syncd.temporary import temporary_name
-from syncd.watch.events import FilesSettled, FilesUnsettled, OrphanResolved, PairFound, RescanDone, WatchEvent
+from syncd.watch.events import (
+    EventsLost,
+    FilesSettled,
+    FilesUnsettled,
+    OrphanResolved,
+    PairFound,
+    RescanDone,
+    WatchEvent,
+)
 from syncd.watch.examine import fingerprint, identify, identify_side
 from syncd.watch.folder import Folder
 from syncd.watch.inbox import Inbox
@@ -453,7 +461,7 @@ def test_a_queue_of_events_that_overflows_loses_no_file(drop: Path) -> None:
         import sys, threading
         from pathlib import Path
         from syncd.config import WatchSection
-        from syncd.watch.events import FilesSettled, PairFound
+        from syncd.watch.events import EventsLost, FilesSettled, PairFound
         from syncd.watch.known import NOTHING_KNOWN
         from syncd.watch.watcher import Watcher
 
@@ -549,7 +557,7 @@ def test_reaching_the_limit_of_watches_is_named_and_polling_takes_over(drop: Pat
         import sys, threading
         from pathlib import Path
         from syncd.config import WatchSection
-        from syncd.watch.events import FilesSettled, PairFound, WatchTrouble
+        from syncd.watch.events import EventsLost, FilesSettled, PairFound, WatchTrouble
         from syncd.watch.known import NOTHING_KNOWN
         from syncd.watch.watcher import Watcher
 
@@ -684,3 +692,13 @@ def test_whoever_names_the_left_stem_means_the_side(drop: Path) -> None:
     assert identify_side(drop / "Other.L.wav") == identify(drop / "Other.L.wav")
     with pytest.raises(SyncdError):
         identify_side(drop / "nowhere" / "Film.L.wav")
+
+
+def test_lost_events_are_told_and_the_folder_is_read_instead(tmp_path: Path) -> None:
+    with Watching(tmp_path) as watching:
+        watching.wait_until_settled()
+        read = len(watching.of(RescanDone))
+        watching.watcher._inbox.lose()
+        watching.wait_for(lambda: watching.of(EventsLost), "lost events")
+        watching.wait_for(lambda: len(watching.of(RescanDone)) > read, "a rescan")
+    assert watching.of(EventsLost) == [EventsLost(3)]

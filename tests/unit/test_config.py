@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from syncd.config import Config, MethodName, find_config_path, load_config, parse_config
+from syncd.config import Address, Config, MethodName, find_config_path, load_config, parse_config
 from syncd.domain import TOLERANCES, Priority, Tolerance
 from syncd.errors import ErrorCode, SyncdError
 
@@ -89,10 +89,10 @@ def test_paths_are_absolute(section: str) -> None:
 
 
 def test_keys_that_this_version_does_not_act_on_are_named() -> None:
-    config = parse_config("[metrics]\nlisten = '127.0.0.1:9419'\n[reports]\ndone = '/done'\n", "t")
+    config = parse_config("[reports]\ndone = '/done'\nfailed = '/failed'\n", "t")
     assert [sentence.split(":")[0] for sentence in config.keys_without_effect()] == [
-        "metrics.listen",
         "reports.done",
+        "reports.failed",
     ]
     assert Config().keys_without_effect() == []
 
@@ -153,3 +153,43 @@ def test_the_ledger_keeps_everything_unless_told_otherwise() -> None:
     assert (Config().ledger.keep_days, Config().ledger.keep_jobs) == (0, 0)
     (fault,) = faults_of("[ledger]\nkeep_days = -1\n")
     assert fault.startswith("ledger.keep_days: ")
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [
+        ("127.0.0.1:9419", Address("127.0.0.1", 9419)),
+        ("127.1.2.3:1", Address("127.1.2.3", 1)),
+        ("localhost:65535", Address("127.0.0.1", 65_535)),
+        ("[::1]:9419", Address("::1", 9419)),
+        ("", None),
+    ],
+)
+def test_metrics_are_served_on_loopback_or_not_at_all(listen: str, address: Address | None) -> None:
+    assert parse_config(f"[metrics]\nlisten = '{listen}'\n", "t").metrics.address == address
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        "0.0.0.0:9419",
+        "[::]:9419",
+        "192.168.1.2:9419",
+        "example.org:9419",
+        ":9419",
+        "9419",
+        "127.0.0.1",
+        "[::1]",
+        "*:9419",
+    ],
+)
+def test_an_address_that_others_could_reach_is_refused(listen: str) -> None:
+    (fault,) = faults_of(f"[metrics]\nlisten = '{listen}'\n")
+    assert fault.startswith("metrics.listen: ")
+    assert "no address of this machine alone" in fault
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "", "http", "9419 ", "\u0669"])
+def test_a_port_is_a_number_that_can_be_listened_on(port: str) -> None:
+    (fault,) = faults_of(f"[metrics]\nlisten = '127.0.0.1:{port}'\n")
+    assert "needs a port from 1 to 65535" in fault
