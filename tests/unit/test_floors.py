@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "syncd"
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"units", "errors", "clock", "telemetry", "sdnotify", "headers", "temporary", "errand", "__init__"}),
-    frozenset({"domain"}),
+    frozenset({"domain", "plots"}),
     frozenset({"protocol", "config"}),
     frozenset({"watch", "devices", "ledger", "reports", "analysis", "media"}),
     frozenset({"supervisor", "worker"}),
