@@ -20,8 +20,8 @@ from syncd.analysis.phat import fine_search
 from syncd.analysis.pitch import pitch_shift_semitones, semitones_of_rate
 from syncd.analysis.rate import name_of_rate
 from syncd.analysis.solve import Solution, solve
-from syncd.analysis.steadiness import is_match, support_of
 from syncd.analysis.speech import Lines
+from syncd.analysis.steadiness import is_match, support_of
 from syncd.analysis.survey import LagProfile, Piece, Survey, Surveyor
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.analysis.timeline import longest, segments_of, uncertainty_ms

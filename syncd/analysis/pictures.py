@@ -158,6 +158,7 @@ class _Canvas:
         after = self._corrected(start_s) if self.stretches else None
         levels = [_levels(sound) for sound in (master, before)]
         moved = None if after is None else _levels(after)
+        covered = self._covered(start_s)
         bpm, dub_bpm = self.tempos_bpm
         # Where it is corrected, the dub runs at the master's speed.
         moved_bpm = None if dub_bpm is None else dub_bpm / self.rate
@@ -170,7 +171,7 @@ class _Canvas:
             before=_look(before, levels[1], dub_bpm),
             after=None if after is None or moved is None else _look(after, moved, moved_bpm),
             likeness_before=likeness(levels[0], levels[1]),
-            likeness_after=None if moved is None else likeness(levels[0], moved),
+            likeness_after=None if moved is None else likeness(*(each[:, covered] for each in (levels[0], moved))),
         )
 
     def _liveliest(self, marked: Marked) -> float:
@@ -186,6 +187,14 @@ class _Canvas:
         ours = _excerpt(self.pair.master.sound, start_s)
         theirs = self._corrected(start_s) if self.stretches else _excerpt(self.pair.dub.sound, start_s)
         return min(float(np.square(sound).mean()) for sound in (ours, theirs))
+
+    def _covered(self, start_s: float) -> NDArray[np.bool_]:
+        """The columns in which the dub has something."""
+        at_s = start_s + (np.arange(LEVEL_COLUMNS) + 0.5) * EXCERPT_S / LEVEL_COLUMNS
+        covered = np.zeros(LEVEL_COLUMNS, dtype=np.bool_)
+        for from_s, to_s, _ in span_pieces(self.stretches, start_s, start_s + EXCERPT_S):
+            covered |= (at_s >= from_s) & (at_s < to_s)
+        return covered
 
     def _corrected(self, start_s: float) -> Floats:
         """The dub on the master's clock, stretch by stretch; silence where it has nothing."""
@@ -235,6 +244,8 @@ def beats_of(sound: Floats, bpm: float) -> tuple[float, ...]:
 
 def likeness(one: Floats, other: Floats) -> float:
     """Pearson's correlation of levels, each band freed of its mean; 0 where one of them does not change."""
+    if one.shape[1] < 2:
+        return 0.0
     a, b = (levels - levels.mean(axis=1, keepdims=True) for levels in (one, other))
     power = float(np.sqrt(np.square(a).sum() * np.square(b).sum()))
     return 0.0 if power <= 0.0 else round(float((a * b).sum()) / power, 3)
