@@ -48,7 +48,7 @@ def draw(master: SideEvidence, dub: SideEvidence, answer: Answer) -> Plots:
     rate = decision.rate.ratio if decision.rate else 1.0
     stretches = stretches_of(decision.timeline)
     placed = answer.traces.alignment if decision.consensus is not None and stretches else None
-    canvas = _Canvas(pair, rate, stretches, _tempos(answer))
+    canvas = _Canvas(pair, rate, stretches, _tempo(answer))
     lines = answer.traces.lines
     return Plots(
         channel=pair.name,
@@ -131,14 +131,10 @@ def _pair(master: SideEvidence, dub: SideEvidence, channel: str) -> ChannelPair:
     return next((pair for pair in (*pairs, *crossed_channels(master, dub)) if pair.name == channel), pairs[0])
 
 
-def _tempos(answer: Answer) -> tuple[float | None, float | None]:
-    """Of master and dub, beats a minute, where a method measured them."""
-    for result in answer.method_results:
-        found = tuple(result.metadata.get(f"{side}_tempo_bpm") for side in ("master", "dub"))
-        if any(found):
-            master, dub = (float(bpm) if isinstance(bpm, int | float) and bpm > 0 else None for bpm in found)
-            return master, dub
-    return None, None
+def _tempo(answer: Answer) -> float | None:
+    """Of the master, beats a minute, where a method measured it."""
+    measured = (result.metadata.get("master_tempo_bpm") for result in answer.method_results)
+    return next((float(bpm) for bpm in measured if isinstance(bpm, int | float) and bpm > 0), None)
 
 
 @dataclass(frozen=True)
@@ -148,7 +144,8 @@ class _Canvas:
     pair: ChannelPair
     rate: float
     stretches: tuple[Stretch, ...]
-    tempos_bpm: tuple[float | None, float | None]
+    tempo_bpm: float | None
+    """The master's; the dub's own is that, played at its speed."""
 
     def place(self, marked: Marked) -> Place:
         """The excerpt at a place, or at the livelier of its neighbours."""
@@ -159,9 +156,8 @@ class _Canvas:
         levels = [_levels(sound) for sound in (master, before)]
         moved = None if after is None else _levels(after)
         covered = self._covered(start_s)
-        bpm, dub_bpm = self.tempos_bpm
-        # Where it is corrected, the dub runs at the master's speed.
-        moved_bpm = None if dub_bpm is None else dub_bpm / self.rate
+        bpm = self.tempo_bpm
+        dub_bpm = None if bpm is None else bpm * self.rate
         return Place(
             label=marked.label,
             master_s=round(start_s, 3),
@@ -169,7 +165,7 @@ class _Canvas:
             columns=LEVEL_COLUMNS,
             master=_look(master, levels[0], bpm),
             before=_look(before, levels[1], dub_bpm),
-            after=None if after is None or moved is None else _look(after, moved, moved_bpm),
+            after=None if after is None or moved is None else _look(after, moved, bpm),
             likeness_before=likeness(levels[0], levels[1]),
             likeness_after=None if moved is None else likeness(*(each[:, covered] for each in (levels[0], moved))),
         )

@@ -147,7 +147,7 @@ def _percent(share: float | None) -> str:
 
 
 def _likeness(correlation: float | None) -> str:
-    return "–" if correlation is None else f"{correlation:.2f}"
+    return "–" if correlation is None else f"{round(correlation, 2) + 0.0:.2f}"
 
 
 def _clock(moment_s: float | None) -> str:

@@ -15,16 +15,20 @@
     const seconds = rest.toFixed(rest % 1 ? 1 : 0).padStart(rest % 1 ? 4 : 2, "0");
     return `${sign}${h ? `${h}:${String(m).padStart(2, "0")}` : m}:${seconds}`;
   };
-  const amount = (ms) => {
-    const size = Math.abs(ms);
-    return size >= 10000 ? `${+(size / 1000).toFixed(2)} s` : `${+size.toFixed(size < 100 ? 2 : 1)} ms`;
+  const word = (ms) => (ms < 0 ? "late" : "early");
+  // One unit for a whole axis: seconds where it reaches beyond two of them.
+  const side = (ticks) => {
+    const known = ticks.filter((v) => v !== null);
+    const inSeconds = Math.max(...known.map(Math.abs)) >= 2000;
+    return ticks.map((v) => v === null ? null : Math.abs(v) < 1e-6 ? "0"
+      : `${inSeconds ? `${+(Math.abs(v) / 1000).toFixed(3)} s` : `${+Math.abs(v).toFixed(3)} ms`} ${word(v)}`);
   };
-  const side = (ms) => (Math.abs(ms) < 0.005 ? "0" : `${amount(ms)} ${ms < 0 ? "late" : "early"}`);
+  const each = (words) => (ticks) => ticks.map((v) => (v === null ? null : words(v)));
 
   // --- what all charts share -------------------------------------------------------------------------------------
 
   const axis = (values, more = {}) => ({
-    values: (_, ticks) => ticks.map((v) => (v === null ? null : values(v))),
+    values: (_, ticks) => values(ticks),
     stroke: () => color("ink"),
     grid: { stroke: () => color("line"), width: 1 },
     ticks: { stroke: () => color("line"), width: 1 },
@@ -80,7 +84,7 @@
   });
   const pencil = uPlot.sync("time");
   const timeAxis = { scales: { x: { time: false, range: [0, masterLength] } }, cursor: { sync: { key: pencil.key }, drag: { x: true, y: false } } };
-  const leftRoom = 92;
+  const leftRoom = 104;
 
   const offsets = () => {
     const points = [];
@@ -112,7 +116,7 @@
       height: 300,
       ...timeAxis,
       scales: { ...timeAxis.scales, y: { range: () => offsetRange(data) } },
-      axes: [axis(clock, { label: "in the master" }), axis(side, { size: leftRoom })],
+      axes: [axis(each(clock), { label: "in the master" }), axis(side, { size: leftRoom })],
       series: [
         {},
         { stroke: () => color("answer"), width: 3, spanGaps: false, points: { show: false } },
@@ -145,8 +149,8 @@
     return [[s.master_start + (a - s.dub_start) * speed, s.master_start + (b - s.dub_start) * speed]];
   });
   const lanes = [
-    ["matches", matches.map((s) => [s.master_start, s.master_end]), "answer"],
-    ["master speaks", plots?.master_speech, "other"],
+    ["matches", matches.map((s) => [s.master_start, s.master_end]), "good"],
+    ["master speaks", plots?.master_speech, "answer"],
     // Without an answer the dub is drawn as it is.
     ["dub speaks", matches.length ? plots?.dub_speech?.flatMap(onMaster) : plots?.dub_speech, "other"],
   ].filter(([, spans]) => spans?.length);
@@ -155,7 +159,7 @@
       height: 62 + 26 * lanes.length,
       ...timeAxis,
       scales: { ...timeAxis.scales, y: { range: [-lanes.length, 0] } },
-      axes: [axis(clock), axis(String, { size: leftRoom, grid: { show: false }, ticks: { show: false }, splits: () => lanes.map((_, i) => -i - 0.5), values: () => lanes.map(([name]) => name) })],
+      axes: [axis(each(clock)), axis(each(String), { size: leftRoom, grid: { show: false }, ticks: { show: false }, splits: () => lanes.map((_, i) => -i - 0.5), values: () => lanes.map(([name]) => name) })],
       series: [{}, {}],
       hooks: {
         draw: [(u) => lanes.forEach(([, spans, paint], i) => {
@@ -168,14 +172,15 @@
 
   // --- correlation -----------------------------------------------------------------------------------------------
 
-  const lagChart = (id, curve, marks, labels) => {
+  const lagChart = (id, curve, middle, marks, label, labels) => {
     if (!curve) return;
-    const x = curve.deviations.map((_, i) => 1000 * (curve.first_s + i * curve.step_s));
+    const x = curve.deviations.map((_, i) => 1000 * (curve.first_s + i * curve.step_s - middle));
     const highest = Math.max(curve.needed * 1.2, ...curve.deviations);
     show(id, [x, curve.deviations], {
       height: 240,
+      padding: [12, 60, 0, 0],
       scales: { x: { time: false, range: [x[0], x.at(-1)] }, y: { range: [Math.min(0, ...curve.deviations), highest * 1.08] } },
-      axes: [axis(labels, { space: 110, label: "if the dub lay this early or late" }), axis((v) => String(v), { size: 60, label: "deviations of chance" })],
+      axes: [axis(labels, { space: 110, label }), axis(each(String), { size: 60, label: "deviations of chance" })],
       series: [{}, { stroke: () => color("answer"), width: 1.5, points: { show: false } }],
       hooks: {
         drawClear: [(u) => {
@@ -184,13 +189,14 @@
           fill(u, x[0], x.at(-1), u.valToPos(curve.needed, "y", true), u.bbox.top + u.bbox.height, color("faint"));
           u.ctx.restore();
         }],
-        draw: [(u) => marks.forEach((at, i) => upright(u, 1000 * at, color("good"), i ? "" : "the answer"))],
+        draw: [(u) => marks.forEach((at, i) => upright(u, 1000 * (at - middle), color("good"), i ? "" : "the answer"))],
       },
     });
   };
   const answers = [...new Set([...(offset === null ? [] : [offset]), ...timeline.filter((s) => s.kind === "match" && s.offset_seconds !== null).map((s) => s.offset_seconds)])];
-  lagChart("chart-whole", plots?.whole, answers.slice(0, 12), side);
-  lagChart("chart-close", plots?.close, offset === null ? [] : [offset], side);
+  lagChart("chart-whole", plots?.whole, 0, answers.slice(0, 12), "if the dub lay this early or late", side);
+  const beside = each((v) => (Math.abs(v) < 1e-6 ? "0" : `${+Math.abs(v).toFixed(3)} ms ${v < 0 ? "later" : "earlier"}`));
+  lagChart("chart-close", plots?.close, offset ?? 0, offset === null ? [] : [offset], "than the answer", beside);
 
   // --- waveforms and spectrograms ----------------------------------------------------------------------------------
 
@@ -220,8 +226,9 @@
     };
     show(id, [x, Array.from(up, (v) => v / 255), Array.from(down, (v) => -v / 255)], {
       height: 150,
+      padding: [8, 8, 0, 0],
       scales: { x: { time: false, range: [place.master_s, place.master_s + place.length_s] }, y: { range: [-1.15, 1.15] } },
-      axes: [axis(clock, { size: 28 }), axis((v) => ({ 1: "", 0.5: "master", "-0.5": "dub" })[v] ?? "", { size: 58, grid: { show: false }, ticks: { show: false }, splits: () => [-0.5, 0.5] })],
+      axes: [axis(each(clock), { size: 28 }), axis(each((v) => (v < 0 ? "dub" : "master")), { size: 58, grid: { show: false }, ticks: { show: false }, splits: () => [-0.5, 0.5] })],
       series: [
         {},
         { stroke: () => color("answer"), fill: () => color("answer"), width: 1, points: { show: false } },
