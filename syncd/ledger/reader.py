@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Engine, Select, func, literal, select, union_all
@@ -30,6 +31,8 @@ from syncd.ledger.rows import (
     to_request,
 )
 from syncd.ledger.schema import require_current
+
+_REPORTED: Final = (JobState.COMPLETED, JobState.FAILED, JobState.QUARANTINED)
 
 
 class LedgerReader:
@@ -89,6 +92,16 @@ class LedgerReader:
         """Files that wait for a partner, longest first."""
         with self._snapshot() as connection:
             return [to_orphan(row) for row in connection.execute(select_orphans().limit(limit))]
+
+    def reported_under(self, folder: Path, *, limit: int) -> list[Job]:
+        """The newest ended job of every report in a folder and below it, newest first."""
+        # Bytes sort as they stand, so all that begins with "folder/" lies between it and "folder0".
+        first, beyond = (os.fsdecode(os.fsencode(folder).rstrip(b"/") + end) for end in (b"/", b"0"))
+        within = jobs.c.sidecar_path.between(Path(first + "\x01"), Path(beyond))
+        newest = select(func.max(jobs.c.id)).where(within, jobs.c.state.in_(_REPORTED)).group_by(jobs.c.sidecar_path)
+        statement = select_jobs().where(jobs.c.id.in_(newest)).order_by(jobs.c.id.desc()).limit(limit)
+        with self._snapshot() as connection:
+            return [to_job(row) for row in connection.execute(statement)]
 
     def counts(self) -> dict[JobState, int]:
         """How many jobs stand where; every state is there."""

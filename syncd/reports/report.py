@@ -11,8 +11,9 @@ from syncd.domain import Failure, Result
 from syncd.errors import ErrorCode, SyncdError
 from syncd.plots import Plots
 from syncd.reports.facts import ProcessingFacts, Report, ReportSubject, WrittenReport
-from syncd.reports.html import PAGE_MARK, render_page
+from syncd.reports.html import render_page
 from syncd.reports.names import page_path, sidecar_names
+from syncd.reports.pages import write_page
 from syncd.reports.plain import path_text
 from syncd.reports.sidecar import build_report, report_to_text
 from syncd.reports.store import read_report, write_text_atomically
@@ -67,27 +68,9 @@ def _write_into(folder: Path, subject: ReportSubject, report: Report, plots: Plo
     if not subject.settings.html:
         return WrittenReport(text, path, None)
     try:
-        return WrittenReport(text, path, _write_page(page_path(path), report, plots))
+        return WrittenReport(text, path, write_page(page_path(path), render_page(report, plots)))
     except SyncdError as error:
         return WrittenReport(text, path, None, error)
-
-
-def _write_page(path: Path, report: Report, plots: Plots | None) -> Path:
-    if os.path.lexists(path) and not _is_page_of_ours(path):
-        taken = f"{path_text(path)} is a file that syncd did not write, so the page is left out."
-        raise SyncdError(ErrorCode.PERMISSION_DENIED, taken)
-    write_text_atomically(path, render_page(report, plots))
-    return path
-
-
-def _is_page_of_ours(path: Path) -> bool:
-    try:
-        if path.is_symlink() or not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return PAGE_MARK.encode() in file.read(1024)
-    except OSError:
-        return False
 
 
 def _is_free_or_ours(path: Path, report: Report) -> bool:

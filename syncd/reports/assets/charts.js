@@ -91,19 +91,23 @@
     for (const s of matches) {
       points.push([s.master_start, 1000 * (s.master_start - s.dub_start), null, null]);
       points.push([s.master_end, 1000 * (s.master_end - s.dub_end), null, null]);
-      points.push([s.master_end, undefined, null, null]);
+      points.push([s.master_end, null, null, null]);
     }
-    for (const p of points) if (p[1] === undefined) p[1] = null;
     const windows = plots?.windows;
     windows?.master_s.forEach((at, i) => {
-      points.push([at, undefined, windows.agrees[i] ? windows.ahead_ms[i] : null, windows.agrees[i] ? null : windows.ahead_ms[i]]);
+      const home = matches.find((s) => s.master_start <= at && at <= s.master_end);
+      // A window that reaches over a cut has its middle where nothing matches.
+      if (!home) return;
+      const share = (at - home.master_start) / (home.master_end - home.master_start);
+      const answer = 1000 * (at - home.dub_start - share * (home.dub_end - home.dub_start));
+      points.push([at, answer, windows.agrees[i] ? windows.ahead_ms[i] : null, windows.agrees[i] ? null : windows.ahead_ms[i]]);
     });
     points.sort((a, b) => a[0] - b[0]);
     return [0, 1, 2, 3].map((column) => points.map((p) => p[column]));
   };
 
   const offsetRange = (data) => {
-    const known = [...data[1], ...data[2]].filter((v) => v !== null && v !== undefined);
+    const known = [...data[1], ...data[2]].filter((v) => v !== null);
     if (!known.length) return [-100, 100];
     let low = Math.min(...known), high = Math.max(...known);
     const room = Math.max(2, (high - low) * 0.12);
