@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,9 @@ PAGE_MARK: Final = '<meta name="generator" content="syncd">'
 MOST_PAGE_BYTES: Final = 400_000
 """A page is mailed and opened over slow links. Figures that would make it larger are left out."""
 UPLOT_VERSION: Final = "1.6.32"
+
+_TRICKS: Final = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ufeff]")
+"""Control characters, those of writing direction among them."""
 
 VERDICTS: Final = {
     "in_sync": ("good", "✔", "In sync"),
@@ -111,6 +115,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_plainly_shown,
     )
     environment.filters |= {
         "percent": _percent,
@@ -140,6 +145,12 @@ def _is_command(advice: str, report: Report) -> bool:
     """Whether it is the sentence that spells the command, which has a place of its own."""
     command = report["correction"]
     return bool(command) and command["shell"] in advice
+
+
+def _plainly_shown(value: Any) -> Any:
+    """A text from outside with its control characters spelled out: none may turn its neighbours' order round."""
+    # `Markup` is the page's own text.
+    return _TRICKS.sub(lambda found: ascii(found[0])[1:-1], value) if type(value) is str else value
 
 
 def _percent(share: float | None) -> str:
