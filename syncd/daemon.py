@@ -26,6 +26,7 @@ from syncd import __version__
 from syncd.config import Config, find_config_path, load_config
 from syncd.domain import JobState
 from syncd.errors import ErrorCode, SyncdError, error_advice, error_exit_code
+from syncd.indexing import Indexer
 from syncd.intake import Intake
 from syncd.ledger.engine import explain_os
 from syncd.ledger.ledger import Ledger
@@ -109,6 +110,7 @@ class Daemon:
         self._intake = Intake(self._ledger, self._dispatcher.call_off, self._wake)
         self._upkeep = Upkeep(self._ledger, config.ledger, self._wake, fallback=config.reports.fallback)
         self._exporter = Exporter(self._ledger, self._dispatcher, self._pool, self._intake)
+        self._indexer = Indexer(config, self._ledger.latest_event, self._wake)
         self._failed_jobs_at_start = 0
         self._trouble: SyncdError | None = None
         """What the last turn met in the ledger."""
@@ -173,11 +175,13 @@ class Daemon:
     def _turn(self, now_s: float) -> None:
         """Each part once; a ledger that cannot be written to just now (a full disk) is met again at the next turn."""
         self._trouble = None
+        is_idle = self._dispatcher.is_idle() and not self._intake.has_more
         for part in (
             self._intake.take,
             partial(self._desk.serve, now_s),
             partial(self._dispatcher.step, now_s),
-            partial(self._upkeep.tend, now_s, is_idle=self._dispatcher.is_idle() and not self._intake.has_more),
+            partial(self._upkeep.tend, now_s, is_idle=is_idle),
+            partial(self._indexer.tend, now_s, is_idle=is_idle),
         ):
             try:
                 part()
@@ -226,7 +230,7 @@ class Daemon:
 
     def _status_when_done(self) -> int | None:
         """With --once: the exit status, as soon as nothing is left that could still be done."""
-        if not self._intake.is_done or not self._dispatcher.is_idle():
+        if not self._intake.is_done or not self._dispatcher.is_idle() or not self._indexer.is_done():
             return None
         if self._ledger.queued_count():
             if not self._ledger.is_paused():
@@ -301,7 +305,7 @@ class Daemon:
         self._config = config
         self._intake.profiles = config
         self._dispatcher.reconfigure(config)
-        self._desk.config = config
+        self._desk.config = self._indexer.config = config
         self._upkeep.section, self._upkeep.fallback = config.ledger, config.reports.fallback
         log.info("reloaded", folders=len(config.watch))
         self._notify.ready(self._status())

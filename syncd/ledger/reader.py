@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Engine, Select, func, literal, select, union_all
@@ -32,6 +33,8 @@ from syncd.ledger.rows import (
 )
 from syncd.ledger.schema import require_current
 from syncd.ledger.stats import Stats, read_ended, read_processed, summarise
+
+_REPORTED: Final = (JobState.COMPLETED, JobState.FAILED, JobState.QUARANTINED)
 
 
 class LedgerReader:
@@ -91,6 +94,16 @@ class LedgerReader:
         """Files that wait for a partner, longest first."""
         with self._snapshot() as connection:
             return [to_orphan(row) for row in connection.execute(select_orphans().limit(limit))]
+
+    def reported_under(self, folder: Path, *, limit: int) -> list[Job]:
+        """The newest ended job of every report in a folder and below it, newest first."""
+        # Bytes sort as they stand, so all that begins with "folder/" lies between it and "folder0".
+        first, beyond = (os.fsdecode(os.fsencode(folder).rstrip(b"/") + end) for end in (b"/", b"0"))
+        within = jobs.c.sidecar_path.between(Path(first + "\x01"), Path(beyond))
+        newest = select(func.max(jobs.c.id)).where(within, jobs.c.state.in_(_REPORTED)).group_by(jobs.c.sidecar_path)
+        statement = select_jobs().where(jobs.c.id.in_(newest)).order_by(jobs.c.id.desc()).limit(limit)
+        with self._snapshot() as connection:
+            return [to_job(row) for row in connection.execute(statement)]
 
     def counts(self) -> dict[JobState, int]:
         """How many jobs stand where; every state is there."""

@@ -66,6 +66,7 @@ def test_the_wheel_holds_migrations_schema_templates_and_units(wheel: Path) -> N
     assert "syncd/reports/sync_report.v1.schema.json" in names
     assert {f"syncd/systemd/{name}" for name in SERVICE} <= names
     assert any(name.startswith("syncd/reports/templates/") for name in names)
+    assert {"syncd/reports/assets/uplot/uPlot.iife.min.js", "syncd/reports/assets/uplot/LICENSE"} <= names
     assert not any(name.startswith("tests/") for name in names)
 
 
