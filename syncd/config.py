@@ -233,6 +233,12 @@ def parse_address(listen: str) -> Address | None:
     return Address(host, int(port))
 
 
+class LogSection(_Section):
+    """[log]: what is told."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -245,6 +251,7 @@ class Config(_Section):
     cache: CacheSection = CacheSection()
     reports: ReportsSection = ReportsSection()
     metrics: MetricsSection = MetricsSection()
+    log: LogSection = LogSection()
 
     @model_validator(mode="before")
     @classmethod

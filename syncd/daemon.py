@@ -37,7 +37,7 @@ from syncd.supervisor.cards import Cards
 from syncd.supervisor.dispatch import Dispatcher
 from syncd.supervisor.pool import Pool
 from syncd.supervisor.reporter import Reporter
-from syncd.telemetry import LEVELS, Seldom, configure_logs, priority_mark
+from syncd.telemetry import LEVELS, Seldom, configure_logs, priority_mark, set_log_level
 from syncd.upkeep import Upkeep
 from syncd.watch.examine import ignore_lease_signals
 from syncd.worker.cache_folder import CacheFolder, NotKept
@@ -92,9 +92,11 @@ class Wake:
 class Daemon:
     """The service, from start to stop."""
 
-    def __init__(self, config: Config, config_path: Path) -> None:
+    def __init__(self, config: Config, config_path: Path, *, log_level: str | None = None) -> None:
+        """`log_level` goes before what the configuration says."""
         self._config = config
         self._config_path = config_path
+        self._log_level = log_level
         self._wake = Wake()
         self._notify = ServiceNotifier()
         self._signals: deque[int] = deque()
@@ -303,6 +305,7 @@ class Daemon:
         if config.cache.max_bytes < self._config.cache.max_bytes:
             tidy_cache(config)
         self._config = config
+        set_log_level(self._log_level or config.log.level)
         self._intake.profiles = config
         self._dispatcher.reconfigure(config)
         self._desk.config = self._indexer.config = config
@@ -381,7 +384,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, help="configuration file (else $SYNCD_CONFIG, /etc/syncd/syncd.toml)")
     parser.add_argument("--once", action="store_true", help="end when every file present is done")
     parser.add_argument("--check", action="store_true", help="check the configuration and end")
-    parser.add_argument("--log-level", choices=LEVELS, default="info")
+    parser.add_argument("--log-level", choices=LEVELS, help="instead of what the configuration says")
     parser.add_argument("--version", action="version", version=f"syncd {__version__}")
     return parser.parse_args(arguments)
 
@@ -389,14 +392,15 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the daemon; ends the process with its exit status."""
     chosen = parse_arguments(arguments)
-    configure_logs(chosen.log_level)
+    configure_logs(chosen.log_level or "info")
     config_path = find_config_path(chosen.config)
     try:
         config = load_config(config_path)
         if chosen.check:
             sys.stdout.write(check_text(config, config_path))
             sys.exit(EXIT_OK)
-        sys.exit(Daemon(config, config_path).run(once=chosen.once))
+        set_log_level(chosen.log_level or config.log.level)
+        sys.exit(Daemon(config, config_path, log_level=chosen.log_level).run(once=chosen.once))
     except SyncdError as error:
         sys.stderr.write(f"{priority_mark('error')}syncd: {error}\n")
         sys.exit(error_exit_code(error.code))

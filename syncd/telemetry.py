@@ -1,15 +1,17 @@
-"""Logs: one event a line, in words of the six steps; readable on a terminal, JSON for the journal."""
+"""Logs: one event a line, in words of the six steps; coloured for a person, fields for the journal, else JSON."""
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Final, TextIO
 
 import structlog
+
+from syncd.journal import SOCKET, Journal, field_name, is_ours
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 TELL_AGAIN_S: Final = 60.0
@@ -37,11 +39,12 @@ class Seldom:
         return True
 
 
-def configure_logs(level: str = "info") -> None:
-    """Send structured events to standard error: coloured for a person, JSON lines for a machine."""
-    person = sys.stderr.isatty()
+def configure_logs(level: str = "info", *, journal_socket: Path = SOCKET) -> None:
+    """Events of this level and above: to standard error, or to the journal where standard error is the journal's."""
     render: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()] if person else [structlog.processors.format_exc_info, _render_line]
+        [structlog.dev.ConsoleRenderer()]
+        if sys.stderr.isatty()
+        else [structlog.processors.format_exc_info, _to_journal(journal_socket), _render_line]
     )
     structlog.configure(
         processors=[
@@ -50,20 +53,55 @@ def configure_logs(level: str = "info") -> None:
             _printable,
             *render,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.WriteLoggerFactory(file=_Unfailing(sys.stderr)),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )
+    set_log_level(level)
+
+
+def set_log_level(level: str) -> None:
+    """From now on events of this level and above."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())))
 
 
 def priority_mark(level: str) -> str:
     """What the journal takes off the front of a line and files it by (sd-daemon(3)); nothing where nobody would."""
-    stream = os.environ.get("JOURNAL_STREAM")
+    return f"<{_PRIORITIES[level]}>" if _is_journals(sys.stderr) else ""
+
+
+def journal_fields(event: Mapping[str, object]) -> dict[str, str]:
+    """An event as the journal's fields: a line to read, how grave it is, and each value under a name of its own."""
+    apart = {"event", "level", "timestamp"}
+    named = {key: value for key, value in event.items() if key not in apart and value is not None}
+    words = [str(event["event"]), *(f"{key}={value}" for key, value in named.items() if key != "exception")]
+    return {
+        "MESSAGE": " ".join(words),
+        "PRIORITY": str(_PRIORITIES[str(event["level"])]),
+        "SYSLOG_IDENTIFIER": "syncd",
+        "SYNCD_EVENT": str(event["event"]),
+        **{field_name(key): str(value) for key, value in named.items()},
+    }
+
+
+def _to_journal(path: Path) -> structlog.typing.Processor:
+    """Ends the way of an event there; one that the journal does not take goes on, to standard error."""
+    journal = Journal(path) if _is_journals(sys.stderr) else None
+
+    def send(
+        _logger: structlog.typing.WrappedLogger, _name: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        if journal is not None and journal.send(journal_fields(event)):
+            raise structlog.DropEvent
+        return event
+
+    return send
+
+
+def _is_journals(stream: TextIO) -> bool:
     try:
-        status = os.fstat(sys.stderr.fileno())
+        return is_ours(stream.fileno())
     except (OSError, ValueError):
-        return ""
-    return f"<{_PRIORITIES[level]}>" if stream == f"{status.st_dev}:{status.st_ino}" else ""
+        return False
 
 
 def _render_line(logger: structlog.typing.WrappedLogger, name: str, event: structlog.typing.EventDict) -> str:

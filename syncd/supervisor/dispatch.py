@@ -64,6 +64,7 @@ from syncd.supervisor.task import (
     refused_by_size,
     report_order,
 )
+from syncd.supervisor.told import job_line
 from syncd.telemetry import Seldom
 
 log = structlog.get_logger()
@@ -567,7 +568,7 @@ class Dispatcher:
         elif isinstance(outcome, Failure):
             self._fail(task, outcome, answer)
         elif answer.written is not None:
-            self._complete(task, outcome, answer.written, answer.order.processing.seconds)
+            self._complete(task, outcome, answer.written, answer)
 
     def _report_again(self, task: Task, failure: Failure, now_s: float) -> bool:
         """A result without a sidecar is no delivery: the writing, not the measuring, is tried again."""
@@ -579,20 +580,10 @@ class Dispatcher:
         task.report_again_at_s = now_s + decision.delay_s
         return True
 
-    def _complete(self, task: Task, result: Result, written: WrittenReport, seconds: float) -> None:
+    def _complete(self, task: Task, result: Result, written: WrittenReport, answer: ReportDone) -> None:
         consensus = result.consensus
         observation = self._gate.observe(task, task.measured) if task.measured else None
-        log.info(
-            "report",
-            job=task.job.job_id,
-            title=task.job.title,
-            language=task.job.language,
-            verdict=result.verdict.value,
-            review=result.review,
-            offset_s=consensus.offset_s if consensus else None,
-            seconds=round(seconds, 2),
-            sidecar=str(written.sidecar_path),
-        )
+        log.info("report", **job_line(task, result, answer.order.processing, written, _latency_s(task)))
         pauses = task.pulse.pauses(max(result.master.duration_s, result.dub.duration_s))
         complete = partial(
             self._ledger.complete,
@@ -608,15 +599,13 @@ class Dispatcher:
         )
         self._breaker = RESTING
         self._overseer.learn(pauses)
-        self.counted.complete(result, seconds, _latency_s(task))
+        self.counted.complete(result, answer.order.processing.seconds, _latency_s(task))
         self._finish(task, complete)
 
     def _fail(self, task: Task, failure: Failure, answer: ReportDone) -> None:
         """The job failed, or its report found no place; what was measured is kept in the ledger even then."""
         written = answer.written
-        log.warning(
-            "report", job=task.job.job_id, title=task.job.title, code=failure.code.value, message=failure.message
-        )
+        log.warning("report", **job_line(task, failure, answer.order.processing, written, _latency_s(task)))
         self.counted.fail(failure, _latency_s(task), quarantine=task.quarantine_reason is not None)
         if answer.failure is not None:
             log.error("report_not_written", job=task.job.job_id, reason=answer.failure.message)

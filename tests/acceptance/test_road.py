@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import threading
@@ -257,3 +258,29 @@ def test_stems_of_a_surround_dub_are_one_job_with_one_report(service: Service) -
     newer = valid_report(service.drop / "show_dub_fr.L.wav.sync.json")
     assert newer["job_id"] == again.job_id
     assert newer["dub"]["fingerprint"] != report["dub"]["fingerprint"]
+
+
+def test_a_job_ends_with_one_line_that_says_all_of_it_and_a_reload_changes_the_level(
+    service: Service, short_pair: PairTruth
+) -> None:
+    service.write_config(profile='[log]\nlevel = "warning"')
+    service.start()
+    drop_pair(service, short_pair, "quiet")
+    service.wait_for_jobs(1)
+    assert service.log() == ""
+    service.write_config(profile='[log]\nlevel = "info"')
+    assert service.process is not None
+    service.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reloaded" in service.log(), what="the reload")
+    replaced = bytearray(short_pair.dub_path.read_bytes())
+    replaced[-4:] = b"\1\2\3\4"
+    (service.drop / "loud_dub_fr.wav").write_bytes(replaced)
+    shutil.copy(short_pair.master_path, service.drop / "loud_master.wav")
+    service.wait_for_jobs(2)
+    (line,) = (told for told in map(json.loads, service.log().splitlines()) if told["event"] == "report")
+    assert (line["job"], line["title"], line["language"], line["state"]) == (2, "loud", "fr", "completed")
+    assert (line["verdict"], line["device"], line["attempt"]) == ("offset", "cpu", 1)
+    assert line["offset_s"] == pytest.approx(short_pair.offset_s, abs=1e-4)
+    assert line["since_enqueued_s"] >= line["seconds"] > 0.0
+    assert line["sidecar"] == str(service.drop / "loud_dub_fr.wav.sync.json")
+    assert line["peak_mib"] > 0

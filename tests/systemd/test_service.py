@@ -52,7 +52,7 @@ def test_it_starts_and_a_dropped_pair_gets_its_report(unit: Unit, short_pair: Pa
     status = unit.wait_for_status("0 queued, 0 running")
     assert f'Status: "{status}"' in unit.systemctl("status")
     for event in ("started", "enqueue", "report"):
-        assert f'"event": "{event}"' in unit.journal(), event
+        assert unit.journal(f"SYNCD_EVENT={event}"), event
 
 
 def test_what_it_says_is_filed_by_how_grave_it_is(unit: Unit) -> None:
@@ -61,7 +61,7 @@ def test_what_it_says_is_filed_by_how_grave_it_is(unit: Unit) -> None:
     unit.wait_for_journal("/srv/nowhere")
     grave = unit.journal("--priority=warning")
     assert "/srv/nowhere" in grave
-    assert '"event": "started"' not in grave
+    assert "started version=" not in grave
 
 
 def test_a_reload_takes_a_good_configuration_over(unit: Unit, short_pair: PairTruth) -> None:
@@ -71,7 +71,7 @@ def test_a_reload_takes_a_good_configuration_over(unit: Unit, short_pair: PairTr
     pid = unit.pid
     unit.configure(watch='recursive = false\n[[watch]]\npath = "/srv/drop/second"\nsettle_seconds = 0.3')
     unit.systemctl("reload")
-    unit.wait_for_journal('"event": "reloaded"')
+    unit.wait_for_journal("reloaded folders=")
     unit.drop(short_pair, folder="/srv/drop/second")
     unit.wait_for_job("completed")
     assert unit.pid == pid
@@ -163,9 +163,7 @@ def test_another_daemon_on_the_ledger_is_not_fought(unit: Unit) -> None:
     unit.machine.shell("install -d -o syncd -g syncd -m 2770 /var/lib/syncd /var/cache/syncd")
     unit.machine.run("systemd-run", "--unit=other", "--uid=syncd", "--gid=syncd", "/opt/syncd/bin/syncd")
     try:
-        wait_for(
-            lambda: '"event": "started"' in unit.machine.run("journalctl", "--unit=other").stdout, what="the other"
-        )
+        wait_for(lambda: "started version=" in unit.machine.run("journalctl", "--unit=other").stdout, what="the other")
         unit.systemctl("start", expect=1)
         assert (unit.shown("SubState"), unit.shown("ExecMainStatus"), unit.shown("NRestarts")) == ("failed", "11", "0")
     finally:

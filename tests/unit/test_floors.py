@@ -36,9 +36,10 @@ FLOORS: tuple[frozenset[str], ...] = (
 )
 ONLY_IN_WORKERS = {"analysis", "media"}
 HEAVY = {"av", "numpy", "scipy", "torch", "transformers", "librosa"}
-# Within the top floor: the daemon sits on intake, request desk, upkeep, indexing and metrics, which say what the intake
-# counted; one command, `rebuild`, needs the intake.
+# Logs go to the journal. Within the top floor the daemon sits on intake, request desk, upkeep, indexing and metrics, which
+# say what the intake counted; one command, `rebuild`, needs the intake.
 BESIDE_EACH_OTHER_ALLOWED = {
+    ("telemetry", "journal"),
     ("daemon", "requests"),
     ("daemon", "intake"),
     ("daemon", "upkeep"),
