@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import typer
 
 import syncd
-from syncd.cli.options import ConfigOption, JsonOption
+from syncd.cli.options import JsonOption
 from syncd.cli.output import print_json, printable
 from syncd.cli.service_files import (
     Fate,
@@ -53,7 +53,12 @@ def install_service(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace edited files too; a copy stays.")] = False,
-    config: ConfigOption = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", help="The service's configuration file; else /etc/syncd/syncd.toml.", show_default=False
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Place systemd's unit for syncd, its user, its folder and a starting configuration."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from syncd.cli.service_files import Installation, service_files
 from tests.acceptance.service import wait_for
 from tests.material import PairTruth
 from tests.systemd.conftest import boot
@@ -203,6 +204,7 @@ def test_a_ledger_that_somebody_made_anew_is_the_services_to_write(unit: Unit, w
     unit.drop(short_pair)
     unit.wait_for_job("completed")
     unit.stop()
+    unit.machine.shell("rm /var/lib/syncd/ledger.db*")
     unit.syncctl("rebuild", user=who)
     unit.start()
     assert unit.wait_for_job("completed")["title"] == "film"
@@ -211,12 +213,9 @@ def test_a_ledger_that_somebody_made_anew_is_the_services_to_write(unit: Unit, w
 
 
 def test_with_the_drop_in_for_gpus_it_runs_without_one_too(unit: Unit, short_pair: PairTruth) -> None:
-    unit.drop_in(
-        "50-gpu",
-        unit.machine.run(SYNCCTL, "install-service", "--print", "--gpu")
-        .stdout.split("gpu.conf\n")[1]
-        .split("# ---")[0],
-    )
+    files = service_files(Installation(Path("/opt/syncd/bin"), has_gpu=True))
+    (text,) = [file.text for file in files if file.path.name == "50-gpu.conf"]
+    unit.drop_in("50-gpu", text or "")
     assert (unit.shown("PrivateDevices"), unit.shown("MemoryDenyWriteExecute")) == ("no", "no")
     unit.start()
     unit.drop(short_pair)
