@@ -335,6 +335,7 @@ class Daemon:
             self._exporter.close,
             self._intake.unwatch,
             self._reporter.stop,
+            self._indexer.stop,
             partial(self._dispatcher.take_reports, time.monotonic()),
             partial(self._dispatcher.hand_back_all, "the daemon stops"),
             self._cards.stop,

@@ -65,6 +65,11 @@ class Indexer:
         is_known = all(self._shown.get(section.path) == event for section in self.config.watch)
         return is_known and all(errand.wait(0.0) for errand in self._errands.values())
 
+    def stop(self, timeout_s: float = 1.0) -> None:
+        """Let what is being written come to its end, for a while (what is half written then has a hidden name)."""
+        for errand in self._errands.values():
+            errand.wait(timeout_s / len(self._errands))
+
     def _take_in(self, folder: Path) -> bool:
         """Whether the folder's last errand is over; what went wrong with it is told once."""
         errand = self._errands.get(folder)

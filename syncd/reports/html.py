@@ -80,6 +80,7 @@ def figures_text(report: Report, plots: Plots | None) -> str:
         "timeline": report["timeline"],
         "tolerance": report["tolerance"],
         "offset_s": offset["offset_seconds"] if offset else None,
+        "uncertainty_ms": offset["uncertainty_ms"] if offset else 0.0,
         "master_s": report["master"]["duration_seconds"] or 0.0,
     }
     text = msgspec.json.encode(figures).decode()

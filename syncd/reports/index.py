@@ -15,7 +15,7 @@ from syncd.reports.names import page_path
 from syncd.reports.plain import path_text, text
 
 INDEX_NAME: Final = "index.sync.html"
-MOST_LISTED: Final = 2_000
+MOST_LISTED: Final = 1_000
 """The newest; `syncctl list` knows them all."""
 
 

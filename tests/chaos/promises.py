@@ -9,6 +9,7 @@ from pathlib import Path
 from syncd.domain import JobState
 from syncd.errors import ErrorCode
 from syncd.ledger.records import AttemptOutcome, Job
+from syncd.reports.index import INDEX_NAME
 from syncd.worker.cache_folder import CacheFolder
 from tests.acceptance.service import Service, valid_report
 from tests.chaos.pairs import OFFSET_S
@@ -59,7 +60,7 @@ def _of_a_job(service: Service, job: Job, may_meet: Collection[ErrorCode]) -> It
 def _left_behind(service: Service) -> Iterator[str]:
     media = {path.name for path in service.drop.glob("show*.wav")}
     reports = {f"{name}.sync{ending}" for name in media if "_dub" in name for ending in ENDINGS}
-    beside = {path.name for path in service.drop.iterdir()} - media - reports
+    beside = {path.name for path in service.drop.iterdir()} - media - reports - {INDEX_NAME}
     yield from (f"{name} is left beside the media" for name in sorted(beside))
     cache = service.home / "cache"
     # A draft of features may outlive its worker until the next one is made, or the daemon starts, which does this.

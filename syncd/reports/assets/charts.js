@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const { plots, timeline, tolerance, offset_s: offset, master_s: masterLength } =
+  const { plots, timeline, tolerance, offset_s: offset, uncertainty_ms: uncertainty, master_s: masterLength } =
     JSON.parse(document.getElementById("figures").textContent);
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const element = (id) => document.getElementById(id);
@@ -84,6 +84,8 @@
   });
   const pencil = uPlot.sync("time");
   const timeAxis = { scales: { x: { time: false, range: [0, masterLength] } }, cursor: { sync: { key: pencil.key }, drag: { x: true, y: false } } };
+  // Whole parts of minutes and hours.
+  const steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 18000];
   const leftRoom = 104;
 
   const offsets = () => {
@@ -110,7 +112,7 @@
     const known = [...data[1], ...data[2]].filter((v) => v !== null);
     if (!known.length) return [-100, 100];
     let low = Math.min(...known), high = Math.max(...known);
-    const room = Math.max(2, (high - low) * 0.12);
+    const room = Math.max(2, (high - low) * 0.12, 1.3 * uncertainty);
     return [low - room, high + room];
   };
 
@@ -120,7 +122,7 @@
       height: 300,
       ...timeAxis,
       scales: { ...timeAxis.scales, y: { range: () => offsetRange(data) } },
-      axes: [axis(each(clock), { label: "in the master" }), axis(side, { size: leftRoom })],
+      axes: [axis(each(clock), { label: "in the master", incrs: steps }), axis(side, { size: leftRoom })],
       series: [
         {},
         { stroke: () => color("answer"), width: 3, spanGaps: false, points: { show: false } },
@@ -135,6 +137,11 @@
           u.ctx.save();
           u.ctx.globalAlpha = 0.16;
           fill(u, 0, masterLength, y(tolerance.early_ms), y(-tolerance.late_ms), color("good"));
+          for (const s of matches) {
+            const ahead = 1000 * (s.master_start - s.dub_start), moved = 1000 * (s.master_end - s.dub_end);
+            // At a speed the line is steep, and its interval too narrow to be seen.
+            if (Math.abs(moved - ahead) < uncertainty) fill(u, s.master_start, s.master_end, y(ahead + uncertainty), y(ahead - uncertainty), color("answer"));
+          }
           u.ctx.restore();
         }],
         draw: [(u) => {
@@ -163,7 +170,7 @@
       height: 62 + 26 * lanes.length,
       ...timeAxis,
       scales: { ...timeAxis.scales, y: { range: [-lanes.length, 0] } },
-      axes: [axis(each(clock)), axis(each(String), { size: leftRoom, grid: { show: false }, ticks: { show: false }, splits: () => lanes.map((_, i) => -i - 0.5), values: () => lanes.map(([name]) => name) })],
+      axes: [axis(each(clock), { incrs: steps }), axis(each(String), { size: leftRoom, grid: { show: false }, ticks: { show: false }, splits: () => lanes.map((_, i) => -i - 0.5), values: () => lanes.map(([name]) => name) })],
       series: [{}, {}],
       hooks: {
         draw: [(u) => lanes.forEach(([, spans, paint], i) => {
