@@ -183,6 +183,8 @@ class ReportsSection(_Section):
     """Where finished pairs are to be moved."""
     failed: AbsolutePath | None = None
     """Where failed pairs are to be moved."""
+    index: bool = True
+    """Whether every watched folder has a page that lists its reports, `index.sync.html`."""
 
 
 @dataclass(frozen=True, slots=True)

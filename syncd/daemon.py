@@ -26,6 +26,7 @@ from syncd import __version__
 from syncd.config import Config, find_config_path, load_config
 from syncd.domain import JobState
 from syncd.errors import ErrorCode, SyncdError, error_advice, error_exit_code
+from syncd.indexing import Indexer
 from syncd.intake import Intake
 from syncd.ledger.engine import explain_os
 from syncd.ledger.ledger import Ledger
@@ -37,7 +38,7 @@ from syncd.supervisor.cards import Cards
 from syncd.supervisor.dispatch import Dispatcher
 from syncd.supervisor.pool import Pool
 from syncd.supervisor.reporter import Reporter
-from syncd.telemetry import LEVELS, Seldom, configure_logs
+from syncd.telemetry import LEVELS, Seldom, configure_logs, priority_mark
 from syncd.upkeep import Upkeep
 from syncd.watch.examine import ignore_lease_signals
 from syncd.worker.cache_folder import CacheFolder, NotKept
@@ -53,6 +54,8 @@ SET_ASIDE_ADVICE: Final = (
     "A new ledger was begun: jobs are recorded again from the reports beside their dubs. To have back what no report "
     "knows (pairs named with 'syncctl submit', history), stop syncd and put a backup in the ledger's place."
 )
+STOP_STEP_S: Final = 10.0
+"""Of the manager's patience, for each step of the end; all together take less."""
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_JOBS_FAILED: Final = 3
@@ -98,6 +101,7 @@ class Daemon:
         self._signals: deque[int] = deque()
         self._catch_signals()
         scratch = make_scratch_folder(config)
+        self._notify.status("opening the ledger; after a crash it is checked first")
         self._ledger = Ledger.open(config.ledger.path, sets_aside=True)
         self._pool = Pool(scratch)
         self._reporter = Reporter(self._wake)
@@ -108,10 +112,13 @@ class Daemon:
         self._upkeep = Upkeep(self._ledger, config.ledger, self._wake, fallback=config.reports.fallback)
         look = LedgerLook(self._ledger, config.ledger.path)
         self._exporter = Exporter(look, self._dispatcher, self._pool, self._intake)
+        self._indexer = Indexer(config, self._ledger.latest_event, self._wake)
         self._failed_jobs_at_start = 0
         self._trouble: SyncdError | None = None
         """What the last turn met in the ledger."""
         self._seldom = Seldom()
+        self._refused = ""
+        """Why the newest configuration is not the one that holds."""
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
@@ -170,11 +177,13 @@ class Daemon:
     def _turn(self, now_s: float) -> None:
         """Each part once; a ledger that cannot be written to just now (a full disk) is met again at the next turn."""
         self._trouble = None
+        is_idle = self._dispatcher.is_idle() and not self._intake.has_more
         for part in (
             self._intake.take,
             partial(self._desk.serve, now_s),
             partial(self._dispatcher.step, now_s),
-            partial(self._upkeep.tend, now_s, is_idle=self._dispatcher.is_idle() and not self._intake.has_more),
+            partial(self._upkeep.tend, now_s, is_idle=is_idle),
+            partial(self._indexer.tend, now_s, is_idle=is_idle),
         ):
             try:
                 part()
@@ -223,7 +232,7 @@ class Daemon:
 
     def _status_when_done(self) -> int | None:
         """With --once: the exit status, as soon as nothing is left that could still be done."""
-        if not self._intake.is_done or not self._dispatcher.is_idle():
+        if not self._intake.is_done or not self._dispatcher.is_idle() or not self._indexer.is_done():
             return None
         if self._ledger.queued_count():
             if not self._ledger.is_paused():
@@ -245,9 +254,11 @@ class Daemon:
             paused = "paused; " if self._ledger.is_paused() else f"{resting}; " if resting else ""
             trouble = f"{self._trouble.code.value}: {self._trouble.message} " if self._trouble is not None else ""
             trouble += "".join(f"{folder} does not answer; " for folder in self._intake.hung_folders(time.monotonic()))
-            return f"{trouble}{paused}{self._ledger.queued_count()} queued, {self._dispatcher.running_count()} running"
+            counts = f"{self._ledger.queued_count()} queued, {self._dispatcher.running_count()} running"
         except SyncdError as error:
             return error.message
+        refused = f"; old configuration kept: {self._refused}" if self._refused else ""
+        return f"{trouble}{paused}{counts}{refused}"
 
     # --- signals -----------------------------------------------------------------------------------------------------
 
@@ -284,8 +295,10 @@ class Daemon:
             self._exporter.listen(config.metrics.address)
         except SyncdError as error:
             log.error("reload_refused", reason=error.message)
-            self._notify.ready(f"old configuration kept: {error.message}")
+            self._refused = error.message
+            self._notify.ready(self._status())
             return
+        self._refused = ""
         if config.watch != self._config.watch or config.reports != self._config.reports:
             self._intake.unwatch()
             self._intake.watch(config)
@@ -294,7 +307,7 @@ class Daemon:
         self._config = config
         self._intake.profiles = config
         self._dispatcher.reconfigure(config)
-        self._desk.config = config
+        self._desk.config = self._indexer.config = config
         self._upkeep.section, self._upkeep.fallback = config.ledger, config.reports.fallback
         log.info("reloaded", folders=len(config.watch))
         self._notify.ready(self._status())
@@ -315,7 +328,7 @@ class Daemon:
 
     def _shut_down(self) -> None:
         """Claim no more, keep what is finished, hand the rest back, leave: within five seconds, whatever is broken."""
-        self._notify.stopping()
+        self._notify.stopping(f"stopping; {self._dispatcher.running_count()} running jobs are handed back")
         log.info("stopping")
         steps: tuple[Callable[[], object], ...] = (
             self._exporter.close,
@@ -330,6 +343,7 @@ class Daemon:
         )
         signal.set_wakeup_fd(-1)
         for step in steps:
+            self._notify.extend(STOP_STEP_S)
             try:
                 step()
             except SyncdError as error:
@@ -386,7 +400,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(EXIT_OK)
         sys.exit(Daemon(config, config_path).run(once=chosen.once))
     except SyncdError as error:
-        sys.stderr.write(f"syncd: {error}\n")
+        sys.stderr.write(f"{priority_mark('error')}syncd: {error}\n")
         sys.exit(error_exit_code(error.code))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -28,8 +28,9 @@ from typing import Final
 import msgspec
 
 from syncd.domain import AnalysisSettings, CacheUse, Failure, Identity, MediaFile, MediaInfo, MethodResult, Result
+from syncd.plots import Plots
 
-PROTOCOL_VERSION: Final = 4
+PROTOCOL_VERSION: Final = 5
 CARD_FAILED_STATUS: Final = 70
 """How a worker ends after an error of its card's: nothing that it says afterwards could be relied on."""
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
@@ -191,6 +192,8 @@ class Measured(Message, frozen=True):
     """On the worker's card, context included; 0: it used none."""
     degraded: tuple[str, ...] = ()
     """What the worker itself gave up on the way, in words."""
+    plots: Plots | None = None
+    """For the page; None: none is wanted, or they could not be drawn."""
 
 
 class Failed(Message, frozen=True):

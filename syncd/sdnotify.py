@@ -29,9 +29,13 @@ class ServiceNotifier:
         """A reload began; `ready` ends it."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
-    def stopping(self) -> None:
+    def stopping(self, status: str) -> None:
         """The end began."""
-        self._send("STOPPING=1")
+        self._send("STOPPING=1", f"STATUS={status}")
+
+    def extend(self, seconds: float) -> None:
+        """What is under way, start or stop, may take so long from now on."""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
     def alive(self) -> None:
         """The main loop goes round, and no watcher has ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Hashable
 from contextlib import suppress
@@ -11,10 +12,10 @@ from typing import Final, TextIO
 import structlog
 
 LEVELS: Final = ("debug", "info", "warning", "error")
-
-
 TELL_AGAIN_S: Final = 60.0
 _REMEMBERED: Final = 1000
+_PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+_AS_JSON: Final = structlog.processors.JSONRenderer()
 
 
 class Seldom:
@@ -40,9 +41,7 @@ def configure_logs(level: str = "info") -> None:
     """Send structured events to standard error: coloured for a person, JSON lines for a machine."""
     person = sys.stderr.isatty()
     render: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
-        if person
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        [structlog.dev.ConsoleRenderer()] if person else [structlog.processors.format_exc_info, _render_line]
     )
     structlog.configure(
         processors=[
@@ -55,6 +54,20 @@ def configure_logs(level: str = "info") -> None:
         logger_factory=structlog.WriteLoggerFactory(file=_Unfailing(sys.stderr)),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )
+
+
+def priority_mark(level: str) -> str:
+    """What the journal takes off the front of a line and files it by (sd-daemon(3)); nothing where nobody would."""
+    stream = os.environ.get("JOURNAL_STREAM")
+    try:
+        status = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return ""
+    return f"<{_PRIORITIES[level]}>" if stream == f"{status.st_dev}:{status.st_ino}" else ""
+
+
+def _render_line(logger: structlog.typing.WrappedLogger, name: str, event: structlog.typing.EventDict) -> str:
+    return f"{priority_mark(event['level'])}{_AS_JSON(logger, name, event)!s}"
 
 
 class _Unfailing:

@@ -39,8 +39,6 @@ USUAL_SAMPLES: Final = 640
 LEAST_RISE: Final = 2.5
 FULL_SHARE: Final = 0.7
 """Of the loudness behind it: until then the sound still begins."""
-DIRECT_SAMPLES: Final = 32
-"""Nothing arrives before the direct sound: a lone peak farther than 2 ms behind the start is not it."""
 LEAST_ARRIVAL_MS: Final = 3.0
 """A start says no more precisely where the sound would lie without the room."""
 
@@ -68,6 +66,8 @@ def find_arrival(curve: NDArray[np.floating], top: int) -> Arrival | None:
     The place that parts the curve best into two variances (the generalised likelihood ratio of two normal ones), and
     from there outwards to where the sound first rises above the quiet.
     """
+    if echo_ms(curve, top) < LEAST_DIFFUSE_MS:
+        return None
     energy = np.minimum(np.square(curve), MOST_ENERGY)
     summed = np.concatenate(([0.0], np.cumsum(energy, dtype=np.float64)))
     rivals = _rivals(curve, top)
@@ -93,8 +93,6 @@ def find_arrival(curve: NDArray[np.floating], top: int) -> Arrival | None:
     # A start that was followed outwards lies somewhere in the last of the steps, or by chance one short of it.
     steps = early + late + (early > 0)
     start = at - STEP_SAMPLES * early if rises else at - 1 + STEP_SAMPLES * early
-    if echo_ms(curve, top) < LEAST_DIFFUSE_MS and abs(start - top) < DIRECT_SAMPLES:
-        return None
     return Arrival(start, max(LEAST_ARRIVAL_MS, 1000.0 * STEP_SAMPLES * steps / SR_HZ))
 
 

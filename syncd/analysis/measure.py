@@ -20,8 +20,9 @@ from syncd.analysis.phat import fine_search
 from syncd.analysis.pitch import pitch_shift_semitones, semitones_of_rate
 from syncd.analysis.rate import name_of_rate
 from syncd.analysis.solve import Solution, solve
+from syncd.analysis.speech import Lines
 from syncd.analysis.steadiness import is_match, support_of
-from syncd.analysis.survey import Piece, Survey, Surveyor
+from syncd.analysis.survey import LagProfile, Piece, Survey, Surveyor
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.analysis.timeline import longest, segments_of, uncertainty_ms
 from syncd.analysis.verdict import Decision, Findings, Heard, Placed, decide
@@ -49,6 +50,18 @@ class EndsAnalysis(Exception):
 
 
 @dataclass(frozen=True)
+class Traces:
+    """What the answer was read from, kept so that it can be drawn."""
+
+    alignment: Alignment | None
+    """What was placed: its windows."""
+    profile: LagProfile | None
+    """How every lag of the whole programme stands, by the channel with the most evidence."""
+    lines: tuple[Lines, Lines] | None
+    """The dialogue of master and dub; None where nothing listened for it."""
+
+
+@dataclass(frozen=True)
 class Answer:
     """Everything the analysis says about a pair."""
 
@@ -57,6 +70,7 @@ class Answer:
     method_results: tuple[MethodResult, ...]
     channels_used: str
     stage_seconds: dict[str, float]
+    traces: Traces
 
 
 def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings, watcher: Watcher) -> Answer:
@@ -104,7 +118,12 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
     sides = _heard("master", master), _heard("dub", dub)
     decision = decide(*sides, findings, settings)
     channel = best.channel if best is not None else (surveys[0].channel if surveys else "mid")
-    return Answer(decision, consensus, tuple(results), channel, stages.seconds)
+    traces = Traces(
+        alignment=solution.alignment if solution is not None else best,
+        profile=surveys[0].profile if surveys else None,
+        lines=next((answer.lines for answer in answers if answer.lines is not None), None),
+    )
+    return Answer(decision, consensus, tuple(results), channel, stages.seconds, traces)
 
 
 def _in_order(methods: tuple[str, ...]) -> list[str]:

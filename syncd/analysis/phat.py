@@ -79,6 +79,33 @@ def fine_search(
 
 
 @dataclass(frozen=True)
+class SummedCorrelation:
+    """Of windows added up, a value a sample, in deviations of the sum."""
+
+    middle_s: float
+    """The lag of the middle value."""
+    deviations: Floats
+
+
+def summed_correlation(
+    pair: ChannelPair, lag_s: float, most_windows: int, *, rate: float, span_s: tuple[float, float]
+) -> SummedCorrelation | None:
+    """What a few windows of a span (stretched time) show around a lag; None where none of them holds sound."""
+    lag_samples = round(lag_s * SR_HZ)
+    dub = Stretched(pair.dub.sound, rate)
+    span = round(span_s[0] * SR_HZ), round(span_s[1] * SR_HZ)
+    windows = plan_windows(pair.master.sound.samples, dub.samples, lag_samples, span)
+    starts = windows.starts[:: max(1, -(-len(windows.starts) // most_windows))]
+    scanner = _Scanner(pair.master.sound, dub, lag_samples, windows.length)
+    near = [curve for _, curve in map(scanner.scan, starts) if curve is not None]
+    if not near:
+        return None
+    total = np.abs(np.sum(near, axis=0))
+    floor = trimmed_rms(total)
+    return SummedCorrelation(lag_samples / SR_HZ, total / np.float32(floor)) if floor > 0.0 else None
+
+
+@dataclass(frozen=True)
 class WindowPlan:
     """Where the windows start in the dub, and how long they are, in samples."""
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from syncd.analysis.correlate import CLIP_DEVIATIONS, prepare_bands, trimmed_rms
 from syncd.analysis.evidence import BandSource, Beat, ChannelPair, part_of, quietly
 from syncd.analysis.features import COARSE_MEL, MelLayout, flux_of
-from syncd.analysis.lagmap import BlockPeak, Blocks, Curves, LagMap, MasterSegments
+from syncd.analysis.lagmap import BlockPeak, Blocks, Curves, LagCurve, LagMap, MasterSegments
 from syncd.analysis.path import best_path
 from syncd.analysis.rate import (
     NO_LINE,
@@ -50,6 +50,8 @@ SECTION_BLOCKS: Final = 8
 CANDIDATE_DEVIATIONS: Final = 4.0
 MOST_CANDIDATES: Final = 64
 NEAR_FRAMES: Final = 2
+MOST_SHOWN: Final = 800
+"""Values of a curve that is kept to be looked at."""
 AT_REACH: Final = 1
 """Frames: a block's lag may lie between two, or a little beside its piece's."""
 
@@ -97,6 +99,22 @@ class Gap:
 
 
 @dataclass(frozen=True)
+class LagProfile:
+    """A curve over lags, in deviations, thinned to what an eye can tell apart: of each step its highest value."""
+
+    first_s: float
+    step_s: float
+    deviations: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, curve: LagCurve, frames_per_s: float) -> LagProfile:
+        """At most `MOST_SHOWN` values."""
+        step = -(-curve.deviations.size // MOST_SHOWN)
+        padded = np.pad(curve.deviations, (0, -curve.deviations.size % step), mode="edge")
+        return cls(curve.first_lag / frames_per_s, step / frames_per_s, padded.reshape(-1, step).max(axis=1))
+
+
+@dataclass(frozen=True)
 class Survey:
     """What one channel says."""
 
@@ -110,6 +128,8 @@ class Survey:
     """Lags (s) of the whole programme that stand out, with their deviations, best first."""
     lags: int
     """How many were compared."""
+    profile: LagProfile | None = None
+    """How every lag of the whole programme stands; None where the channel was not looked at closely."""
 
     @property
     def span_s(self) -> float:
@@ -295,7 +315,8 @@ class _Channel:
         tops = whole.peaks(8, round(APART_S * self._fps))
         pieces, score = self._pieces(found, peaks, tops)
         candidates = tuple((lag / self._fps, height) for lag, height in tops)
-        return Survey(self.name, rate, pieces, score, line, candidates, whole.deviations.size)
+        profile = LagProfile.of(whole, self._fps)
+        return Survey(self.name, rate, pieces, score, line, candidates, whole.deviations.size, profile)
 
     def _pieces(
         self, found: LagMap, peaks: list[BlockPeak], tops: list[tuple[float, float]]

@@ -15,6 +15,8 @@ from syncd.cli import (
     cancel,
     devices,
     doctor,
+    export,
+    install_service,
     jobs,
     models,
     pause,
@@ -24,6 +26,7 @@ from syncd.cli import (
     retry,
     schema,
     show,
+    stats,
     submit,
     watch,
 )
@@ -66,11 +69,14 @@ app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.command("prune")(prune.prune)
 app.command("rebuild")(rebuild.rebuild)
+app.command("stats")(stats.stats)
 app.command("analyze")(analyze.analyze)
 app.command("schema")(schema.schema)
 app.command("devices")(devices.devices)
 app.command("doctor")(doctor.doctor)
+app.command("install-service")(install_service.install_service)
 app.add_typer(models.app, name="models")
+app.add_typer(export.app, name="export")
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

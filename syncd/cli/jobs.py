@@ -10,10 +10,21 @@ import typer
 from rich.table import Table
 
 from syncd.cli.access import ledger
-from syncd.cli.options import MAX_ID, ConfigOption, JsonOption
+from syncd.cli.options import (
+    MAX_ID,
+    ConfigOption,
+    JsonOption,
+    LanguageOption,
+    PriorityOption,
+    ReviewOption,
+    SinceOption,
+    StateOption,
+    TitleOption,
+    VerdictOption,
+)
 from syncd.cli.output import console, plain, print_json
 from syncd.clock import utc_now
-from syncd.domain import JobState, Priority, Verdict
+from syncd.domain import JobState
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.records import Job, JobFilter, OrphanRecord, PageKey
 from syncd.units import seconds_to_ms
@@ -31,15 +42,13 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def list_jobs(
-    state: Annotated[list[JobState] | None, typer.Option(help="Only jobs in this state; may be repeated.")] = None,
-    verdict: Annotated[list[Verdict] | None, typer.Option(help="Only this verdict; may be repeated.")] = None,
-    review: Annotated[bool | None, typer.Option("--review/--no-review", help="Only jobs that ask for a look.")] = None,
-    title: Annotated[str | None, typer.Option(help="Only titles that contain this.")] = None,
-    language: Annotated[str | None, typer.Option(help="Only this language.")] = None,
-    priority: Annotated[Priority | None, typer.Option(help="Only this priority.")] = None,
-    since: Annotated[
-        str | None, typer.Option(help="Enqueued since: 2026-11-20, 2026-11-20T14:00, or 30m, 6h, 2d.")
-    ] = None,
+    state: StateOption = None,
+    verdict: VerdictOption = None,
+    review: ReviewOption = None,
+    title: TitleOption = None,
+    language: LanguageOption = None,
+    priority: PriorityOption = None,
+    since: SinceOption = None,
     orphans: Annotated[bool, typer.Option("--orphans", help="List files that wait for a partner instead.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=10000, help="Rows on a page.")] = 50,
     before: BeforeId = None,

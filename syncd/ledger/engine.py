@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +96,20 @@ def transaction(engine: Engine, path: Path) -> Iterator[Connection]:
         if isinstance(error.orig, sqlite3.Error) and (known := explain(error.orig, path)):
             raise known from error
         raise
+
+
+def open_shared(path: Path) -> int:
+    """A descriptor of the file, which is made empty if there is none; raises `OSError`.
+
+    Where the folder is the group's to write to, so is the file, whoever makes it under whatever umask: the service and
+    the people who use syncctl are different users.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
+    status = os.fstat(descriptor)
+    is_ours = status.st_uid == os.geteuid()
+    if is_ours and not status.st_mode & stat.S_IWGRP and path.parent.stat().st_mode & stat.S_IWGRP:
+        os.fchmod(descriptor, stat.S_IMODE(status.st_mode) | stat.S_IRGRP | stat.S_IWGRP)
+    return descriptor
 
 
 def explain_os(error: OSError, sentence: str) -> SyncdError:

@@ -55,7 +55,7 @@ from syncd.ledger.engine import (
 from syncd.ledger.enqueue import Acquaintance, Order, acquaintance, enqueue, is_unheard_of, rank_at
 from syncd.ledger.keep import keep_method, keep_observation, keep_orphan, keep_pauses, keep_report, keep_service_value
 from syncd.ledger.lock import LedgerLock
-from syncd.ledger.models import jobs, media, orphans, requests, service, stage_pauses
+from syncd.ledger.models import events, jobs, media, orphans, requests, service, stage_pauses
 from syncd.ledger.past import record_past
 from syncd.ledger.prune import Candidate, PruneRule, Pruning, believed_now, last_trace, may_go
 from syncd.ledger.records import Attempt, AttemptOutcome, Depth, Enqueued, Request
@@ -593,6 +593,11 @@ class Ledger:
             return self._path.stat().st_size
         except FileNotFoundError:
             return 0
+
+    def latest_event(self) -> int:
+        """Another number whenever something has happened to a job."""
+        with self._reading() as connection:
+            return int(connection.execute(select(func.max(events.c.id))).scalar() or 0)
 
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the file, if no reader is in the way; for idle moments."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from syncd.errors import ErrorCode, SyncdError
-from syncd.ledger.engine import explain_os
+from syncd.ledger.engine import explain_os, open_shared
 
 _PATIENCE_S: Final = 0.5
 """Whoever only asks (`is_held`) holds the lock for some microseconds: this outlasts it."""
@@ -33,7 +33,7 @@ class LedgerLock:
         """Raises `SyncdError` LEDGER_IN_USE, PERMISSION_DENIED, DISK_FULL, DISK_FAULT."""
         path = lock_path(ledger)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
+            descriptor = open_shared(path)
         except OSError as error:
             raise explain_os(error, f"{path} cannot be opened") from error
         deadline_s = time.monotonic() + _PATIENCE_S

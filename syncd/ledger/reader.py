@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Engine, Select, func, literal, select, union_all
@@ -30,6 +32,9 @@ from syncd.ledger.rows import (
     to_request,
 )
 from syncd.ledger.schema import require_current
+from syncd.ledger.stats import Stats, read_ended, read_processed, summarise
+
+_REPORTED: Final = (JobState.COMPLETED, JobState.FAILED, JobState.QUARANTINED)
 
 
 class LedgerReader:
@@ -90,10 +95,25 @@ class LedgerReader:
         with self._snapshot() as connection:
             return [to_orphan(row) for row in connection.execute(select_orphans().limit(limit))]
 
+    def reported_under(self, folder: Path, *, limit: int) -> list[Job]:
+        """The newest ended job of every report in a folder and below it, newest first."""
+        # Bytes sort as they stand, so all that begins with "folder/" lies between it and "folder0".
+        first, beyond = (os.fsdecode(os.fsencode(folder).rstrip(b"/") + end) for end in (b"/", b"0"))
+        within = jobs.c.sidecar_path.between(Path(first + "\x01"), Path(beyond))
+        newest = select(func.max(jobs.c.id)).where(within, jobs.c.state.in_(_REPORTED)).group_by(jobs.c.sidecar_path)
+        statement = select_jobs().where(jobs.c.id.in_(newest)).order_by(jobs.c.id.desc()).limit(limit)
+        with self._snapshot() as connection:
+            return [to_job(row) for row in connection.execute(statement)]
+
     def counts(self) -> dict[JobState, int]:
         """How many jobs stand where; every state is there."""
         with self._snapshot() as connection:
             return count_by_state(connection)
+
+    def stats(self, since: datetime, until: datetime) -> Stats:
+        """What came of the jobs that ended between two moments, and how long they took."""
+        with self._snapshot() as connection:
+            return summarise(read_ended(connection, since), read_processed(connection, since), since, until)
 
     def service(self) -> dict[str, str]:
         """What the daemon says of itself; ``paused`` is ``"1"`` or ``"0"``."""

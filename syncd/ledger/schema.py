@@ -12,7 +12,7 @@ from typing import Final
 import syncd
 from syncd.clock import utc_now
 from syncd.errors import ErrorCode, SyncdError
-from syncd.ledger.engine import connect, explain, explain_os, transaction, writing_engine
+from syncd.ledger.engine import connect, explain, explain_os, open_shared, transaction, writing_engine
 
 REVISION: Final = "0004"
 """The newest of `migrations/versions`; later ones have greater numbers."""
@@ -38,8 +38,12 @@ def read_revision(path: Path) -> str | None:
 
     Raises `SyncdError` NO_LEDGER (no such file), LEDGER_DAMAGED (something else than a ledger), PERMISSION_DENIED.
     """
-    if not path.exists():
-        raise SyncdError(ErrorCode.NO_LEDGER, f"There is no ledger at {path}.")
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SyncdError(ErrorCode.NO_LEDGER, f"There is no ledger at {path}.") from error
+    except OSError as error:
+        raise explain_os(error, f"The ledger {path} cannot be reached by this user") from error
     try:
         with closing(connect(path)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
@@ -139,7 +143,7 @@ def create_file(path: Path) -> None:
     Raises `SyncdError` PERMISSION_DENIED, DISK_FULL.
     """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664))
+        os.close(open_shared(path))
     except OSError as error:
         raise explain_os(error, f"{path} cannot be written to") from error
 

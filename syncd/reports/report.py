@@ -9,16 +9,23 @@ from typing import Any
 from syncd import __version__
 from syncd.domain import Failure, Result
 from syncd.errors import ErrorCode, SyncdError
+from syncd.plots import Plots
 from syncd.reports.facts import ProcessingFacts, Report, ReportSubject, WrittenReport
-from syncd.reports.html import PAGE_MARK, render_page
+from syncd.reports.html import render_page
 from syncd.reports.names import page_path, sidecar_names
+from syncd.reports.pages import write_page
 from syncd.reports.plain import path_text
 from syncd.reports.sidecar import build_report, report_to_text
 from syncd.reports.store import read_report, write_text_atomically
 
 
 def write_reports(
-    subject: ReportSubject, outcome: Result | Failure, processing: ProcessingFacts, *, fallback: Path | None
+    subject: ReportSubject,
+    outcome: Result | Failure,
+    processing: ProcessingFacts,
+    *,
+    fallback: Path | None,
+    plots: Plots | None = None,
 ) -> WrittenReport:
     """Write the sidecar, and the page if the profile asks for it.
 
@@ -28,12 +35,12 @@ def write_reports(
     """
     report = build_report(subject, outcome, processing, syncd_version=__version__)
     try:
-        return _write_into(subject.dub.path.parent, subject, report)
+        return _write_into(subject.dub.path.parent, subject, report, plots)
     except SyncdError as error:
         if fallback is None or error.code is not ErrorCode.PERMISSION_DENIED:
             raise
     _make_folder(fallback)
-    return _write_into(fallback, subject, report)
+    return _write_into(fallback, subject, report, plots)
 
 
 def sidecar_path(folder: Path, subject: ReportSubject, report: Report) -> Path:
@@ -54,34 +61,16 @@ def sidecar_path(folder: Path, subject: ReportSubject, report: Report) -> Path:
     raise SyncdError(ErrorCode.PERMISSION_DENIED, taken, {"folder": path_text(folder)})
 
 
-def _write_into(folder: Path, subject: ReportSubject, report: Report) -> WrittenReport:
+def _write_into(folder: Path, subject: ReportSubject, report: Report, plots: Plots | None) -> WrittenReport:
     path = sidecar_path(folder, subject, report)
     text = report_to_text(report)
     write_text_atomically(path, text)
     if not subject.settings.html:
         return WrittenReport(text, path, None)
     try:
-        return WrittenReport(text, path, _write_page(page_path(path), report))
+        return WrittenReport(text, path, write_page(page_path(path), render_page(report, plots)))
     except SyncdError as error:
         return WrittenReport(text, path, None, error)
-
-
-def _write_page(path: Path, report: Report) -> Path:
-    if os.path.lexists(path) and not _is_page_of_ours(path):
-        taken = f"{path_text(path)} is a file that syncd did not write, so the page is left out."
-        raise SyncdError(ErrorCode.PERMISSION_DENIED, taken)
-    write_text_atomically(path, render_page(report))
-    return path
-
-
-def _is_page_of_ours(path: Path) -> bool:
-    try:
-        if path.is_symlink() or not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return PAGE_MARK.encode() in file.read(1024)
-    except OSError:
-        return False
 
 
 def _is_free_or_ours(path: Path, report: Report) -> bool:

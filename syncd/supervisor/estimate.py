@@ -63,6 +63,7 @@ _AFTER_METHODS: Final = (
     _Phase(("timeline", "pieces"), 0.05, 0.0006),
     _Phase(("rivals",), 0.05, 0.0001),
     _Phase(("repetition",), 0.0, 0.0),
+    _Phase(("draw",), 0.2, 0.0),
 )
 _MODELS: Final[dict[str, _Phase]] = {
     "wav2vec2": _Phase(("ai",), 3.0, 0.3),

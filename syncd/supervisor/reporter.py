@@ -14,6 +14,7 @@ import structlog
 from syncd import __version__
 from syncd.domain import Failure, Result
 from syncd.errors import ErrorCode, SyncdError
+from syncd.plots import Plots
 from syncd.reports.facts import ProcessingFacts, ReportSubject, WrittenReport
 from syncd.reports.report import write_reports
 from syncd.reports.sidecar import build_report, report_to_text
@@ -30,6 +31,8 @@ class ReportOrder:
     outcome: Result | Failure
     processing: ProcessingFacts
     fallback: Path | None
+    plots: Plots | None = None
+    """What the worker drew; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,9 @@ def remove_reports(written: WrittenReport) -> None:
 
 def _carry_out(order: ReportOrder) -> ReportDone:
     try:
-        written = write_reports(order.subject, order.outcome, order.processing, fallback=order.fallback)
+        written = write_reports(
+            order.subject, order.outcome, order.processing, fallback=order.fallback, plots=order.plots
+        )
     except SyncdError as error:
         failure = Failure(error.code, error.message, error.details)
         return ReportDone(order, None, kept_json=_text_alone(order), failure=failure)

@@ -207,7 +207,8 @@ def report_order(task: Task, outcome: Result | Failure, now: datetime, fallback:
         cache=measured.cache if measured else None,
         quarantine_reason=task.quarantine_reason,
     )
-    return ReportOrder(task.task_id, subject, outcome, processing, fallback)
+    plots = measured.plots if measured and isinstance(outcome, Result) else None
+    return ReportOrder(task.task_id, subject, outcome, processing, fallback, plots)
 
 
 def estimate_anew(task: Task, message: Progressed, now_s: float) -> float | None:

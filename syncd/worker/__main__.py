@@ -137,6 +137,7 @@ def measure(request: MeasureRequest, line: Line, models: ModelCache) -> Message:
         measurement.cache,
         measurement.peak_vram_bytes,
         measurement.degraded,
+        measurement.plots,
     )
 
 

@@ -8,6 +8,7 @@ made of a master is kept for its other dubs, where the request says so.
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from syncd.analysis.evidence import MID, Beat, ChannelEvidence, SideEvidence
 from syncd.analysis.features import CHROMA, COARSE_MEL, PITCH_CLASSES, ChromaMaker, LevelMaker
 from syncd.analysis.measure import Answer, EndsAnalysis, measure
+from syncd.analysis.pictures import draw
 from syncd.analysis.thresholds import THRESHOLDS
 from syncd.clock import monotonic_s
 from syncd.domain import AudioTrack, CacheUse, MeasuredSide, MediaInfo, Metadata, MethodResult, Result, Role
@@ -33,6 +35,7 @@ from syncd.media.names import shown_name
 from syncd.media.priming import SuspectedDelay, suspected_delay
 from syncd.media.probe import probe
 from syncd.media.stems import MonoFile, decode_stems, probe_stems
+from syncd.plots import Plots
 from syncd.protocol import FileVersion, MeasureRequest, ProbeRequest, StemFile
 from syncd.watch.examine import identify
 from syncd.worker.confirming import Decided, confirm, sounds_of
@@ -75,6 +78,8 @@ class Measurement:
     peak_vram_bytes: int = 0
     degraded: tuple[str, ...] = ()
     """What was given up on the way, in words."""
+    plots: Plots | None = None
+    """None: the profile wants no page, or they could not be drawn."""
 
 
 def probe_files(request: ProbeRequest) -> tuple[MediaInfo, ...]:
@@ -141,12 +146,27 @@ def _measured(
         result = _result(read_master, read_dub, answer, request, decode_s)
         taken = tuple(read.side.role for read in (read_master, read_dub) if read.is_from_cache)
         use = None if cache is None else CacheUse(taken, tuple(cache.notes))
+        plots = _drawn(read_master.evidence, read_dub.evidence, answer, heard) if request.settings.html else None
         if request.ai is None:
-            return Measurement(result, scratch.bytes_written, use)
+            return Measurement(result, scratch.bytes_written, use, plots=plots)
         decided = Decided(result.verdict, result.rate, result.timeline)
         sounds = sounds_of(read_master.evidence, read_dub.evidence, result.channels_used)
         said = confirm(request.ai, models, sounds, decided, scratch, heard)
-        return Measurement(said.added_to(result), scratch.bytes_written, use, said.peak_vram_bytes, said.degraded)
+        return Measurement(
+            said.added_to(result), scratch.bytes_written, use, said.peak_vram_bytes, said.degraded, plots
+        )
+
+
+def _drawn(master: SideEvidence, dub: SideEvidence, answer: Answer, heard: _OneAtATime) -> Plots | None:
+    """The page's figures; the report never fails for want of them."""
+    heard.progress("draw", 0, 1, "Drawing the page's figures")
+    try:
+        return draw(master, dub, answer)
+    except (CacheLost, MemoryError):
+        raise
+    except Exception:  # noqa: BLE001 - whatever breaks here must not cost the report
+        traceback.print_exc()
+        return None
 
 
 def _sides(request: MeasureRequest) -> tuple[_Side, _Side]:

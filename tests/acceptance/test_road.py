@@ -91,7 +91,7 @@ def test_slow_copies_of_every_kind_survive_a_kill_half_way(service: Service, tmp
         report = valid_report(service.drop / f"{truth.dub_path.name}.sync.json")
         tolerance_s = 1e-4 if truth.dub_path.suffix in {".wav", ".flac", ".mkv"} else 5e-4
         assert report["consensus_offset"]["offset_seconds"] == pytest.approx(truth.offset_s, abs=tolerance_s)
-    assert not [path for path in service.drop.iterdir() if path.name.startswith(".")]
+    wait_for(lambda: not list(service.drop.glob(".*")), what="nothing hidden (the index is the last that is written)")
 
 
 def test_two_programmes_are_said_to_be_two(service: Service, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -68,6 +69,29 @@ def test_show_reads_like_a_report_and_watch_ends_with_the_job(running: Service, 
     jsonschema.validate(shown["report"], SCHEMA)
     assert shown["job"]["state"] == "completed"
     assert len(shown["attempts"]) == 1
+
+
+def test_stats_and_exports_tell_what_was_done(running: Service, short_pair: PairTruth) -> None:
+    drop(running, short_pair, "alpha")
+    running.wait_for_jobs(1)
+    told = running.syncctl_json("stats")
+    assert told["stats"]["ended"] == {"completed": 1}
+    assert told["stats"]["reports_read"] == 1
+    assert all(spread["count"] == 1 for spread in told["stats"]["stages"].values())
+    assert set(told["stats"]["stages"]) >= {"decode", "correlation"}
+    assert "1 completed" in running.syncctl("stats", "--since", "1h")
+    (row,) = csv.DictReader(running.syncctl("export", "jobs").splitlines())
+    assert (row["title"], row["state"], row["verdict"]) == ("alpha", "completed", "offset")
+    assert float(row["offset_s"]) == pytest.approx(short_pair.offset_s, abs=1e-4)
+    (line,) = running.syncctl("export", "jobs", "--format", "jsonl", "--verdict", "offset").splitlines()
+    assert json.loads(line)["job_id"] == 1
+    assert running.syncctl("export", "jobs", "--format", "jsonl", "--state", "failed") == ""
+    assert "alpha_dub_fr.wav on alpha_master.wav" in running.syncctl("export", "timeline", "1")
+    written = running.home / "markers.mid"
+    running.syncctl("export", "timeline", "1", "--format", "midi", "--output", str(written))
+    assert written.read_bytes().startswith(b"MThd")
+    running.syncctl("export", "timeline", "1", "--format", "midi", "--output", str(written), expect=2)
+    running.syncctl("export", "timeline", "99", expect=4)
 
 
 def test_pause_holds_jobs_and_cancel_calls_them_off(running: Service, short_pair: PairTruth) -> None:

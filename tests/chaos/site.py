@@ -151,13 +151,14 @@ class StatusLine:
 
     def says(self, words: str) -> bool:
         """Whether a status with these words came since the last question."""
-        return any("STATUS=" in message and words in message for message in self._heard())
+        return any("STATUS=" in message and words in message for message in self.heard())
 
     def beats(self) -> bool:
         """Whether a sign of life came since the last question."""
-        return any("WATCHDOG=1" in message for message in self._heard())
+        return any("WATCHDOG=1" in message for message in self.heard())
 
-    def _heard(self) -> list[str]:
+    def heard(self) -> list[str]:
+        """Every message since the last question."""
         heard = []
         with suppress(BlockingIOError):
             while True:

@@ -317,7 +317,7 @@ def test_progress_names_the_stages_and_tells_people_where_it_is(tmp_path: Path, 
     measurement(tmp_path, small.master_path, small.dub_path, listener=listener)
     stages = list(dict.fromkeys(step[0] for step in listener.steps))
     assert set(stages[:2]) == {"decode_master", "decode_dub"}
-    assert stages[2:] == ["curves", "survey", "speeds", "onsets", "correlation", "timeline", "rivals"]
+    assert stages[2:] == ["curves", "survey", "speeds", "onsets", "correlation", "timeline", "rivals", "draw"]
     assert all(0 <= done <= total for _, done, total, _ in listener.steps)
     assert "Reading the master: 0:12 of 0:12" in {text for _, _, _, text in listener.steps}
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
+SERVICE = ("syncd.service", "gpu.conf", "models.conf", "sysusers.conf", "tmpfiles.conf", "syncd.toml")
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +58,15 @@ def run(program: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProces
     )
 
 
-def test_the_wheel_holds_migrations_schema_and_templates(wheel: Path) -> None:
+def test_the_wheel_holds_migrations_schema_templates_and_units(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert "syncd/migrations/env.py" in names
     assert any(name.startswith("syncd/migrations/versions/") for name in names)
     assert "syncd/reports/sync_report.v1.schema.json" in names
+    assert {f"syncd/systemd/{name}" for name in SERVICE} <= names
     assert any(name.startswith("syncd/reports/templates/") for name in names)
+    assert {"syncd/reports/assets/uplot/uPlot.iife.min.js", "syncd/reports/assets/uplot/LICENSE"} <= names
     assert not any(name.startswith("tests/") for name in names)
 
 
@@ -83,3 +86,9 @@ def test_installed_alone_the_daemon_runs_and_makes_its_ledger(environment: Path,
     assert json.loads(listed.stdout) == {"jobs": [], "next": None}
     where = run(environment / "bin" / "python", "-c", "import syncd; print(syncd.__file__)", cwd=tmp_path)
     assert where.stdout.startswith(str(environment))
+
+
+def test_installed_alone_it_prints_the_service_that_it_would_place(environment: Path, tmp_path: Path) -> None:
+    printed = run(environment / "bin" / "syncctl", "install-service", "--print", "--cpu", cwd=tmp_path)
+    assert f"ExecStart={environment}/bin/syncd --config /etc/syncd/syncd.toml" in printed.stdout, printed.stderr
+    assert 'path = "/srv/drop"' in printed.stdout

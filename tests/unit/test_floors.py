@@ -14,22 +14,35 @@ PACKAGE = Path(__file__).parents[2] / "syncd"
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset(
-        {"units", "errors", "clock", "telemetry", "tally", "sdnotify", "headers", "temporary", "errand", "__init__"}
+        {
+            "units",
+            "errors",
+            "clock",
+            "journal",
+            "telemetry",
+            "tally",
+            "sdnotify",
+            "headers",
+            "temporary",
+            "errand",
+            "__init__",
+        }
     ),
-    frozenset({"domain"}),
+    frozenset({"domain", "plots"}),
     frozenset({"protocol", "config"}),
     frozenset({"watch", "devices", "ledger", "reports", "analysis", "media"}),
     frozenset({"supervisor", "worker"}),
-    frozenset({"intake", "requests", "upkeep", "metrics", "daemon", "cli"}),
+    frozenset({"intake", "requests", "upkeep", "indexing", "metrics", "daemon", "cli"}),
 )
 ONLY_IN_WORKERS = {"analysis", "media"}
 HEAVY = {"av", "numpy", "scipy", "torch", "transformers", "librosa"}
-# Within the top floor: the daemon sits on intake, request desk, upkeep and metrics, which say what the intake counted;
-# one command, `rebuild`, needs the intake.
+# Within the top floor: the daemon sits on intake, request desk, upkeep, indexing and metrics, which say what the intake
+# counted; one command, `rebuild`, needs the intake.
 BESIDE_EACH_OTHER_ALLOWED = {
     ("daemon", "requests"),
     ("daemon", "intake"),
     ("daemon", "upkeep"),
+    ("daemon", "indexing"),
     ("daemon", "metrics"),
     ("metrics", "intake"),
     ("cli", "intake"),
@@ -90,7 +103,8 @@ def test_below_the_top_floor_only_dispatch_knows_the_ledger() -> None:
     below = {
         name
         for name in knowing
-        if name.split("/")[0] not in {"ledger", "cli", "metrics", "daemon.py", "intake.py", "requests.py", "upkeep.py"}
+        if name.split("/")[0]
+        not in {"ledger", "cli", "metrics", "daemon.py", "intake.py", "requests.py", "upkeep.py", "indexing.py"}
     }
     assert below == {"supervisor/dispatch.py"}
 

@@ -14,6 +14,7 @@ from typing import Protocol
 from syncd.analysis.align import Alignment
 from syncd.analysis.correlate import CoarseResult
 from syncd.analysis.evidence import Beat, ChannelPair
+from syncd.analysis.speech import Lines
 from syncd.domain import Estimate, Inconclusive, Metadata
 
 
@@ -71,6 +72,8 @@ class MethodAnswer:
     """It could not run at all, for want of something that is not installed."""
     alignment: Alignment | None = None
     """All pieces as the method measured them, where it looks at pieces."""
+    lines: tuple[Lines, Lines] | None = None
+    """The dialogue of master and dub, where the method listens for it."""
 
 
 class Method(Protocol):

@@ -5,6 +5,7 @@ It rests on the dialogue's timing and on nothing else: lines of a dub start wher
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from syncd.analysis.calibration import confidence_of
@@ -46,9 +47,9 @@ class Speech:
         metadata = _metadata(master, dub)
         short = tuple(reason for side in (("master", master), ("dub", dub)) if (reason := too_little(*side)))
         if short:
-            return MethodAnswer(Inconclusive(short), 0.0, metadata, channel=pair.name)
+            return MethodAnswer(Inconclusive(short), 0.0, metadata, channel=pair.name, lines=(master, dub))
         coarse = search_dialogue(pair.name, master, dub, evidence.rate, lambda _done, _total: beat(blocks, blocks + 1))
-        return _answer(coarse, master, dub, evidence.rate, metadata)
+        return replace(_answer(coarse, master, dub, evidence.rate, metadata), lines=(master, dub))
 
 
 def too_little(name: str, lines: Lines) -> str | None:

@@ -1,0 +1,189 @@
+"""`syncctl export`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from syncd.cli.access import ledger
+from syncd.cli.jobs import parse_since
+from syncd.cli.options import (
+    ConfigOption,
+    JobId,
+    LanguageOption,
+    PriorityOption,
+    ReviewOption,
+    SinceOption,
+    StateOption,
+    TitleOption,
+    VerdictOption,
+)
+from syncd.cli.output import to_builtins
+from syncd.cli.show import final_report
+from syncd.clock import utc_now
+from syncd.errors import ErrorCode, SyncdError
+from syncd.ledger.reader import LedgerReader
+from syncd.ledger.records import Job, JobFilter, PageKey
+
+PAGE_JOBS: Final = 500
+COLUMNS: Final = (
+    "job_id",
+    "state",
+    "title",
+    "language",
+    "master_path",
+    "dub_path",
+    "profile",
+    "priority",
+    "enqueued_at",
+    "started_at",
+    "finished_at",
+    "attempts",
+    "device",
+    "verdict",
+    "review",
+    "offset_s",
+    "confidence",
+    "sidecar_path",
+    "error_code",
+    "error_message",
+)
+FORMULA_STARTS: Final = ("=", "+", "-", "@")
+"""A spreadsheet computes cells that begin so, and file names may be anybody's."""
+
+app = typer.Typer(name="export", help="Jobs and timelines for other programs.", no_args_is_help=True)
+
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="A new file; else standard output.", show_default=False)
+]
+
+
+class TableFormat(StrEnum):
+    """What a list of jobs can be written as."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+class TimelineFormat(StrEnum):
+    """What a timeline can be written as."""
+
+    EDL = "edl"
+    OTIO = "otio"
+    MIDI = "midi"
+    REAPER = "reaper"
+
+
+@app.command("jobs")
+def jobs(
+    kind: Annotated[TableFormat, typer.Option("--format", help="CSV, or one JSON document a line.")] = TableFormat.CSV,
+    state: StateOption = None,
+    verdict: VerdictOption = None,
+    review: ReviewOption = None,
+    title: TitleOption = None,
+    language: LanguageOption = None,
+    priority: PriorityOption = None,
+    since: SinceOption = None,
+    output: OutputOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """All jobs that the filters leave, newest first."""
+    filters = JobFilter(
+        states=frozenset(state or ()),
+        verdicts=frozenset(verdict or ()),
+        review=review,
+        title=title,
+        language=language,
+        priority=priority,
+        since=parse_since(since, utc_now()) if since else None,
+    )
+    with ledger(config) as reader:
+        found = all_jobs(reader, filters)
+        _write(_as_csv(found) if kind is TableFormat.CSV else map(_as_json_line, found), output)
+
+
+@app.command("timeline")
+def timeline(
+    job_id: JobId,
+    kind: Annotated[
+        TimelineFormat,
+        typer.Option(
+            "--format",
+            help="EDL (CMX 3600) or OTIO: where each piece of the dub belongs. "
+            "MIDI (Pro Tools, Reaper) or Reaper's CSV: a marker wherever something changes.",
+        ),
+    ] = TimelineFormat.EDL,
+    output: OutputOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """A job's timeline for an editing system."""
+    from syncd.reports.exchange import read_timeline, write_timeline  # noqa: PLC0415 - a second to load
+
+    with ledger(config) as reader:
+        if reader.job(job_id) is None:
+            raise SyncdError(ErrorCode.NOT_FOUND, f"There is no job {job_id}.")
+        report = final_report(reader, job_id)
+    if kind is TimelineFormat.MIDI and output is None and sys.stdout.isatty():
+        raise SyncdError(ErrorCode.USAGE, "MIDI is not for a terminal: name a file with --output.")
+    _write([write_timeline(read_timeline(report), kind.value)], output)
+
+
+def all_jobs(reader: LedgerReader, filters: JobFilter) -> Iterator[Job]:
+    """Page after page, so that a million jobs take no memory."""
+    after: PageKey | None = None
+    while True:
+        page = reader.jobs(filters, limit=PAGE_JOBS, after=after)
+        yield from page.jobs
+        if page.next is None:
+            return
+        after = page.next
+
+
+def _as_csv(found: Iterator[Job]) -> Iterator[bytes]:
+    buffer = io.StringIO()
+    rows = csv.writer(buffer, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    for job in found:
+        rows.writerow(_cells(job))
+        yield buffer.getvalue().encode()
+        buffer.seek(0)
+        buffer.truncate()
+    yield buffer.getvalue().encode()
+
+
+def _cells(job: Job) -> list[object]:
+    failure = job.failure
+    error = (None, None) if failure is None else (failure.code.value, failure.message)
+    values = (getattr(job, column) for column in COLUMNS[:-2])
+    return [_cell(to_builtins(value)) for value in (*values, *error)]
+
+
+def _cell(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+
+
+def _as_json_line(job: Job) -> bytes:
+    return msgspec.json.encode(to_builtins(job)) + b"\n"
+
+
+def _write(parts: Iterator[bytes] | list[bytes], output: Path | None) -> None:
+    if output is None:
+        for part in parts:
+            sys.stdout.buffer.write(part)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        with output.open("xb") as file:
+            file.writelines(parts)
+    except FileExistsError as error:
+        raise SyncdError(ErrorCode.USAGE, f"{output} exists already; it is left alone.") from error
+    except OSError as error:
+        raise SyncdError(ErrorCode.PERMISSION_DENIED, f"{output} cannot be written: {error.strerror}.") from error

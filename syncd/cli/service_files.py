@@ -1,0 +1,138 @@
+"""Which files make a host run syncd as a service, what is in each, and whether one that lies there may be replaced."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import syncd
+from syncd.config import DEFAULT_CONFIG_PATH
+
+_UNITS: Final = Path("/etc/systemd/system")
+_DROP_INS: Final = _UNITS / "syncd.service.d"
+_PROGRAM_IN_UNIT: Final = "/opt/syncd/bin/syncd"
+_CONFIG_IN_UNIT: Final = str(DEFAULT_CONFIG_PATH)
+_SEAL: Final = "# Placed by 'syncctl install-service', which updates it until it is edited (sha256 of the rest: {}).\n"
+_SEAL_PATTERN: Final = re.compile(re.escape(_SEAL).replace(r"\{\}", "([0-9a-f]{64})"))
+_HIDDEN: Final = (Path("/home"), Path("/root"), Path("/run/user"), Path("/tmp"), Path("/var/tmp"))  # noqa: S108
+"""ProtectHome= and PrivateTmp= keep these from the service."""
+_PLAIN: Final = re.compile(r"/[A-Za-z0-9_./+@-]*")
+"""What a unit takes as it stands: no specifier, no quotation."""
+
+
+class Fate(StrEnum):
+    """What becomes of a file."""
+
+    PLACED = "placed"
+    UNCHANGED = "unchanged"
+    UPDATED = "updated"
+    """It was as an earlier call had placed it."""
+    REPLACED = "replaced"
+    """It had been edited, and force was asked for; a copy stays beside it."""
+    KEPT = "kept"
+    """It has been edited."""
+    REMOVED = "removed"
+    """It is for another kind of host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What the files depend on."""
+
+    programs: Path
+    """The folder with `syncd` in it."""
+    config_path: Path = DEFAULT_CONFIG_PATH
+    has_gpu: bool = False
+    has_models: bool = False
+    """Whether torch is installed, which compiles at run time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFile:
+    """A file and its whole content; None: it is not to be there."""
+
+    path: Path
+    text: str | None
+
+
+def sources_folder() -> Path:
+    """Units and their like: inside the installed package, or beside it in a checkout."""
+    package = Path(syncd.__file__).parent
+    shipped = package / "systemd"
+    return shipped if shipped.is_dir() else package.parent / "systemd"
+
+
+def starting_config() -> Path:
+    """The configuration that a host begins with."""
+    shipped = sources_folder() / "syncd.toml"
+    return shipped if shipped.is_file() else sources_folder().parent / "config" / "syncd.toml"
+
+
+def service_files(installation: Installation) -> list[ServiceFile]:
+    """All of them, in the order in which they are told."""
+    needs_models_drop_in = installation.has_models and not installation.has_gpu
+    unit = _source("syncd.service").replace(_PROGRAM_IN_UNIT, str(installation.programs / "syncd"))
+    return [
+        ServiceFile(_UNITS / "syncd.service", _sealed(unit.replace(_CONFIG_IN_UNIT, str(installation.config_path)))),
+        ServiceFile(_DROP_INS / "50-gpu.conf", _sealed(_source("gpu.conf")) if installation.has_gpu else None),
+        ServiceFile(_DROP_INS / "50-models.conf", _sealed(_source("models.conf")) if needs_models_drop_in else None),
+        ServiceFile(Path("/etc/sysusers.d/syncd.conf"), _sealed(_source("sysusers.conf"))),
+        ServiceFile(Path("/etc/tmpfiles.d/syncd.conf"), _sealed(_source("tmpfiles.conf"))),
+        ServiceFile(installation.config_path, _sealed(starting_config().read_text(encoding="utf-8"))),
+    ]
+
+
+def decide(present: str | None, wanted: str | None, *, force: bool) -> Fate:
+    """What is to become of a file, from what it holds and what it should hold; None: there is none."""
+    if present == wanted:
+        return Fate.UNCHANGED
+    if present is None:
+        return Fate.PLACED
+    if not (force or is_as_placed(present)):
+        return Fate.KEPT
+    if wanted is None:
+        return Fate.REMOVED
+    return Fate.UPDATED if is_as_placed(present) else Fate.REPLACED
+
+
+def is_as_placed(text: str) -> bool:
+    """Whether nobody has edited it since some version of syncd placed it."""
+    seal = _SEAL_PATTERN.match(text)
+    return seal is not None and seal[1] == _digest(text[seal.end() :])
+
+
+def why_unreachable(path: Path) -> str | None:
+    """What keeps the service from this path, or a unit from naming it; None: nothing."""
+    if not _PLAIN.fullmatch(str(path)):
+        return f"{path} cannot stand in a unit as it is"
+    hidden = next((folder for folder in _HIDDEN if path.is_relative_to(folder)), None)
+    return None if hidden is None else f"{path} lies below {hidden}, which the service does not see"
+
+
+def next_commands(root: Path) -> tuple[str, str]:
+    """What is left to whoever placed the files."""
+    if root != Path("/"):
+        return (
+            f"systemd-sysusers --root={root} syncd.conf && systemd-tmpfiles --root={root} --create syncd.conf",
+            f"systemctl --root={root} enable syncd.service",
+        )
+    return (
+        "systemd-sysusers syncd.conf && systemd-tmpfiles --create syncd.conf",
+        "systemctl daemon-reload && systemctl enable --now syncd.service",
+    )
+
+
+def _source(name: str) -> str:
+    return (sources_folder() / name).read_text(encoding="utf-8")
+
+
+def _sealed(text: str) -> str:
+    return _SEAL.format(_digest(text)) + text
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,124 @@
+"""Index pages: one in every watched folder that lists its reports, written anew when something happened to a job.
+
+Top floor, beside the daemon, whose main loop calls it at every turn. The loop only asks the ledger for one number; rows
+are read, and pages written, in a thread of their own for each folder, since a folder may hang.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from syncd.config import Config
+from syncd.domain import JobState
+from syncd.errand import Errand
+from syncd.errors import SyncdError
+from syncd.ledger.reader import LedgerReader
+from syncd.ledger.records import Job
+from syncd.reports.index import INDEX_NAME, MOST_LISTED, Listed, index_page, link_of
+from syncd.reports.pages import is_page_of_ours, write_page
+
+log = structlog.get_logger()
+
+ASK_INTERVAL_S: Final = 0.5
+"""How often the ledger is asked whether something happened."""
+LEAST_INTERVAL_S: Final = 30.0
+"""While jobs come one after another, an index is written no more often than this; at rest, at once."""
+
+
+class Indexer:
+    """Keeps the index pages true, a little late."""
+
+    def __init__(self, config: Config, latest_event: Callable[[], int], wake: Callable[[], None]) -> None:
+        self.config = config
+        self._latest_event = latest_event
+        self._wake = wake
+        self._ask_at_s = float("-inf")
+        self._shown: dict[Path, int] = {}
+        """The latest event that each folder's index knows of."""
+        self._written_at_s: dict[Path, float] = {}
+        self._errands: dict[Path, Errand[None]] = {}
+
+    def tend(self, now_s: float, *, is_idle: bool) -> None:
+        """Begin to write what is due."""
+        if not self.config.reports.index or now_s < self._ask_at_s:
+            return
+        self._ask_at_s = now_s + ASK_INTERVAL_S
+        event = self._latest_event()
+        for section in self.config.watch:
+            folder = section.path
+            if self._take_in(folder) and is_due(
+                event, self._shown.get(folder), now_s, self._written_at_s.get(folder), is_idle=is_idle
+            ):
+                self._shown[folder], self._written_at_s[folder] = event, now_s
+                self._errands[folder] = Errand(partial(write_index, folder, self.config.ledger.path), self._wake)
+
+    def is_done(self) -> bool:
+        """Whether every index says what the ledger says."""
+        if not self.config.reports.index:
+            return True
+        event = self._latest_event()
+        is_known = all(self._shown.get(section.path) == event for section in self.config.watch)
+        return is_known and all(errand.wait(0.0) for errand in self._errands.values())
+
+    def _take_in(self, folder: Path) -> bool:
+        """Whether the folder's last errand is over; what went wrong with it is told once."""
+        errand = self._errands.get(folder)
+        if errand is None:
+            return True
+        if not errand.wait(0.0):
+            return False
+        del self._errands[folder]
+        try:
+            errand.answer()
+        except (SyncdError, OSError) as error:
+            log.warning("index_not_written", folder=str(folder), reason=str(error))
+        return True
+
+
+def is_due(event: int, shown: int | None, now_s: float, written_at_s: float | None, *, is_idle: bool) -> bool:
+    """Whether an index is to be written now."""
+    if event == shown:
+        return False
+    return is_idle or written_at_s is None or now_s - written_at_s >= LEAST_INTERVAL_S
+
+
+def write_index(folder: Path, ledger: Path) -> None:
+    """Write the folder's index, if what it says has changed. None is begun where there is nothing to list.
+
+    Raises `SyncdError` PERMISSION_DENIED (a stranger's file has its name, too), DISK_FULL and what the ledger raises.
+    """
+    reader = LedgerReader.open(ledger)
+    try:
+        found = reader.reported_under(folder, limit=MOST_LISTED + 1)
+    finally:
+        reader.close()
+    lines = [line for job in found[:MOST_LISTED] if (line := _line(job, folder)) is not None]
+    path = folder / INDEX_NAME
+    if not lines and not is_page_of_ours(path):
+        return
+    page = index_page(folder, lines, more=len(found) > MOST_LISTED)
+    if not is_page_of_ours(path) or path.read_text(encoding="utf-8", errors="replace") != page:
+        write_page(path, page)
+
+
+def _line(job: Job, folder: Path) -> Listed | None:
+    """None where the report is not there any more."""
+    link = None if job.sidecar_path is None else link_of(job.sidecar_path, folder)
+    if link is None:
+        return None
+    is_completed = job.state is JobState.COMPLETED and job.verdict is not None
+    return Listed(
+        title=job.title,
+        language=job.language,
+        dub=job.dub_path.name,
+        verdict=job.verdict.value if is_completed and job.verdict else "failed",
+        review=True if job.review is None else job.review,
+        offset_s=job.offset_s,
+        created_at=job.finished_at,
+        link=link,
+    )
