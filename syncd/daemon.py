@@ -31,6 +31,7 @@ from syncd.intake import Intake
 from syncd.ledger.engine import explain_os
 from syncd.ledger.ledger import Ledger
 from syncd.metrics.exporter import Exporter
+from syncd.metrics.ledger_look import LedgerLook
 from syncd.requests import RequestDesk
 from syncd.sdnotify import ServiceNotifier, watchdog_interval_s
 from syncd.supervisor.cards import Cards
@@ -111,7 +112,8 @@ class Daemon:
         self._desk = RequestDesk(self._ledger, self._dispatcher, config, self._wake)
         self._intake = Intake(self._ledger, self._dispatcher.call_off, self._wake)
         self._upkeep = Upkeep(self._ledger, config.ledger, self._wake, fallback=config.reports.fallback)
-        self._exporter = Exporter(self._ledger, self._dispatcher, self._pool, self._intake)
+        look = LedgerLook(self._ledger, config.ledger.path)
+        self._exporter = Exporter(look, self._dispatcher, self._pool, self._intake)
         self._indexer = Indexer(config, self._ledger.latest_event, self._wake)
         self._failed_jobs_at_start = 0
         self._trouble: SyncdError | None = None

@@ -114,7 +114,9 @@ def _metrics(address: Address) -> Check:
         connection.request("GET", "/healthz")
         told = json.loads(connection.getresponse().read(65_536))
     except OSError:
-        advice = "Start syncd, or 'systemctl reload syncd' if metrics.listen was changed since."
+        advice = (
+            "Start syncd, or 'systemctl reload syncd' if the address is new; docs/systemd.md gives the unit a network."
+        )
         return Check(name, Finding.WRONG, f"Nobody answers at {address}.", advice)
     except (http.client.HTTPException, ValueError):
         told = None

@@ -8,97 +8,43 @@ from __future__ import annotations
 import copy
 import json
 import time
-from datetime import datetime
 from typing import Final
 
 import structlog
 
 from syncd import __version__
-from syncd.clock import utc_now
 from syncd.config import Address
-from syncd.domain import JobState
 from syncd.errors import SyncdError
 from syncd.intake import Intake
-from syncd.ledger.ledger import Ledger
 from syncd.metrics.families import CONTENT_TYPE, snapshot_to_text
 from syncd.metrics.health import Turn, why_unhealthy
+from syncd.metrics.ledger_look import LedgerLook
 from syncd.metrics.server import Answer, MetricsServer
-from syncd.metrics.snapshot import LedgerSeen, Snapshot
+from syncd.metrics.snapshot import Snapshot
 from syncd.supervisor.dispatch import Dispatcher
 from syncd.supervisor.pool import Pool
 from syncd.tally import TURN_S, Spread
+from syncd.telemetry import Seldom
 
 log = structlog.get_logger()
 
 INTERVAL_S: Final = 2.0
 """How often the main loop hands over what there is."""
-LEDGER_SHARE: Final = 200.0
-"""So many times what a question to the ledger took it is not asked again: half a percent of the time at most."""
-ASK_INTERVAL_S: Final = 4.0
-"""At the least: a million jobs take some 0.1 s to be counted, and then it is 20 s."""
 NOT_FOUND: Final = Answer(404, "text/plain; charset=utf-8", b"There are /metrics and /healthz.\n")
-
-
-class Pace:
-    """When something that takes its time is due again."""
-
-    def __init__(self) -> None:
-        self._due_at_s = float("-inf")
-
-    def is_due(self, now_s: float) -> bool:
-        """Monotonic seconds."""
-        return now_s >= self._due_at_s
-
-    def took(self, began_at_s: float, ended_at_s: float) -> None:
-        """It was done."""
-        self._due_at_s = ended_at_s + max(ASK_INTERVAL_S, LEDGER_SHARE * (ended_at_s - began_at_s))
-
-
-class LedgerLook:
-    """What the ledger said last, asked anew at its pace."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._depth_pace = Pace()
-        self._counts_pace = Pace()
-        self._depth = ledger.depth()
-        self._counts: dict[JobState, int] = {}
-        self._orphans = 0
-
-    def look(self) -> LedgerSeen:
-        """Ask what is due; raises `SyncdError`."""
-        began_s = time.monotonic()
-        if self._counts_pace.is_due(began_s):
-            self._counts, self._orphans = self._ledger.counts(), self._ledger.orphan_count()
-            self._counts_pace.took(began_s, time.monotonic())
-        began_s = time.monotonic()
-        if self._depth_pace.is_due(began_s):
-            self._depth = self._ledger.depth()
-            self._depth_pace.took(began_s, time.monotonic())
-        depth, now = self._depth, utc_now()
-        return LedgerSeen(
-            jobs=self._counts | {JobState.QUEUED: depth.queued, JobState.RUNNING: depth.running},
-            oldest_queued_s=_age_s(depth.oldest_queued_at, now),
-            oldest_running_s=_age_s(depth.oldest_running_at, now),
-            orphans=self._orphans,
-            is_paused=self._ledger.is_paused(),
-            file_bytes=self._ledger.file_bytes(),
-            log_bytes=self._ledger.log_bytes(),
-        )
 
 
 class Exporter:
     """Between the main loop and those who ask."""
 
-    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, pool: Pool, intake: Intake) -> None:
+    def __init__(self, look: LedgerLook, dispatcher: Dispatcher, pool: Pool, intake: Intake) -> None:
+        self._look = look
         self._dispatcher = dispatcher
         self._pool = pool
         self._intake = intake
-        self._ledger = ledger
-        self._look: LedgerLook | None = None
         self._turns = Spread(TURN_S)
         self._server: MetricsServer | None = None
         self._due_at_s = float("-inf")
+        self._seldom = Seldom()
         # Written by the main loop, read by the server's thread: whole values, replaced and never changed.
         self._turn: Turn | None = None
         self._snapshot: Snapshot | None = None
@@ -132,15 +78,17 @@ class Exporter:
                 self._snapshot = self._take_snapshot(now_s)
             except SyncdError as error:
                 log.debug("metrics_kept", reason=error.message)  # The next turn meets what the ledger has, and tells.
+            except Exception:  # Old figures are no reason to end a daemon that works.
+                if self._seldom.is_due("metrics_broke", now_s):
+                    log.exception("metrics_broke")
 
     def close(self) -> None:
         """Answer nobody any more."""
         self.listen(None)
 
     def _take_snapshot(self, now_s: float) -> Snapshot:
-        self._look = self._look or LedgerLook(self._ledger)
         return Snapshot(
-            ledger=self._look.look(),
+            ledger=self._look.look(now_s),
             jobs=copy.deepcopy(self._dispatcher.counted),
             workers=copy.deepcopy(self._pool.counted),
             now=self._dispatcher.glance(now_s),
@@ -180,7 +128,3 @@ class Exporter:
             told["turned_seconds_ago"] = round(now_s - turn.ended_at_s, 3)
         body = json.dumps(told, ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
         return Answer(200 if reason is None else 503, "application/json", body)
-
-
-def _age_s(since: datetime | None, now: datetime) -> float:
-    return 0.0 if since is None else max(0.0, (now - since).total_seconds())

@@ -21,6 +21,7 @@ SUITES: dict[str, str] = {
     "peers": "tests.benchmarks.bench_peers",
     "service": "tests.benchmarks.bench_service",
     "ledger": "tests.benchmarks.bench_ledger",
+    "metrics": "tests.benchmarks.bench_metrics",
     "replay": "tests.benchmarks.bench_replay",
     "hang": "tests.benchmarks.bench_hang",
 }

@@ -85,13 +85,32 @@ def bench_lists(folder: Path) -> list[tuple[str, str, str]]:
     started_s = time.monotonic()
     reader.jobs(SEARCH, limit=PAGE)
     searched_ms = 1000.0 * (time.monotonic() - started_s)
+    started_s = time.monotonic()
+    reader.counts()
+    counted_ms = 1000.0 * (time.monotonic() - started_s)
     reader.close()
     asked = f"{READERS} readers, {taken_ms.size / ASKING_S:.0f} pages a second in all, {worked} jobs done meanwhile"
     return [
         (f"a page of {PAGE} out of {JOBS_LISTED:,} jobs, {asked}", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms", "p99 20 ms"),
         ("a search for part of a title that no job has", f"{searched_ms:.0f} ms", ""),
+        ("all jobs counted by state, as metrics do beside the main loop", f"{counted_ms:.0f} ms", ""),
+        (
+            "the queue counted and its oldest job found, as the main loop does",
+            f"{_depth_ms(path):.1f} ms",
+            "20 ms",
+        ),
         ("the ledger's size", f"{path.stat().st_size / 1e9:.2f} GB", ""),
     ]
+
+
+def _depth_ms(path: Path) -> float:
+    ledger = Ledger.open(path)
+    try:
+        started_s = time.monotonic()
+        ledger.depth()
+        return 1000.0 * (time.monotonic() - started_s)
+    finally:
+        ledger.close()
 
 
 def multiply(path: Path, jobs: int) -> None:
