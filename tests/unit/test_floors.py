@@ -36,8 +36,8 @@ FLOORS: tuple[frozenset[str], ...] = (
 )
 ONLY_IN_WORKERS = {"analysis", "media"}
 HEAVY = {"av", "numpy", "scipy", "torch", "transformers", "librosa"}
-# Logs go to the journal. Within the top floor the daemon sits on intake, request desk, upkeep, indexing and metrics; these
-# say what the intake counted. One command, `rebuild`, needs the intake.
+# Logs go to the journal. Within the top floor the daemon sits on intake, request desk, upkeep, indexing and metrics;
+# these say what the intake counted. One command, `rebuild`, needs the intake.
 BESIDE_EACH_OTHER_ALLOWED = {
     ("telemetry", "journal"),
     ("daemon", "requests"),
