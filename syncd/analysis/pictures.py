@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from syncd.analysis.align import Aligned, Alignment
 from syncd.analysis.evidence import ChannelPair, SampleSource, SideEvidence, crossed_channels, shared_channels
-from syncd.analysis.features import COARSE_MEL, LevelMaker, MelLayout, flux_of
+from syncd.analysis.features import LevelMaker, MelLayout, flux_of
 from syncd.analysis.measure import Answer
 from syncd.analysis.phat import summed_correlation
 from syncd.analysis.places import MOST_STEPS, Marked, Stretch, marked_places, span_pieces, stretches_of
@@ -38,7 +38,6 @@ CLOSE_SAMPLES: Final = 320
 CLOSE_WINDOWS: Final = 8
 
 _LAYOUT: Final = MelLayout(n_mels=BANDS, hop_samples=round(EXCERPT_S * SR_HZ / LEVEL_COLUMNS))
-_BEAT_LAYOUT: Final = COARSE_MEL
 
 
 def draw(master: SideEvidence, dub: SideEvidence, answer: Answer) -> Plots:
@@ -221,15 +220,13 @@ def _look(sound: Floats, levels: Floats, bpm: float | None) -> Look:
     return Look(
         peaks=np.rint(magnitudes * scale).astype(np.uint8).tobytes(),
         levels=np.rint(shades).astype(np.uint8).tobytes(),
-        beats_s=() if bpm is None else beats_of(sound, bpm),
+        beats_s=() if bpm is None else beats_of(levels, _LAYOUT.frames_per_s, bpm),
     )
 
 
-def beats_of(sound: Floats, bpm: float) -> tuple[float, ...]:
+def beats_of(levels: Floats, frames_per_s: float, bpm: float) -> tuple[float, ...]:
     """Where the beats of an excerpt fall, given the tempo: the comb through most of what begins."""
-    maker = LevelMaker(_BEAT_LAYOUT)
-    rises = flux_of(np.concatenate((maker.feed(sound), maker.finish()), axis=1)).sum(axis=0)
-    frames_per_s = _BEAT_LAYOUT.frames_per_s
+    rises = flux_of(levels).sum(axis=0)
     period = 60.0 / bpm * frames_per_s
     if period < 2.0 or rises.size < 2.0 * period or float(rises.max()) <= 0.0:
         return ()

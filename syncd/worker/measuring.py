@@ -146,7 +146,11 @@ def _measured(
         result = _result(read_master, read_dub, answer, request, decode_s)
         taken = tuple(read.side.role for read in (read_master, read_dub) if read.is_from_cache)
         use = None if cache is None else CacheUse(taken, tuple(cache.notes))
-        plots = _drawn(read_master.evidence, read_dub.evidence, answer, heard) if request.settings.html else None
+        plots = None
+        if request.settings.html:
+            drawing_s = monotonic_s()
+            plots = _drawn(read_master.evidence, read_dub.evidence, answer, heard)
+            result = replace(result, stage_seconds={**result.stage_seconds, "draw": monotonic_s() - drawing_s})
         if request.ai is None:
             return Measurement(result, scratch.bytes_written, use, plots=plots)
         decided = Decided(result.verdict, result.rate, result.timeline)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from syncd.reports.html import MOST_PAGE_BYTES
+from syncd.reports.index import INDEX_NAME
 from tests.golden.cases import CASES
 from tests.golden.comparing import difference
 from tests.golden.reports import drop_all, kept_path, kept_report, stable_report
@@ -31,6 +34,33 @@ def test_a_report_says_what_it_said(sidecars: dict[str, Path], case: Case) -> No
 def test_each_report_has_a_page_that_says_the_same(sidecars: dict[str, Path], case: Case) -> None:
     page = sidecars[case.name].with_suffix(".html").read_text(encoding="utf-8")
     assert json.loads(sidecars[case.name].read_text(encoding="utf-8"))["sync_status"] in html.unescape(page)
+
+
+@every_pair
+def test_each_page_shows_why(sidecars: dict[str, Path], case: Case) -> None:
+    text = sidecars[case.name].with_suffix(".html").read_text(encoding="utf-8")
+    assert len(text.encode()) <= MOST_PAGE_BYTES
+    (found,) = re.findall(r'id="figures">(.*?)</script>', text, re.DOTALL)
+    drawn = json.loads(found)["plots"]
+    is_placed = case.expects not in {"refusal", "ambiguous"}
+    assert drawn["places"]
+    assert all((place["after"] is not None) is is_placed for place in drawn["places"])
+    assert drawn["whole"]["deviations"]
+    if is_placed and drawn["close"] is not None:  # what dialogue alone places does not come close
+        assert min(place["likeness_after"] for place in drawn["places"]) > 0.9
+        assert max(drawn["close"]["deviations"]) > drawn["close"]["needed"]
+        assert max(drawn["whole"]["deviations"]) > drawn["whole"]["needed"]
+        assert all(drawn["windows"]["agrees"])
+    if case.name == "unrelated":
+        assert max(drawn["whole"]["deviations"]) < drawn["whole"]["needed"]
+
+
+def test_the_folders_index_lists_every_pair(sidecars: dict[str, Path]) -> None:
+    folder = next(iter(sidecars.values())).parent
+    text = (folder / INDEX_NAME).read_text(encoding="utf-8")
+    assert set(re.findall(r'<a href="\./([^"]*)">', text)) == {
+        sidecar.with_suffix(".html").name for sidecar in sidecars.values()
+    }
 
 
 @every_pair

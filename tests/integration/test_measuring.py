@@ -8,6 +8,7 @@ import wave
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from syncd.domain import (
     Verdict,
 )
 from syncd.errors import ErrorCode, SyncdError
+from syncd.plots import Plots
 from syncd.protocol import MeasureRequest, ProbeRequest
 from syncd.worker.measuring import Canceled, Measurement, measure_pair, probe_files
 from tests.material import PairTruth, Programme, make_pair, make_unrelated_pair, write_silence, write_tone
@@ -61,6 +63,7 @@ def measurement(
     methods: tuple[str, ...] = METHODS,
     listener: Listener | None = None,
     max_duration_s: float | None = None,
+    html: bool = True,
 ) -> Measurement:
     request = MeasureRequest(
         task_id=1,
@@ -69,7 +72,7 @@ def measurement(
         master_track=None,
         dub_track=None,
         language="fr",
-        settings=AnalysisSettings(methods, TOLERANCES["ebu-r37"]),
+        settings=AnalysisSettings(methods, TOLERANCES["ebu-r37"], html=html),
         scratch_folder=os.fsencode(scratch / "scratch"),
         max_duration_s=max_duration_s,
     )
@@ -369,3 +372,31 @@ def test_probing_names_the_first_file_that_is_at_fault(tmp_path: Path) -> None:
     with pytest.raises(SyncdError) as caught:
         probe_files(ProbeRequest(1, (os.fsencode(good), os.fsencode(tmp_path / "gone.wav"))))
     assert "gone.wav" in caught.value.message
+
+
+def test_figures_are_made_for_a_page_alone(tmp_path: Path, small: PairTruth) -> None:
+    with_page = measurement(tmp_path, small.master_path, small.dub_path)
+    without = measurement(tmp_path, small.master_path, small.dub_path, html=False)
+    assert with_page.plots is not None
+    assert without.plots is None
+    assert without.result.consensus == with_page.result.consensus
+
+
+def test_figures_travel_in_bounded_size(tmp_path: Path, small: PairTruth) -> None:
+    plots = measurement(tmp_path, small.master_path, small.dub_path).plots
+    assert plots is not None
+    assert len(msgspec.msgpack.encode(plots)) < 200_000
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(plots), type=Plots) == plots
+
+
+def test_a_report_never_fails_for_want_of_its_figures(
+    tmp_path: Path, small: PairTruth, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("syncd.worker.measuring.draw", broken)
+    measured = measurement(tmp_path, small.master_path, small.dub_path)
+    assert measured.plots is None
+    assert measured.result.consensus is not None
+    assert "ZeroDivisionError" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from syncd.analysis.features import COARSE_MEL, LevelMaker
 from syncd.analysis.lagmap import LagCurve
 from syncd.analysis.pictures import MOST_SPANS, beats_of, likeness, spans_of
 from syncd.analysis.places import Stretch, marked_places, span_pieces, stretches_of
@@ -100,13 +101,14 @@ def test_beats_fall_where_something_begins() -> None:
     clicks_s = np.arange(0.3, 4.0, 0.5)
     for at_s in clicks_s:
         sound[round(at_s * 16_000) :][: burst.size] += burst
-    beats_s = beats_of(sound, 120.0)
+    maker = LevelMaker(COARSE_MEL)
+    beats_s = beats_of(maker.feed(sound), COARSE_MEL.frames_per_s, 120.0)
     assert len(beats_s) == len(clicks_s)
     assert np.abs(np.asarray(beats_s) - clicks_s).max() < 0.03
 
 
 def test_silence_has_no_beats() -> None:
-    assert beats_of(np.zeros(64_000, dtype=np.float32), 120.0) == ()
+    assert beats_of(np.full((40, 160), -80.0, dtype=np.float32), 40.0, 120.0) == ()
 
 
 def test_likeness_is_one_of_the_same_sound_none_of_strangers_and_zero_of_silence() -> None:

@@ -83,7 +83,7 @@
     return [{ at: before ? before.master_end : 0, length: s.dub_end - s.dub_start }];
   });
   const pencil = uPlot.sync("time");
-  const timeAxis = { scales: { x: { time: false, range: [0, masterLength] } }, cursor: { sync: { key: pencil.key }, drag: { x: true, y: false } } };
+  const timeAxis = { padding: [10, 18, 0, 0], scales: { x: { time: false, range: [0, masterLength] } }, cursor: { sync: { key: pencil.key }, drag: { x: true, y: false } } };
   // Whole parts of minutes and hours.
   const steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 18000];
   const leftRoom = 104;
