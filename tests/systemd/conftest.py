@@ -16,6 +16,8 @@ from tests.systemd.unit import Unit
 REPOSITORY = Path(__file__).parents[2]
 
 PREPARE = """
+# An interpreter with a library of its own looks for it where the host has it, which may be a home: users find it here.
+echo "$(dirname "$(dirname $PYTHON)")/lib" >/etc/ld.so.conf.d/000-python.conf && ldconfig
 $PYTHON -m venv --without-pip /opt/syncd
 export PYTHONPATH=/opt/lent PIP_ROOT_USER_ACTION=ignore
 $PYTHON -m pip --python /opt/syncd/bin/python install --quiet --no-deps /files/*.whl
