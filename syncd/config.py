@@ -178,9 +178,9 @@ class ReportsSection(_Section):
     fallback: AbsolutePath | None = None
     """Where reports go when the media's folder cannot be written to."""
     done: AbsolutePath | None = None
-    """Where finished pairs are to be moved."""
+    """Where the files of completed jobs are moved; None: they stay."""
     failed: AbsolutePath | None = None
-    """Where failed pairs are to be moved."""
+    """Where those of failed and quarantined jobs are moved; None: they stay."""
 
 
 class MetricsSection(_Section):
@@ -188,6 +188,24 @@ class MetricsSection(_Section):
 
     listen: str = ""
     """Address and port on loopback; empty: off."""
+
+
+class HandoverSection(_Section):
+    """[handover]: what is run for a job that has ended."""
+
+    on_complete: tuple[str, ...] = ()
+    """The command and its arguments, without a shell; empty: none."""
+    on_complete_seconds: Annotated[float, Field(gt=0.0, le=86_400.0)] = 30.0
+    """How long it may take."""
+
+    @field_validator("on_complete")
+    @classmethod
+    def _runnable(cls, argv: tuple[str, ...]) -> tuple[str, ...]:
+        if argv and not argv[0].startswith("/"):
+            raise ValueError("the program must be an absolute path")
+        if any("\0" in argument for argument in argv):
+            raise ValueError("must not contain a NUL character")
+        return argv
 
 
 class Config(_Section):
@@ -202,6 +220,7 @@ class Config(_Section):
     cache: CacheSection = CacheSection()
     reports: ReportsSection = ReportsSection()
     metrics: MetricsSection = MetricsSection()
+    handover: HandoverSection = HandoverSection()
 
     @model_validator(mode="before")
     @classmethod
@@ -228,8 +247,6 @@ class Config(_Section):
         """Keys that are set and that this version does not act on, each with what it does instead."""
         told = [
             (self.metrics.listen != "", "metrics.listen: no metrics are served"),
-            (self.reports.done is not None, "reports.done: pairs stay where they are"),
-            (self.reports.failed is not None, "reports.failed: pairs stay where they are"),
         ]
         return [sentence for holds, sentence in told if holds]
 
@@ -287,6 +304,20 @@ def _faults_between_sections(raw: dict[str, Any]) -> list[str]:
             if os.path.normpath(path) in seen:
                 faults.append(f"watch.{i}.path: {path} is named twice")
             seen.add(os.path.normpath(path))
+    return faults + _faults_of_moving(raw.get("reports"), seen)
+
+
+def _faults_of_moving(reports: Any, watched: set[str]) -> list[str]:
+    """A pair that is moved must leave every watched folder, and must not arrive in another."""
+    faults: list[str] = []
+    for key in ("done", "failed"):
+        told = reports.get(key) if isinstance(reports, dict) else None
+        if not isinstance(told, str):
+            continue
+        folder = Path(os.path.normpath(told))
+        for path in (Path(each) for each in sorted(watched)):
+            if folder == path or folder in path.parents or path in folder.parents:
+                faults.append(f"reports.{key}: {told} and the watched folder {path} lie one in the other")
     return faults
 
 

@@ -24,8 +24,10 @@ import structlog
 
 from syncd import __version__
 from syncd.config import Config, find_config_path, load_config
+from syncd.delivery import Delivery
 from syncd.domain import JobState
 from syncd.errors import ErrorCode, SyncdError, error_advice, error_exit_code
+from syncd.handover.command import program_fault
 from syncd.intake import Intake
 from syncd.ledger.engine import explain_os
 from syncd.ledger.ledger import Ledger
@@ -104,6 +106,7 @@ class Daemon:
         self._desk = RequestDesk(self._ledger, self._dispatcher, config, self._wake)
         self._intake = Intake(self._ledger, self._dispatcher.call_off, self._wake)
         self._upkeep = Upkeep(self._ledger, config.ledger, self._wake, fallback=config.reports.fallback)
+        self._delivery = Delivery(config, self._ledger, self._wake)
         self._failed_jobs_at_start = 0
         self._trouble: SyncdError | None = None
         """What the last turn met in the ledger."""
@@ -139,6 +142,7 @@ class Daemon:
             )
         for sentence in self._config.keys_without_effect():
             log.warning("key_without_effect", key=sentence)
+        tell_program_fault(self._config)
         self._notify.ready(self._status())
         log.info("started", version=__version__, ledger=str(self._config.ledger.path), folders=len(self._config.watch))
 
@@ -168,6 +172,7 @@ class Daemon:
             self._intake.take,
             partial(self._desk.serve, now_s),
             partial(self._dispatcher.step, now_s),
+            partial(self._delivery.tend, now_s),
             partial(self._upkeep.tend, now_s, is_idle=self._dispatcher.is_idle() and not self._intake.has_more),
         ):
             try:
@@ -218,6 +223,8 @@ class Daemon:
                 return None
             log.error("paused", advice="Jobs wait, and the ledger is paused: 'syncctl resume' lets them go.")
             return EXIT_FAILED
+        if not self._delivery.is_idle():
+            return None
         if self._intake.has_missing_folders:
             return EXIT_FAILED
         failed_here = self._failed_jobs() - self._failed_jobs_at_start - self._intake.counted.recorded_failed
@@ -282,6 +289,8 @@ class Daemon:
         self._intake.profiles = config
         self._dispatcher.reconfigure(config)
         self._desk.config = config
+        self._delivery.reconfigure(config)
+        tell_program_fault(config)
         self._upkeep.section, self._upkeep.fallback = config.ledger, config.reports.fallback
         log.info("reloaded", folders=len(config.watch))
         self._notify.ready(self._status())
@@ -309,6 +318,7 @@ class Daemon:
             self._reporter.stop,
             partial(self._dispatcher.take_reports, time.monotonic()),
             partial(self._dispatcher.hand_back_all, "the daemon stops"),
+            self._delivery.stop,
             self._cards.stop,
             self._pool.close,
             self._ledger.close,
@@ -341,8 +351,16 @@ def tidy_cache(config: Config) -> None:
         log.warning("cache_not_tidied", path=str(config.features_folder), reason=str(error))
 
 
+def tell_program_fault(config: Config) -> None:
+    """Jobs are measured without the operator's command too; it may come back with its file system."""
+    if (fault := program_fault(config.handover.on_complete)) is not None:
+        log.error("command_missing", reason=fault, advice="Jobs are measured all the same.")
+
+
 def check_text(config: Config, path: Path) -> str:
-    """What --check prints of a configuration that is valid."""
+    """What --check prints of a configuration that is valid; raises `SyncdError` CONFIG_INVALID on what it names."""
+    if (fault := program_fault(config.handover.on_complete)) is not None:
+        raise SyncdError(ErrorCode.CONFIG_INVALID, f"{path} is not valid: {fault}.", {"faults": [fault]})
     idle = "".join(f"Without effect in this version: {sentence}.\n" for sentence in config.keys_without_effect())
     return f"{path} is valid; watched folders: {len(config.watch)}.\n{idle}"
 

@@ -89,11 +89,8 @@ def test_paths_are_absolute(section: str) -> None:
 
 
 def test_keys_that_this_version_does_not_act_on_are_named() -> None:
-    config = parse_config("[metrics]\nlisten = '127.0.0.1:9419'\n[reports]\ndone = '/done'\n", "t")
-    assert [sentence.split(":")[0] for sentence in config.keys_without_effect()] == [
-        "metrics.listen",
-        "reports.done",
-    ]
+    config = parse_config("[metrics]\nlisten = '127.0.0.1:9419'\n", "t")
+    assert [sentence.split(":")[0] for sentence in config.keys_without_effect()] == ["metrics.listen"]
     assert Config().keys_without_effect() == []
 
 
@@ -153,3 +150,26 @@ def test_the_ledger_keeps_everything_unless_told_otherwise() -> None:
     assert (Config().ledger.keep_days, Config().ledger.keep_jobs) == (0, 0)
     (fault,) = faults_of("[ledger]\nkeep_days = -1\n")
     assert fault.startswith("ledger.keep_days: ")
+
+
+def test_a_command_is_named_by_an_absolute_path_and_has_its_time() -> None:
+    config = parse_config("[handover]\non_complete = ['/bin/true', '$(x)']\n", "t")
+    assert config.handover.on_complete == ("/bin/true", "$(x)")
+    assert config.handover.on_complete_seconds == 30.0
+    assert Config().handover.on_complete == ()
+    assert faults_of("[handover]\non_complete = ['notify']\n") == [
+        "handover.on_complete: value error, the program must be an absolute path"
+    ]
+    assert faults_of("[handover]\non_complete_seconds = 0\n")[0].startswith("handover.on_complete_seconds")
+
+
+@pytest.mark.parametrize("key", ["done", "failed"])
+@pytest.mark.parametrize("folder", ["/srv/drop", "/srv/drop/done", "/srv/drop/../drop/x", "/srv"])
+def test_files_are_moved_out_of_every_watched_folder_and_into_none(key: str, folder: str) -> None:
+    (fault,) = faults_of(f"[[watch]]\npath = '/srv/drop'\n[reports]\n{key} = '{folder}'\n")
+    assert fault == f"reports.{key}: {folder} and the watched folder /srv/drop lie one in the other"
+
+
+def test_a_folder_beside_the_watched_one_takes_what_is_moved() -> None:
+    config = parse_config("[[watch]]\npath = '/srv/drop'\n[reports]\ndone = '/srv/dropped'\n", "t")
+    assert config.reports.done == Path("/srv/dropped")
