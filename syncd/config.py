@@ -315,9 +315,11 @@ def _faults_of_moving(reports: Any, watched: set[str]) -> list[str]:
         if not isinstance(told, str):
             continue
         folder = Path(os.path.normpath(told))
-        for path in (Path(each) for each in sorted(watched)):
-            if folder == path or folder in path.parents or path in folder.parents:
-                faults.append(f"reports.{key}: {told} and the watched folder {path} lie one in the other")
+        faults += [
+            f"reports.{key}: {told} and the watched folder {path} lie one in the other"
+            for path in map(Path, sorted(watched))
+            if folder == path or folder in path.parents or path in folder.parents
+        ]
     return faults
 
 

@@ -111,7 +111,8 @@ def run_command(
     """Run it and wait for its end, in a thread of its own.
 
     It leads a process group, which is ended (TERM, then KILL) when the time is over or `stopping` is set; what it
-    leaves behind in its group is ended with it. Its standard output goes nowhere, of its standard error the end is kept.
+    leaves behind in its group is ended with it. Its standard output goes nowhere; of its standard error the end is
+    kept.
     """
     began_s = time.monotonic()
     try:
@@ -177,7 +178,7 @@ class _Watched:
     def last_words(self) -> str:
         """The end of what it wrote, cleared of what could steer a terminal."""
         self._read()
-        text = self._tail.decode("utf-8", "replace")
+        text = self._tail.decode("utf-8", "replace").strip()
         return "".join(
             letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text
         )
