@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -19,7 +20,7 @@ from typing import Final
 from syncd.domain import FileMove, FileStamp
 from syncd.handover.places import Names
 from syncd.reports.store import sync_folder
-from syncd.temporary import Sweeper, temporary_name
+from syncd.temporary import ENDING
 
 _PIECE_BYTES: Final = 4 << 20
 
@@ -52,6 +53,8 @@ def carry_out(moves: Sequence[FileMove]) -> None:
             _let_go(move)
     except OSError as error:
         lost = _undo(placed)
+        for move in moves:
+            _clear(move)
         told = f" What could not be put back lies there still: {', '.join(lost)}." if lost else ""
         raise NotMoved(f"{error.filename or moves[0].target}: {error.strerror}.{told}") from error
 
@@ -72,6 +75,7 @@ def _place(move: FileMove) -> bool:
             return True  # Moved before a crash; what lies there now under the old name is another's.
         if os.path.lexists(source):
             raise OSError(errno.EBUSY, "it has changed meanwhile", os.fspath(source))
+        _clear(move)
         return False
     if os.path.lexists(target):
         if _is_same(target, move) and _is_equal(source, target):
@@ -80,7 +84,6 @@ def _place(move: FileMove) -> bool:
             raise OSError(errno.EEXIST, "the name was taken meanwhile", os.fspath(target))
         target.unlink()
     target.parent.mkdir(parents=True, exist_ok=True)
-    Sweeper().sweep_folder(target.parent)
     try:
         _rename(source, target)
     except OSError as error:
@@ -105,7 +108,8 @@ def _rename(source: Path, target: Path) -> None:
 
 def _copy(move: FileMove) -> None:
     """With its times and rights, which are part of what the ledger knows the file by."""
-    draft = move.target.with_name(temporary_name(os.fsencode(move.target.name)))
+    draft = _draft(move)
+    draft.unlink(missing_ok=True)  # One that a crash cut off.
     try:
         with move.source.open("rb") as there, draft.open("xb") as here:
             shutil.copyfileobj(there, here, _PIECE_BYTES)
@@ -117,8 +121,10 @@ def _copy(move: FileMove) -> None:
                 os.fchmod(here.fileno(), stat.S_IMODE(status.st_mode))
             os.utime(here.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
             os.fsync(here.fileno())
-        if not (_is_same(move.source, move) and _is_same(draft, move)):
+        if not _is_same(move.source, move):
             raise OSError(errno.EBUSY, "it changed while it was copied", os.fspath(move.source))
+        if not _is_same(draft, move):
+            raise OSError(errno.ENOTSUP, "its file system does not keep modification times", os.fspath(move.target))
         _rename(draft, move.target)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -147,6 +153,21 @@ def _undo(placed: Sequence[FileMove]) -> list[str]:
         except OSError:
             lost.append(os.fspath(move.target))
     return lost
+
+
+def _draft(move: FileMove) -> Path:
+    """A hidden name beside the target that a later run of the same move finds again, and no other move takes."""
+    digest = hashlib.sha256(os.fsencode(move.source) + b"\0" + os.fsencode(move.target)).hexdigest()[:32]
+    return move.target.with_name(f".{digest}{ENDING}")
+
+
+def _clear(move: FileMove) -> None:
+    """Of a move that does not come about: what a crash may have left."""
+    with contextlib.suppress(OSError):
+        _draft(move).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        if _is_empty_claim(move.target, move):
+            move.target.unlink()
 
 
 def _is_same(path: Path, move: FileMove) -> bool:

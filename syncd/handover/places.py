@@ -43,21 +43,23 @@ def choose_names(
     folder = into / media[0].parent.relative_to(below)
     for number in itertools.count(1):
         mark = "" if number == 1 else f".{number}"
-        names = {path: folder / _marked(path, mark) for path in media}
+        names = {path: folder / _marked(path, mark, are_stems=len(media) > 1) for path in media}
         names |= {path: folder / _report_name(path, media, mark) for path in reports}
         if all(is_free(target) for target in names.values()) and len(set(names.values())) == len(names):
             return list(names.items())
     raise AssertionError("numbers do not end")
 
 
-def _marked(path: Path, mark: str) -> str:
-    """`Heist_dub_fr.2.wav`: before the extension, so that it is still the same kind of file."""
-    return fitted_name(os.fsencode(path.name.removesuffix(path.suffix)), mark + path.suffix)
+def _marked(path: Path, mark: str, *, are_stems: bool) -> str:
+    """`Heist_dub_fr.2.wav`: before the extension (and a stem's channel), so that it is still the same kind of file."""
+    ending = "".join(path.suffixes[-2:]) if are_stems else path.suffix
+    return fitted_name(os.fsencode(path.name.removesuffix(ending)), mark + ending)
 
 
 def _report_name(report: Path, media: Sequence[Path], mark: str) -> str:
     for path in media:
         if report.name.startswith(path.name):
-            return fitted_name(os.fsencode(_marked(path, mark)), report.name.removeprefix(path.name))
+            marked = _marked(path, mark, are_stems=len(media) > 1)
+            return fitted_name(os.fsencode(marked), report.name.removeprefix(path.name))
     stem, dot, ending = report.name.partition(".sync.")  # a name that was cut
     return fitted_name(os.fsencode(stem + mark), dot + ending)

@@ -120,7 +120,9 @@ def moving_from_json(text: str) -> Moving:
 
 def follow(connection: Connection, moving: Moving, stamps: Mapping[Path, FileStamp], now: datetime) -> None:
     """The ledger's paths go where the files went; `stamps`: what is there now, by the new paths."""
-    targets = {move.source: move.target for move in moving.files}
+    targets = {move.source: move.target for move in moving.files if move.target in stamps}
+    if not targets:
+        return  # Somebody took them away in the middle.
     row = connection.execute(select_files().add_columns(media.c.info).where(media.c.id == moving.media_id)).first()
     if row is not None:
         _follow_media(connection, moving, to_file(row), targets, stamps, now)
@@ -132,8 +134,8 @@ def follow(connection: Connection, moving: Moving, stamps: Mapping[Path, FileSta
         )
     state = connection.scalar(select(jobs.c.state).where(jobs.c.id == moving.job_id))
     if state is not None:
-        first = moving.files[0]
-        details = {"from": readable_path(first.source), "to": readable_path(first.target)}
+        source, target = next(iter(targets.items()))
+        details = {"from": readable_path(source), "to": readable_path(target)}
         append_event(
             connection,
             "moved",
