@@ -10,6 +10,7 @@ from pathlib import Path
 from syncd.config import Config
 from syncd.domain import JobState, MediaFile
 from syncd.reports.names import fitted_name
+from syncd.watch.stems import stem_name
 
 Names = list[tuple[Path, Path]]
 """From where to where, for each file."""
@@ -52,7 +53,9 @@ def choose_names(
 
 def _marked(path: Path, mark: str, *, are_stems: bool) -> str:
     """`Heist_dub_fr.2.wav`: before the extension (and a stem's channel), so that it is still the same kind of file."""
-    ending = "".join(path.suffixes[-2:]) if are_stems else path.suffix
+    ending = path.suffix
+    if are_stems and (stem := stem_name(path.name)) is not None:
+        ending = path.name.removeprefix(stem.base.removesuffix(path.suffix))
     return fitted_name(os.fsencode(path.name.removesuffix(ending)), mark + ending)
 
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from syncd.domain import JobState
+from syncd.domain import JobState, Moving
+from syncd.handover.move import look
+from syncd.ledger.ledger import Ledger
 from tests.acceptance.service import Service, valid_report, wait_for
 from tests.material import PairTruth
 
@@ -199,3 +201,34 @@ def test_a_failing_command_is_a_warning_with_its_last_words(service: Service, sh
     (line,) = (json.loads(each) for each in service.log().splitlines() if "command_failed" in each)
     assert (line["level"], line["status"], line["failures"]) == ("warning", 1, 1)
     assert line["last_words"] == "no such host"
+
+
+def test_a_move_that_a_crash_cut_off_is_finished_at_the_next_start(service: Service, short_pair: PairTruth) -> None:
+    master, (dub,) = drop(service, short_pair, "show", "fr")
+    assert service.run_once() == 0
+    done = service.home / "done"
+    ledger = Ledger.open(service.ledger)
+    subject = ledger.handover_subject(1)
+    assert subject is not None
+    reports = [dub.with_name(f"{dub.name}.sync.{kind}") for kind in ("json", "html")]
+    order = Moving(1, subject.dub.media_id, look([(path, done / path.name) for path in (dub, *reports)]))
+    ledger.begin_moving(order)
+    ledger.close()
+    done.mkdir()
+    dub.rename(done / dub.name)  # So far it had come.
+    assert service.run_once() == 0
+    assert names(done) == {dub.name, *(path.name for path in reports)}
+    assert names(service.drop) == {master.name}
+    (job,) = service.jobs()
+    assert (job.dub_path, job.sidecar_path) == (done / dub.name, done / reports[0].name)
+
+
+def test_stems_move_together(service: Service, short_pair: PairTruth) -> None:
+    configure(service, moves(service))
+    shutil.copy(short_pair.master_path, service.drop / "show_master.wav")
+    for channel in ("L", "R"):
+        shutil.copy(short_pair.dub_path, service.drop / f"show_dub_fr.{channel}.wav")
+    service.run_once()
+    moved = names(service.home / "done") | names(service.home / "failed")
+    assert {"show_master.wav", "show_dub_fr.L.wav", "show_dub_fr.R.wav", "show_dub_fr.L.wav.sync.json"} <= moved
+    assert names(service.drop) == set()

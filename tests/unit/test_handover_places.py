@@ -64,12 +64,13 @@ def test_one_name_that_is_taken_gives_all_the_same_number() -> None:
     }
 
 
-def test_stems_keep_together_and_their_channels_last() -> None:
-    stems = ["/drop/x.L.wav", "/drop/x.R.wav"]
-    assert chosen(stems, ["/drop/x.L.wav.sync.json"], {"/done/x.R.wav"}) == {
-        "/drop/x.L.wav": "/done/x.2.L.wav",
-        "/drop/x.R.wav": "/done/x.2.R.wav",
-        "/drop/x.L.wav.sync.json": "/done/x.2.L.wav.sync.json",
+@pytest.mark.parametrize("between", [".", "_", "-", " "])
+def test_stems_keep_together_and_their_channels_last(between: str) -> None:
+    left, right = f"{between}L.wav", f"{between}R.wav"
+    assert chosen([f"/drop/x{left}", f"/drop/x{right}"], [f"/drop/x{left}.sync.json"], {f"/done/x{right}"}) == {
+        f"/drop/x{left}": f"/done/x.2{left}",
+        f"/drop/x{right}": f"/done/x.2{right}",
+        f"/drop/x{left}.sync.json": f"/done/x.2{left}.sync.json",
     }
 
 
