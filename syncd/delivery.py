@@ -233,8 +233,10 @@ class Delivery:
             log.info("moved", job=moving.job_id, source=str(first.source), target=str(first.target))
 
     def _master_names(self, side: Side, below: Path, into: Path) -> Names:
-        section = next(section for section in self._config.watch if section.path == below)
-        if any(below in dub.parents and os.path.lexists(dub) for dub in side.dubs if dub != side.file.path):
+        section = next((section for section in self._config.watch if section.path == below), None)
+        if section is None or any(
+            below in dub.parents and os.path.lexists(dub) for dub in side.dubs if dub != side.file.path
+        ):
             return []
         return [] if _has_dubs(side.file.path, section) else _names(media_paths(side.file), [], below, into)
 
