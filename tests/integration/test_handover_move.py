@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ CONTENT = {"x.wav": b"sound" * 1000, "x.wav.sync.json": b"{}", "x.wav.sync.html"
 
 CRASHED = 77
 """The status of a process that ended in the middle."""
+REFUSED = 78
 
 
 @pytest.fixture(params=["here", "elsewhere"])
@@ -106,6 +108,32 @@ def test_a_file_system_that_is_really_full(tmp_path: Path) -> None:
         assert len(all_below(tmp_path / "drop")) == 3
     finally:
         subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.parametrize("closed", ["drop/sub", "done"])
+def test_a_folder_that_may_not_be_written_to_leaves_everything_where_it_was(tmp_path: Path, closed: str) -> None:
+    (tmp_path / "done").mkdir()
+    moves = files(tmp_path, tmp_path / "done")
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        if folder.is_relative_to(Path(tempfile.gettempdir())) and folder != Path(tempfile.gettempdir()):
+            folder.chmod(0o755)
+    for path in (tmp_path / "drop", tmp_path / "drop" / "sub", tmp_path / "done"):
+        path.chmod(0o777)
+    (tmp_path / closed).chmod(0o555)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            carry_out(moves)
+        except NotMoved as error:
+            status = REFUSED if "Permission denied" in str(error) else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == REFUSED
+    assert all_below(tmp_path / "done") == {}
+    assert all_below(tmp_path / "drop") == CONTENT
 
 
 def test_a_file_that_changed_since_is_not_moved(tmp_path: Path, target: Path) -> None:
