@@ -76,6 +76,8 @@ class Delivery:
         self._is_recovered = False
         self._seen: int | None = None
         """The newest event that was looked at; None: hand-over is off."""
+        self._taken = 0
+        """The newest that a job was taken in hand for, or from which all began."""
         self._kept: int | None = None
         """As the ledger has it."""
         self._in_hand: dict[int, _Item] = {}
@@ -129,7 +131,7 @@ class Delivery:
         """Whether it is on. Jobs that ended while it was off are not handed over when it is switched on again."""
         if self.is_on:
             if self._seen is None:
-                self._seen = self._ledger.last_event_id() if self._kept is None else self._kept
+                self._seen = self._taken = self._ledger.last_event_id() if self._kept is None else self._kept
             return True
         if not self._in_hand and self._kept is not None:
             self._ledger.set_handed_over(None)
@@ -138,18 +140,23 @@ class Delivery:
 
     def _take_in(self) -> None:
         assert self._seen is not None  # noqa: S101 - it is on
-        room = WINDOW - len(self._in_hand)
-        for ended in self._ledger.ended_after(self._seen, room) if room > 0 else ():
+        if (room := WINDOW - len(self._in_hand)) <= 0:
+            return
+        newest = self._ledger.last_event_id()
+        found = self._ledger.ended_after(self._seen, room)
+        for ended in found:
             item = _Item(ended.event_id, ended.job_id)
             self._in_hand[item.event_id] = item
             self._to_move.append(item)
-            self._seen = item.event_id
+            self._seen = self._taken = item.event_id
+        if len(found) < room:  # Whatever else there is of that age ends no job: a whole archive may just have come.
+            self._seen = max(self._seen, newest)
 
     def _keep(self) -> None:
         """Up to where everything is done."""
         if self._seen is None:
             return
-        done = min(self._in_hand, default=self._seen + 1) - 1
+        done = min(self._in_hand, default=self._taken + 1) - 1
         if done != self._kept:
             self._ledger.set_handed_over(done)
             self._kept = done

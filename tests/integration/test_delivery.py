@@ -19,7 +19,7 @@ from syncd.domain import Pair, Priority
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
 from syncd.watch.examine import identify
-from tests.integration.ledger_material import SETTINGS, claim
+from tests.integration.ledger_material import SETTINGS, a_pair, claim
 
 
 @pytest.fixture
@@ -183,6 +183,26 @@ def test_a_dub_that_has_not_settled_yet_keeps_its_master(ledger: Ledger, tmp_pat
     completed(ledger, tmp_path, "other", "it")
     tend_until(handover, handover.is_idle)
     assert not (tmp_path / "drop" / "other_master.wav").exists()
+
+
+def test_an_archive_that_comes_is_looked_through_once(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handover = Delivery(configuration(tmp_path), ledger, lambda: None)
+    handover.tend(time.monotonic())
+    began = ledger.handed_over()
+    for number in range(5):
+        ledger.enqueue(a_pair(f"t{number}"), profile="default", settings=SETTINGS, priority=Priority.NORMAL)
+    handover.tend(time.monotonic())
+    asked: list[int] = []
+    real = ledger.ended_after
+    monkeypatch.setattr(ledger, "ended_after", lambda after, limit: (asked.append(after), real(after, limit))[1])
+    handover.tend(time.monotonic())
+    assert asked == [ledger.last_event_id()]
+    assert ledger.handed_over() == began
+    completed(ledger, tmp_path, "show", "fr")
+    tend_until(handover, handover.is_idle)
+    assert told(tmp_path) == ["6"]
 
 
 def test_a_newer_version_in_the_dubs_place_stays(ledger: Ledger, tmp_path: Path) -> None:
