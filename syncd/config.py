@@ -180,9 +180,9 @@ class ReportsSection(_Section):
     fallback: AbsolutePath | None = None
     """Where reports go when the media's folder cannot be written to."""
     done: AbsolutePath | None = None
-    """Where finished pairs are to be moved."""
+    """Where the files of completed jobs are moved; None: they stay."""
     failed: AbsolutePath | None = None
-    """Where failed pairs are to be moved."""
+    """Where those of failed and quarantined jobs are moved; None: they stay."""
     index: bool = True
     """Whether every watched folder has a page that lists its reports, `index.sync.html`."""
 
@@ -239,6 +239,24 @@ class LogSection(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class HandoverSection(_Section):
+    """[handover]: what is run for a job that has ended."""
+
+    on_complete: tuple[str, ...] = ()
+    """The command and its arguments, without a shell; empty: none."""
+    on_complete_seconds: Annotated[float, Field(gt=0.0, le=86_400.0)] = 30.0
+    """How long it may take."""
+
+    @field_validator("on_complete")
+    @classmethod
+    def _runnable(cls, argv: tuple[str, ...]) -> tuple[str, ...]:
+        if argv and not argv[0].startswith("/"):
+            raise ValueError("the program must be an absolute path")
+        if any("\0" in argument for argument in argv):
+            raise ValueError("must not contain a NUL character")
+        return argv
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -252,6 +270,7 @@ class Config(_Section):
     reports: ReportsSection = ReportsSection()
     metrics: MetricsSection = MetricsSection()
     log: LogSection = LogSection()
+    handover: HandoverSection = HandoverSection()
 
     @model_validator(mode="before")
     @classmethod
@@ -273,14 +292,6 @@ class Config(_Section):
     def features_folder(self) -> Path:
         """Where the features of masters are kept."""
         return self.cache_folder / "features"
-
-    def keys_without_effect(self) -> list[str]:
-        """Keys that are set and that this version does not act on, each with what it does instead."""
-        told = [
-            (self.reports.done is not None, "reports.done: pairs stay where they are"),
-            (self.reports.failed is not None, "reports.failed: pairs stay where they are"),
-        ]
-        return [sentence for holds, sentence in told if holds]
 
 
 def parse_config(text: str, origin: str) -> Config:
@@ -336,6 +347,22 @@ def _faults_between_sections(raw: dict[str, Any]) -> list[str]:
             if os.path.normpath(path) in seen:
                 faults.append(f"watch.{i}.path: {path} is named twice")
             seen.add(os.path.normpath(path))
+    return faults + _faults_of_moving(raw.get("reports"), seen)
+
+
+def _faults_of_moving(reports: Any, watched: set[str]) -> list[str]:
+    """A pair that is moved must leave every watched folder, and must not arrive in another."""
+    faults: list[str] = []
+    for key in ("done", "failed"):
+        told = reports.get(key) if isinstance(reports, dict) else None
+        if not isinstance(told, str):
+            continue
+        folder = Path(os.path.normpath(told))
+        faults += [
+            f"reports.{key}: {told} and the watched folder {path} lie one in the other"
+            for path in map(Path, sorted(watched))
+            if folder == path or folder in path.parents or path in folder.parents
+        ]
     return faults
 
 

@@ -24,8 +24,10 @@ import structlog
 
 from syncd import __version__
 from syncd.config import Config, find_config_path, load_config
+from syncd.delivery import Delivery
 from syncd.domain import JobState
 from syncd.errors import ErrorCode, SyncdError, error_advice, error_exit_code
+from syncd.handover.command import program_fault
 from syncd.indexing import Indexer
 from syncd.intake import Intake
 from syncd.ledger.engine import explain_os
@@ -115,6 +117,7 @@ class Daemon:
         look = LedgerLook(self._ledger, config.ledger.path)
         self._exporter = Exporter(look, self._dispatcher, self._pool, self._intake)
         self._indexer = Indexer(config, self._ledger.latest_event, self._wake)
+        self._delivery = Delivery(config, self._ledger, self._wake)
         self._failed_jobs_at_start = 0
         self._trouble: SyncdError | None = None
         """What the last turn met in the ledger."""
@@ -151,8 +154,7 @@ class Daemon:
                 kept=str(damaged.kept),
                 advice=SET_ASIDE_ADVICE,
             )
-        for sentence in self._config.keys_without_effect():
-            log.warning("key_without_effect", key=sentence)
+        tell_program_fault(self._config)
         self._notify.ready(self._status())
         log.info("started", version=__version__, ledger=str(self._config.ledger.path), folders=len(self._config.watch))
 
@@ -184,6 +186,7 @@ class Daemon:
             self._intake.take,
             partial(self._desk.serve, now_s),
             partial(self._dispatcher.step, now_s),
+            partial(self._delivery.tend, now_s),
             partial(self._upkeep.tend, now_s, is_idle=is_idle),
             partial(self._indexer.tend, now_s, is_idle=is_idle),
         ):
@@ -241,6 +244,8 @@ class Daemon:
                 return None
             log.error("paused", advice="Jobs wait, and the ledger is paused: 'syncctl resume' lets them go.")
             return EXIT_FAILED
+        if not self._delivery.is_idle():
+            return None
         if self._intake.has_missing_folders:
             return EXIT_FAILED
         failed_here = self._failed_jobs() - self._failed_jobs_at_start - self._intake.counted.recorded_failed
@@ -311,6 +316,8 @@ class Daemon:
         self._intake.profiles = config
         self._dispatcher.reconfigure(config)
         self._desk.config = self._indexer.config = config
+        self._delivery.reconfigure(config)
+        tell_program_fault(config)
         self._upkeep.section, self._upkeep.fallback = config.ledger, config.reports.fallback
         log.info("reloaded", folders=len(config.watch))
         self._notify.ready(self._status())
@@ -340,6 +347,7 @@ class Daemon:
             self._indexer.stop,
             partial(self._dispatcher.take_reports, time.monotonic()),
             partial(self._dispatcher.hand_back_all, "the daemon stops"),
+            self._delivery.stop,
             self._cards.stop,
             self._pool.close,
             self._ledger.close,
@@ -373,10 +381,17 @@ def tidy_cache(config: Config) -> None:
         log.warning("cache_not_tidied", path=str(config.features_folder), reason=str(error))
 
 
+def tell_program_fault(config: Config) -> None:
+    """Jobs are measured without the operator's command too; it may come back with its file system."""
+    if (fault := program_fault(config.handover.on_complete)) is not None:
+        log.error("command_missing", reason=fault, advice="Jobs are measured all the same.")
+
+
 def check_text(config: Config, path: Path) -> str:
-    """What --check prints of a configuration that is valid."""
-    idle = "".join(f"Without effect in this version: {sentence}.\n" for sentence in config.keys_without_effect())
-    return f"{path} is valid; watched folders: {len(config.watch)}.\n{idle}"
+    """What --check prints of a configuration that is valid; raises `SyncdError` CONFIG_INVALID on what it names."""
+    if (fault := program_fault(config.handover.on_complete)) is not None:
+        raise SyncdError(ErrorCode.CONFIG_INVALID, f"{path} is not valid: {fault}.", {"faults": [fault]})
+    return f"{path} is valid; watched folders: {len(config.watch)}.\n"
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -80,6 +80,27 @@ class MediaFile:
 
 
 @dataclass(frozen=True, slots=True)
+class FileMove:
+    """One file on its way to another folder, as it was when that was decided."""
+
+    source: Path
+    target: Path
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """The files of one side of a pair that move together: kept in the ledger until they have."""
+
+    job_id: int
+    """Whose end is the reason."""
+    media_id: int
+    """The side's row."""
+    files: tuple[FileMove, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """A master and one of its dubs, ready to be enqueued."""
 

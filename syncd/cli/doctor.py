@@ -24,6 +24,7 @@ from syncd.config import Address, Config, find_config_path, load_config
 from syncd.devices.card_history import Cause
 from syncd.devices.inventory import DeviceKind
 from syncd.errors import SyncdError
+from syncd.handover.command import program_fault
 from syncd.ledger.reader import LedgerReader
 from syncd.protocol import Failed, Probed, ProbeRequest
 from syncd.supervisor.pool import Worker, WorkerGone, exit_text
@@ -78,12 +79,11 @@ def examine(config_path: Path) -> Iterator[Check]:
         yield Check("configuration", Finding.WRONG, error.message, "Mend it; 'syncd --check' tries it.")
         return
     yield Check("configuration", Finding.OK, f"{config_path} is valid.")
-    for sentence in config.keys_without_effect():
-        yield Check("configuration", Finding.WARNING, f"Without effect in this version: {sentence}.")
     yield from _ledger(config)
     if (address := config.metrics.address) is not None:
         yield _metrics(address)
     yield from _folders(config)
+    yield from _handover(config)
     yield _cache(config)
     yield _worker()
     yield from _gpus(config)
@@ -164,6 +164,22 @@ def _folder(path: Path, fallback: Path | None) -> Check:
             "Give the service's user the right to write there, or set reports.fallback.",
         )
     return Check(name, Finding.OK, f"{path} can be read and written.")
+
+
+def _handover(config: Config) -> Iterator[Check]:
+    if (fault := program_fault(config.handover.on_complete)) is not None:
+        yield Check("hand-over", Finding.WRONG, f"{fault}.", "Put it there, or mend handover.on_complete.")
+    elif config.handover.on_complete:
+        yield Check("hand-over", Finding.OK, f"{config.handover.on_complete[0]} can be run.")
+    for key, folder in (("done", config.reports.done), ("failed", config.reports.failed)):
+        if folder is None:
+            continue
+        nearest = next(parent for parent in (folder, *folder.parents) if os.path.exists(parent))  # noqa: PTH110 - as above
+        if os.path.isdir(nearest) and os.access(nearest, os.W_OK | os.X_OK):  # noqa: PTH112 - as above
+            yield Check("hand-over", Finding.OK, f"Files can be moved to {folder}.")
+        else:
+            advice = f"Give the service's user the right to write there, or mend reports.{key}."
+            yield Check("hand-over", Finding.WRONG, f"No file can be moved to {folder}.", advice)
 
 
 def _cache(config: Config) -> Check:

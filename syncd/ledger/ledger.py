@@ -23,6 +23,7 @@ from syncd.domain import (
     NO_TRACE,
     AnalysisSettings,
     Failure,
+    FileStamp,
     Identity,
     JobState,
     Lease,
@@ -30,6 +31,7 @@ from syncd.domain import (
     MediaInfo,
     MemoryObservation,
     MethodResult,
+    Moving,
     Orphan,
     Pair,
     PastReport,
@@ -40,7 +42,7 @@ from syncd.domain import (
     Trace,
 )
 from syncd.errors import SyncdError
-from syncd.ledger import prune, transitions
+from syncd.ledger import handover, prune, transitions
 from syncd.ledger.care import BEFORE_REBUILD, MARK, Mark, SetAside, check, is_damage, refuse_foreign, set_aside
 from syncd.ledger.columns import Moment, readable, readable_path, to_json
 from syncd.ledger.engine import (
@@ -76,6 +78,10 @@ from syncd.ledger.rows import (
 from syncd.ledger.schema import bring_up_to_date, unreadable
 
 _PAUSED: Final = "paused"
+_HANDED_OVER: Final = "handed_over"
+"""The event up to which every ended job was handed over."""
+_MOVING: Final = "moving"
+"""The files that are on their way to another folder."""
 _PAST: Final = "sidecar"
 """Where a job came from that was recorded from its report."""
 
@@ -525,6 +531,56 @@ class Ledger:
                 .where(requests.c.id == request_id, requests.c.finished_at.is_(None))
                 .values(finished_at=utc_now(), outcome=None if outcome is None else to_json(outcome), **values)
             )
+
+    # --- hand-over ---------------------------------------------------------------------------------------------------
+
+    def handed_over(self) -> int | None:
+        """The event up to which ended jobs were handed over; None: that is switched off."""
+        text = self._service_value(_HANDED_OVER)
+        return int(text) if text else None
+
+    def set_handed_over(self, event_id: int | None) -> None:
+        """As `handed_over`."""
+        self.set_service(_HANDED_OVER, "" if event_id is None else str(event_id))
+
+    def last_event_id(self) -> int:
+        """Of all that has happened so far."""
+        with self._reading() as connection:
+            return handover.last_event_id(connection)
+
+    def ended_after(self, event_id: int, limit: int) -> list[handover.EndedEvent]:
+        """The jobs that were completed, failed or quarantined since then, in order."""
+        with self._reading() as connection:
+            return handover.ended_after(connection, event_id, limit)
+
+    def handover_subject(self, job_id: int) -> handover.HandoverSubject | None:
+        """The job and its two sides; None: there is no such job any more."""
+        with self._reading() as connection:
+            return handover.subject(connection, job_id)
+
+    def moving(self) -> Moving | None:
+        """The files that were to be moved and of which the ledger does not know that they were."""
+        text = self._service_value(_MOVING)
+        return handover.moving_from_json(text) if text else None
+
+    def begin_moving(self, moving: Moving) -> None:
+        """On the disk before any file is touched, so that after a crash it can be finished."""
+        with self._writing_durably() as connection:
+            keep_service_value(connection, _MOVING, handover.moving_to_json(moving), utc_now())
+
+    def end_moving(self, moving: Moving, stamps: Mapping[Path, FileStamp] | None) -> None:
+        """The paths follow the files; `stamps`: what lies there now, by path. None: nothing was moved."""
+        now = utc_now()
+        with self._writing_durably() as connection:
+            if stamps is not None:
+                handover.follow(connection, moving, stamps, now)
+            keep_service_value(connection, _MOVING, "", now)
+
+    def _service_value(self, key: str) -> str:
+        with self._reading() as connection:
+            return str(connection.execute(select(service.c.value).where(service.c.key == key)).scalar() or "")
+
+    # --- pruning, and what is learnt ---------------------------------------------------------------------------------
 
     def begin_pruning(self, rule: PruneRule, *, doubts_clock: bool = False) -> Pruning:
         """Ended jobs are to go by this rule: the first of many steps, which removes nothing yet.

@@ -60,7 +60,7 @@ def write_text_atomically(path: Path, text: str) -> None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def read_report(path: Path) -> Report:
@@ -117,7 +117,7 @@ def _let_group_read(descriptor: int) -> None:
         os.fchmod(descriptor, mode | stat.S_IRGRP)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the rename last; where the folder may not be opened or synced, the report stands all the same."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

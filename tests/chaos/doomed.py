@@ -147,7 +147,7 @@ POINTS: Final[dict[str, Callable[[Doom], None]]] = {
     "method told": lambda doom: after(Ledger, "record_method", doom.strike),
     "result received": lambda doom: before(Reporter, "order", doom.strike),
     "report begun": lambda doom: after(store, "_let_group_read", doom.strike_while_reporting),
-    "report named": lambda doom: before(store, "_sync_folder", doom.strike_while_reporting),
+    "report named": lambda doom: before(store, "sync_folder", doom.strike_while_reporting),
     "report written": lambda doom: after(reporter, "write_reports", doom.strike),
     "ledger about to be told": lambda doom: before(Ledger, "complete", doom.strike),
     "ledger told": lambda doom: after(Ledger, "complete", doom.strike),

@@ -88,19 +88,9 @@ def test_paths_are_absolute(section: str) -> None:
     assert faults_of(f"[{section}]\npath = 'here'\n") == [f"{section}.path: value error, must be an absolute path"]
 
 
-def test_keys_that_this_version_does_not_act_on_are_named() -> None:
-    config = parse_config("[reports]\ndone = '/done'\nfailed = '/failed'\n", "t")
-    assert [sentence.split(":")[0] for sentence in config.keys_without_effect()] == [
-        "reports.done",
-        "reports.failed",
-    ]
-    assert Config().keys_without_effect() == []
-
-
-def test_every_method_has_its_effect_and_five_are_run_unless_others_are_named() -> None:
+def test_every_method_can_be_named_and_five_are_run_unless_others_are_named() -> None:
     named = ", ".join(repr(name) for name in get_args(MethodName))
     config = parse_config(f"[profiles.all]\nmethods = [{named}]\n", "t")
-    assert config.keys_without_effect() == []
     assert config.profiles["all"].to_settings().methods == get_args(MethodName)
     assert config.profiles["default"].methods == ("correlation", "mfcc", "onset", "spectral", "speech")
 
@@ -193,3 +183,26 @@ def test_an_address_that_others_could_reach_is_refused(listen: str) -> None:
 def test_a_port_is_a_number_that_can_be_listened_on(port: str) -> None:
     (fault,) = faults_of(f"[metrics]\nlisten = '127.0.0.1:{port}'\n")
     assert "needs a port from 1 to 65535" in fault
+
+
+def test_a_command_is_named_by_an_absolute_path_and_has_its_time() -> None:
+    config = parse_config("[handover]\non_complete = ['/bin/true', '$(x)']\n", "t")
+    assert config.handover.on_complete == ("/bin/true", "$(x)")
+    assert config.handover.on_complete_seconds == 30.0
+    assert Config().handover.on_complete == ()
+    assert faults_of("[handover]\non_complete = ['notify']\n") == [
+        "handover.on_complete: value error, the program must be an absolute path"
+    ]
+    assert faults_of("[handover]\non_complete_seconds = 0\n")[0].startswith("handover.on_complete_seconds")
+
+
+@pytest.mark.parametrize("key", ["done", "failed"])
+@pytest.mark.parametrize("folder", ["/srv/drop", "/srv/drop/done", "/srv/drop/../drop/x", "/srv"])
+def test_files_are_moved_out_of_every_watched_folder_and_into_none(key: str, folder: str) -> None:
+    (fault,) = faults_of(f"[[watch]]\npath = '/srv/drop'\n[reports]\n{key} = '{folder}'\n")
+    assert fault == f"reports.{key}: {folder} and the watched folder /srv/drop lie one in the other"
+
+
+def test_a_folder_beside_the_watched_one_takes_what_is_moved() -> None:
+    config = parse_config("[[watch]]\npath = '/srv/drop'\n[reports]\ndone = '/srv/dropped'\n", "t")
+    assert config.reports.done == Path("/srv/dropped")

@@ -31,19 +31,20 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"domain", "plots"}),
     frozenset({"protocol", "config"}),
     frozenset({"watch", "devices", "ledger", "reports", "analysis", "media"}),
-    frozenset({"supervisor", "worker"}),
-    frozenset({"intake", "requests", "upkeep", "indexing", "metrics", "daemon", "cli"}),
+    frozenset({"supervisor", "worker", "handover"}),
+    frozenset({"intake", "requests", "upkeep", "indexing", "delivery", "metrics", "daemon", "cli"}),
 )
 ONLY_IN_WORKERS = {"analysis", "media"}
 HEAVY = {"av", "numpy", "scipy", "torch", "transformers", "librosa"}
-# Logs go to the journal. Within the top floor the daemon sits on intake, request desk, upkeep, indexing and metrics;
-# these say what the intake counted. One command, `rebuild`, needs the intake.
+# Logs go to the journal. Within the top floor the daemon sits on intake, request desk, upkeep, indexing, delivery and
+# metrics, which say what the intake counted. One command, `rebuild`, needs the intake.
 BESIDE_EACH_OTHER_ALLOWED = {
     ("telemetry", "journal"),
     ("daemon", "requests"),
     ("daemon", "intake"),
     ("daemon", "upkeep"),
     ("daemon", "indexing"),
+    ("daemon", "delivery"),
     ("daemon", "metrics"),
     ("metrics", "intake"),
     ("cli", "intake"),
@@ -105,7 +106,17 @@ def test_below_the_top_floor_only_dispatch_knows_the_ledger() -> None:
         name
         for name in knowing
         if name.split("/")[0]
-        not in {"ledger", "cli", "metrics", "daemon.py", "intake.py", "requests.py", "upkeep.py", "indexing.py"}
+        not in {
+            "ledger",
+            "cli",
+            "metrics",
+            "daemon.py",
+            "intake.py",
+            "requests.py",
+            "upkeep.py",
+            "indexing.py",
+            "delivery.py",
+        }
     }
     assert below == {"supervisor/dispatch.py"}
 

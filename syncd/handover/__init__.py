@@ -1,0 +1,1 @@
+"""What is done with a pair once its report is out: a command is run, its files are moved."""
