@@ -14,7 +14,7 @@ import msgspec
 import typer
 
 from syncd.cli.access import ledger
-from syncd.cli.jobs import parse_since
+from syncd.cli.jobs import job_filter
 from syncd.cli.options import (
     ConfigOption,
     JobId,
@@ -28,7 +28,6 @@ from syncd.cli.options import (
 )
 from syncd.cli.output import to_builtins
 from syncd.cli.show import final_report
-from syncd.clock import utc_now
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import Job, JobFilter, PageKey
@@ -96,15 +95,7 @@ def jobs(
     config: ConfigOption = None,
 ) -> None:
     """All jobs that the filters leave, newest first."""
-    filters = JobFilter(
-        states=frozenset(state or ()),
-        verdicts=frozenset(verdict or ()),
-        review=review,
-        title=title,
-        language=language,
-        priority=priority,
-        since=parse_since(since, utc_now()) if since else None,
-    )
+    filters = job_filter(state, verdict, review, title, language, priority, since)
     with ledger(config) as reader:
         found = all_jobs(reader, filters)
         _write(_as_csv(found) if kind is TableFormat.CSV else map(_as_json_line, found), output)

@@ -24,7 +24,7 @@ from syncd.cli.options import (
 )
 from syncd.cli.output import console, plain, print_json
 from syncd.clock import utc_now
-from syncd.domain import JobState
+from syncd.domain import JobState, Priority, Verdict
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.records import Job, JobFilter, OrphanRecord, PageKey
 from syncd.units import seconds_to_ms
@@ -56,15 +56,7 @@ def list_jobs(
     as_json: JsonOption = False,
 ) -> None:
     """List jobs, newest first."""
-    filters = JobFilter(
-        states=frozenset(state or ()),
-        verdicts=frozenset(verdict or ()),
-        review=review,
-        title=title,
-        language=language,
-        priority=priority,
-        since=parse_since(since, utc_now()) if since else None,
-    )
+    filters = job_filter(state, verdict, review, title, language, priority, since)
     with ledger(config) as reader:
         if orphans:
             print_orphans(reader.orphans(limit), as_json=as_json)
@@ -77,6 +69,27 @@ def list_jobs(
     out.print(job_table(page.jobs))
     if page.next:
         out.print(f"More: add --before {page.next.before_job_id}")
+
+
+def job_filter(
+    state: list[JobState] | None,
+    verdict: list[Verdict] | None,
+    review: bool | None,
+    title: str | None,
+    language: str | None,
+    priority: Priority | None,
+    since: str | None,
+) -> JobFilter:
+    """What the options of a command ask for; raises `SyncdError` USAGE."""
+    return JobFilter(
+        states=frozenset(state or ()),
+        verdicts=frozenset(verdict or ()),
+        review=review,
+        title=title,
+        language=language,
+        priority=priority,
+        since=parse_since(since, utc_now()) if since else None,
+    )
 
 
 def job_table(jobs: tuple[Job, ...]) -> Table:

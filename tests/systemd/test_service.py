@@ -53,7 +53,7 @@ def test_it_starts_and_a_dropped_pair_gets_its_report(unit: Unit, short_pair: Pa
     status = unit.wait_for_status("0 queued, 0 running")
     assert f'Status: "{status}"' in unit.systemctl("status")
     for event in ("started", "enqueue", "report"):
-        assert unit.journal(f"SYNCD_EVENT={event}"), event
+        assert f"{event} " in unit.journal(f"SYNCD_EVENT={event}")
 
 
 def test_what_it_says_is_filed_by_how_grave_it_is(unit: Unit) -> None:
