@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,6 @@ from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
 from syncd.watch.examine import identify
 from tests.integration.ledger_material import SETTINGS, a_pair, claim
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = Ledger.open(tmp_path / "ledger.db")
-    yield ledger
-    ledger.close()
 
 
 def configuration(tmp_path: Path, *, moves: bool = True) -> Config:

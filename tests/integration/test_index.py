@@ -6,7 +6,6 @@ import html
 import re
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,6 @@ from syncd.reports.html import PAGE_MARK
 from syncd.reports.index import INDEX_NAME
 from syncd.reports.names import page_path
 from tests.integration.ledger_material import TRUNCATED, a_file, enqueue, start
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-
-import pytest
 
 from syncd.domain import FileMove, FileStamp, JobState, Moving, Pair
 from syncd.ledger.ledger import Ledger
@@ -24,13 +21,6 @@ from tests.integration.ledger_material import (
 )
 
 SIDECAR = Path("/drop/Heist_dub_fr.wav.sync.json")
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = Ledger.open(tmp_path / "ledger.db")
-    yield ledger
-    ledger.close()
 
 
 def moving(job_id: int, media_id: int, *sources: Path) -> Moving:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -30,20 +30,6 @@ from tests.integration.ledger_material import a_pair, an_orphan, claim, complete
 from tests.unit.test_temporary import name_of_a_dead_writer
 
 EVERYTHING = PruneRule(keep=0)
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def reader(ledger: Ledger, tmp_path: Path) -> Iterator[LedgerReader]:  # noqa: ARG001 - the ledger makes the file
-    opened = LedgerReader.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
 
 
 def ended(ledger: Ledger, title: str, *, days_ago: float = 0.0, dub_version: int = 1) -> int:

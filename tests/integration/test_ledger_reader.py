@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -30,20 +29,6 @@ from tests.integration.ledger_material import (
     enqueue,
     fail,
 )
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def reader(ledger: Ledger, tmp_path: Path) -> Iterator[LedgerReader]:  # noqa: ARG001 - the ledger makes the file
-    opened = LedgerReader.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
 
 
 def found(reader: LedgerReader, filters: JobFilter) -> list[int]:

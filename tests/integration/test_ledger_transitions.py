@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,20 +31,6 @@ from tests.integration.ledger_material import (
     fail,
     start,
 )
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def reader(ledger: Ledger, tmp_path: Path) -> Iterator[LedgerReader]:  # noqa: ARG001 - the ledger makes the file
-    opened = LedgerReader.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
 
 
 def the_job(reader: LedgerReader, job_id: int) -> Job:
