@@ -116,7 +116,7 @@ class Daemon:
         self._upkeep = Upkeep(self._ledger, config.ledger, self._wake, fallback=config.reports.fallback)
         look = LedgerLook(self._ledger, config.ledger.path)
         self._exporter = Exporter(look, self._dispatcher, self._pool, self._intake)
-        self._indexer = Indexer(config, self._ledger.latest_event, self._wake)
+        self._indexer = Indexer(config, self._ledger.last_event_id, self._wake)
         self._delivery = Delivery(config, self._ledger, self._wake)
         self._failed_jobs_at_start = 0
         self._trouble: SyncdError | None = None

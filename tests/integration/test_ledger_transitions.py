@@ -14,7 +14,8 @@ from sqlalchemy.exc import IntegrityError
 from syncd.clock import utc_now
 from syncd.domain import JobState, MethodResult, MethodStatus, Progress, Verdict
 from syncd.errors import ErrorCode, SyncdError
-from syncd.ledger.ledger import FURTHEST, Ledger
+from syncd.ledger.ledger import Ledger
+from syncd.ledger.queue import FURTHEST
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import AttemptOutcome, Job, StaleLease
 from syncd.supervisor.retry import MAX_DELAY_S, jittered
