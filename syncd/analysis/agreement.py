@@ -51,6 +51,10 @@ class Agreement:
     bed_values: NDArray[np.float64]
     """The same of the channels that centred dialogue is not in."""
     bed_sounding: NDArray[np.bool_]
+    bed_power: NDArray[np.float64]
+    """Mean squares of those channels, (2, frames): master, dub."""
+    alone: NDArray[np.bool_]
+    """Whether one side is heard where the other has nothing at all."""
 
     def times_s(self) -> NDArray[np.float64]:
         """Centres of the frames."""
@@ -84,7 +88,8 @@ def agreement(
         for done, _ in enumerate(in_order(threads, fill, firsts)):
             beat(done, len(firsts))
     beds = [channel for pair, channel in zip(pairs, channels, strict=True) if pair.name in WITHOUT_DIALOGUE]
-    return Agreement(start / SR_HZ, hop_samples / SR_HZ, *_together(channels, count), *_together(beds, count))
+    both = *_together(channels, count), *_together(beds, count)
+    return Agreement(start / SR_HZ, hop_samples / SR_HZ, *both, _power(beds, count), _is_alone(_power(channels, count)))
 
 
 @dataclass(frozen=True)
@@ -100,8 +105,15 @@ class _Frames:
         loud = np.quantile(self.power, LOUD_QUANTILE, axis=1, keepdims=True)
         floor = np.maximum(SILENT_POWER, NOISE_FLOOR_SHARE * loud)
         above = self.power > floor
-        alone = (self.power.max(axis=0) > AUDIBLE_POWER) & (self.power.min(axis=0) <= SILENT_POWER)
-        return np.asarray(above.all(axis=0) | alone)
+        return np.asarray(above.all(axis=0) | _is_alone(self.power))
+
+
+def _is_alone(power: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray((power.max(axis=0) > AUDIBLE_POWER) & (power.min(axis=0) <= SILENT_POWER))
+
+
+def _power(channels: Sequence[_Frames], count: int) -> NDArray[np.float64]:
+    return np.sum([channel.power for channel in channels], axis=0) if channels else np.zeros((2, count))
 
 
 def _together(channels: Sequence[_Frames], count: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -26,6 +26,8 @@ class Consensus:
     """Share (0 to 1) of the methods that vouch for an offset and lie within half a frame of it; None below two."""
     dissenters: tuple[MethodResult, ...] = ()
     """Methods that vouch for another offset."""
+    methods: tuple[str, ...] = ()
+    """Those that vouch for this one."""
 
 
 def find_consensus(results: tuple[MethodResult, ...], pieces_s: tuple[float, ...] = ()) -> Consensus:
@@ -44,7 +46,8 @@ def find_consensus(results: tuple[MethodResult, ...], pieces_s: tuple[float, ...
     confidence = _certainty(group, outside) * within_half_a_frame(narrowest.uncertainty_ms)
     estimate = Estimate(narrowest.offset_s, confidence, narrowest.uncertainty_ms)
     agreement = len(group) / len(voices) if len(voices) > 1 else None
-    return Consensus(estimate, agreement, tuple(result for result, _ in outside))
+    dissenters = tuple(result for result, _ in outside)
+    return Consensus(estimate, agreement, dissenters, tuple(result.method for result, _ in group))
 
 
 def _most_precise(group: list[_Voice]) -> Estimate:

@@ -35,6 +35,13 @@ SHORTEST_WEAK_S: Final = 20.0
 BED_SECONDS: Final = 5.0
 """A channel without centred dialogue that sounds and does not agree for so long is another bed; what a room and a wide
 voice leave in it lasts as long as a line."""
+SHARED_SHARE: Final = 0.5
+"""Of the usual agreement: frames in which the shared bed is heard."""
+PAUSES_QUANTILE: Final = 0.2
+PAUSES_POWER: Final = 0.05
+"""Of the shared bed's. What a room leaves between words, where nothing but dialogue is, lies 15 to 20 dB below it."""
+LEAST_SHARED_SHARE: Final = 0.5
+"""Of the seconds, in which something agrees: below it a while without is nothing unusual."""
 LONGEST_TALK_S: Final = 30.0
 """Dialogue alone lasts no longer than this in a programme that has a bed elsewhere."""
 LONGEST_LINE_S: Final = 20.0
@@ -132,12 +139,18 @@ def _beside_a_title(
 
 
 def is_another_bed(
-    values: NDArray[np.float64], sounding: NDArray[np.bool_], begin: int, end: int, step_s: float
+    values: NDArray[np.float64],
+    sounding: NDArray[np.bool_],
+    power: NDArray[np.float64],
+    begin: int,
+    end: int,
+    step_s: float,
 ) -> bool | None:
     """Whether a stretch has a bed of its own, by channels that centred dialogue is not in; None where they cannot say.
 
     Dialogue hides the bed that both sides share, in a quiet scene for as long as somebody speaks: that nothing agrees
-    proves nothing. Another bed is heard.
+    proves nothing. Another bed is heard, on both sides, between the words too: a room and a wide voice leave something
+    in those channels, but fall silent with the voice. `power`: mean squares of the channels, (2, frames).
     """
     usual = usual_agreement(values[sounding], step_s)
     if usual < WEAKEST:
@@ -146,8 +159,33 @@ def is_another_bed(
     count = int(np.count_nonzero(heard))
     if count * step_s < max(BED_SECONDS, STRONG_SECONDS / usual):
         return False
+    shared = sounding & (values >= SHARED_SHARE * usual)
+    if not shared.any():
+        return None
+    bed = np.median(power[:, shared], axis=1)
+    pauses = np.quantile(power[:, begin:end], PAUSES_QUANTILE, axis=1)
+    if bool(np.any(pauses < PAUSES_POWER * bed)):
+        return False
     residue = abs(float(values[begin:end][heard].mean()))
     return residue <= max(RESIDUE_SHARE * usual, RESIDUE_DEVIATIONS / float(np.sqrt(count)))
+
+
+def shared_share(
+    values: NDArray[np.float64],
+    sounding: NDArray[np.bool_],
+    step_s: float,
+    foreign: Sequence[tuple[int, int]],
+) -> float:
+    """Of the seconds outside the stretches named, the share (0 to 1) in which something agrees.
+
+    Where only effects are shared and all music is another, hardly any do; then a while without is nothing unusual.
+    """
+    outside = sounding.copy()
+    for begin, end in foreign:
+        outside[begin:end] = False
+    means = _means(values[outside], step_s, 1.0)
+    least = FOREIGN_SHARE * usual_agreement(values[sounding], step_s)
+    return float(np.mean(means >= least)) if means.size else 0.0
 
 
 def outlasts_dialogue(duration_s: float, others_s: Sequence[float], *, bed_is_heard: bool) -> bool:
@@ -180,6 +218,17 @@ def supported_span(supports: NDArray[np.bool_]) -> tuple[int, int]:
     if float(sums[end_at] - sums[-1]) >= FOREIGN_END_LOG:
         end = end_at
     return (first, end) if first < end else (0, int(supports.size))
+
+
+def bearing_s(values: NDArray[np.float64], step_s: float) -> float:
+    """How many seconds bear the agreement: as many as would bear it if each bore the same (participation ratio).
+
+    One loud second among many that share nothing counts as one.
+    """
+    means = np.maximum(_means(values, step_s, 1.0), 0.0)
+    energy = np.maximum(np.square(means) - step_s, 0.0)  # Chance gives a mean of a second the variance `step_s`.
+    spread = float(np.square(energy).sum())
+    return float(energy.sum()) ** 2 / spread if spread > 0.0 else 0.0
 
 
 def usual_agreement(values: NDArray[np.float64], step_s: float) -> float:

@@ -113,6 +113,7 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
         lags=evidence.lags_compared,
         candidates=_candidates(surveys),
         rivals=rivals,
+        alike_in_part=_alike_in_part(answers),
         repeating=() if consensus.estimate else stages.timed("repetition", lambda: surveyor.repeating(again)),
     )
     sides = _heard("master", master), _heard("dub", dub)
@@ -298,6 +299,16 @@ def _placed(
     )
     primary_estimate = estimate if better else own
     return Placed(primary_estimate, timeline, rate, alignment.by_waves, support_of(found).share if found else 0.0)
+
+
+def _alike_in_part(answers: list[MethodAnswer]) -> tuple[int, int] | None:
+    """Of waveforms beyond any doubt that too few windows bear."""
+    for answer in answers:
+        agreeing, of = (answer.metadata.get(key) for key in ("windows_agreeing", "windows_with_sound"))
+        sure = answer.quality_score >= THRESHOLDS.waves_sure_deviations and isinstance(answer.outcome, Inconclusive)
+        if sure and isinstance(agreeing, int) and isinstance(of, int) and 0 < agreeing < of:
+            return agreeing, of
+    return None
 
 
 def _candidates(surveys: tuple[Survey, ...]) -> tuple[Candidate, ...]:

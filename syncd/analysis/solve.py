@@ -6,18 +6,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from syncd.analysis.agreement import agreement
 from syncd.analysis.align import Aligned, Alignment
+from syncd.analysis.cuts import bearing_s
 from syncd.analysis.evidence import Beat, ChannelPair, part_of, quietly
 from syncd.analysis.steadiness import support_of
 from syncd.analysis.survey import Gap, Piece, Surveyor
 from syncd.analysis.thresholds import THRESHOLDS
-from syncd.analysis.timeline import Stretch, find_stretches, gaps_between
+from syncd.analysis.timeline import WHOLE_HOP_SAMPLES, Stretch, find_stretches, gaps_between
 from syncd.analysis.wide import wide_within
 
 LEAST_GAP_S: Final = 1.0
 """A gap shorter than this on either side holds no piece that could be told from chance."""
 MOST_ROUNDS: Final = 3
 SAME_LAG_S: Final = 0.03
+LEAST_BEARING_S: Final = 2.5
+LEAST_BEARING_SHARE: Final = 0.1
+"""Of what is found in a gap: so long, and so much of it, must bear the agreement. A library's effect lasts a second."""
 
 Align = Callable[[Alignment], Alignment]
 
@@ -60,8 +65,7 @@ def solve(
         borne = tuple(one for gap in new for one in _pieces_within(gap, surveyor, pairs, alignment, align))
         if not borne:
             break
-        together = sorted((*alignment.pieces, *borne), key=lambda one: one.piece.start_s + one.piece.end_s)
-        alignment = replace(alignment, pieces=tuple(together))
+        alignment = replace(alignment, pieces=_laid_into(alignment.pieces, borne))
         stretches = stretches_of(alignment, turn + 1)
     return Solution(alignment, stretches)
 
@@ -79,7 +83,11 @@ def _pieces_within(
             if all(abs(piece.lag_s - lag_s) > SAME_LAG_S for lag_s in known_s)
         )
         found = align(replace(alignment, channel=channel, pieces=pieces)).pieces if pieces else ()
-        borne = tuple(one for one in found if (one.matches if alignment.by_waves else one.is_borne_out))
+        borne = tuple(
+            one
+            for one in found
+            if (one.matches and _lasts(one, pairs, alignment.rate) if alignment.by_waves else one.is_borne_out)
+        )
         if borne:
             return borne
     return _by_waveforms_within(gap, pairs, alignment, align) if alignment.by_waves else ()
@@ -92,7 +100,7 @@ def _by_waveforms_within(
     for wide in wide_within(pairs, alignment.rate, gap):
         piece = Piece(*wide.span_s, wide.lag_s, wide.deviations**2 / 2.0)
         found = align(replace(alignment, channel=wide.channel, pieces=(_unaligned(piece),))).pieces
-        if all(_is_borne_alone(one) for one in found):
+        if all(_is_borne_alone(one) and _lasts(one, pairs, alignment.rate) for one in found):
             return found
     return ()
 
@@ -105,6 +113,31 @@ def _is_borne_alone(one: Aligned) -> bool:
         and one.waves.deviations >= THRESHOLDS.wide_fine_deviations
         and support_of(one.waves).agreeing >= THRESHOLDS.wide_least_windows
     )
+
+
+def _lasts(one: Aligned, pairs: Sequence[ChannelPair], rate: float) -> bool:
+    """Whether it agrees for longer than a sound effect that happens to be used twice."""
+    piece = one.piece
+    found = agreement(pairs, rate, piece.lag_s, piece.start_s, piece.end_s, hop_samples=WHOLE_HOP_SAMPLES)
+    least_s = max(LEAST_BEARING_S, LEAST_BEARING_SHARE * (piece.end_s - piece.start_s))
+    return bearing_s(found.values, found.step_s) >= least_s
+
+
+def _laid_into(known: Sequence[Aligned], new: Sequence[Aligned]) -> tuple[Aligned, ...]:
+    """In order of time; a known piece with a new one in the middle of it is two, before it and after it."""
+    laid = list(known)
+    for one in new:
+        first_s, last_s = one.piece.start_s, one.piece.end_s
+        laid = [part for whole in laid for part in _around(whole, first_s, last_s)]
+    return tuple(sorted((*laid, *new), key=lambda one: one.piece.start_s + one.piece.end_s))
+
+
+def _around(whole: Aligned, first_s: float, last_s: float) -> list[Aligned]:
+    piece = whole.piece
+    if not piece.start_s < first_s < last_s < piece.end_s:
+        return [whole]
+    parts = replace(piece, end_s=first_s), replace(piece, start_s=last_s)
+    return [replace(whole, piece=part) for part in parts]
 
 
 def _unaligned(piece: Piece) -> Aligned:

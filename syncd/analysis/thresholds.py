@@ -87,6 +87,9 @@ class Thresholds:
     """Below it a person is asked to look."""
     least_coverage: float = 0.2
     """Less than this of either side in common is a shared title sequence, not a shared programme."""
+    least_shared_of_both: float = 1.0 / 3.0
+    """Of what both sides have beside each other: two episodes share title, credits and cues, a quarter in one that was
+    tried; a dub with half of its scenes replaced is still one."""
     least_foreign_end_s: float = 1.0
     ambiguous_ratio: float = 0.75
     """Another lag whose coarse peak and windows reach this share of the best one's fits as well."""

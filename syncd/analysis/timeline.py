@@ -7,14 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
+
 from syncd.analysis.agreement import FRAME_SAMPLES, HOP_SAMPLES, Agreement, agreement
 from syncd.analysis.align import Aligned, Alignment
 from syncd.analysis.cuts import (
+    LEAST_SHARED_SHARE,
     WEAKEST,
     foreign_stretches,
     is_another_bed,
     outlasts_dialogue,
     place_cut,
+    shared_share,
     supported_span,
     usual_agreement,
 )
@@ -34,6 +38,8 @@ WHOLE_HOP_SAMPLES: Final = 1_024
 SAME_LAG_S: Final = 0.003
 """Less is no cut: the shortest buffers that get lost hold 5 ms, and a sound that wanders moves by as much."""
 LEAST_LACKING_S: Final = 2.0
+MOSTLY: Final = 0.5
+"""Of a stretch, in which one side has nothing at all."""
 LEAST_GAP_S: Final = 0.04
 """A gap or a match shorter than a frame of film is none."""
 LEAST_TOLD_S: Final = 0.001
@@ -169,12 +175,18 @@ def _without_foreign(
 
 
 def _is_foreign(found: Agreement, stretch: tuple[int, int], all_of_them: Sequence[tuple[int, int]]) -> bool:
-    """Whether a stretch that agrees nowhere is another programme's , not dialogue over a bed that is not heard."""
-    another = is_another_bed(found.bed_values, found.bed_sounding, *stretch, found.step_s)
-    if another:
+    """Whether a stretch that agrees nowhere is another programme's, not dialogue over a bed that is not heard."""
+    begin, end = stretch
+    if float(np.mean(found.alone[begin:end])) >= MOSTLY:
         return True
-    seconds = [(end - begin) * found.step_s for begin, end in all_of_them if (begin, end) != stretch]
-    return outlasts_dialogue((stretch[1] - stretch[0]) * found.step_s, seconds, bed_is_heard=another is not None)
+    share = shared_share(found.values, found.sounding, found.step_s, all_of_them)
+    another = is_another_bed(found.bed_values, found.bed_sounding, found.bed_power, *stretch, found.step_s)
+    if another and share >= LEAST_SHARED_SHARE:
+        return True
+    seconds = [(b - a) * found.step_s for a, b in all_of_them if (a, b) != stretch]
+    # Where little is shared anyhow, as much longer may nothing be.
+    duration_s = (end - begin) * found.step_s * min(1.0, share / LEAST_SHARED_SHARE)
+    return outlasts_dialogue(duration_s, seconds, bed_is_heard=another is not None)
 
 
 def _supported(whole: Stretch) -> Stretch:

@@ -7,6 +7,8 @@ sound), `offset` (outside the tolerance), `in_sync`.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from syncd.analysis.calibration import CALIBRATION, share_that_holds
@@ -67,6 +69,8 @@ class Findings:
     """Offsets that fit about as well, the best one first; empty where only one fits."""
     repeating: tuple[str, ...] = ()
     """The sides that fit themselves elsewhere: asked only where no offset was found."""
+    alike_in_part: tuple[int, int] | None = None
+    """How many windows of how many have the same waveforms, where these are too few to vouch for an offset."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,12 @@ def decide(master: Heard, dub: Heard, findings: Findings, settings: AnalysisSett
         sentence = (
             f"Only {100.0 * max(coverage.master, coverage.dub):.0f} % of the shorter side fits the other "
             f"({early_or_late(estimate.offset_s)}): the two may share a title sequence rather than a programme."
+        )
+        return _undecided(master, dub, (sentence,), (Candidate(estimate.offset_s, findings.best_deviations),))
+    if (share := shared_of_both(placed.timeline)) < THRESHOLDS.least_shared_of_both:
+        sentence = (
+            f"Where both sides have something, only {100.0 * share:.0f} % of it is the same "
+            f"({early_or_late(estimate.offset_s)}): the two may share a title, credits or cues rather than a programme."
         )
         return _undecided(master, dub, (sentence,), (Candidate(estimate.offset_s, findings.best_deviations),))
     return _with_offset(findings.consensus, placed, coverage, settings)
@@ -147,6 +157,7 @@ def _with_offset(consensus: Consensus, placed: Placed, coverage: Coverage, setti
     objections = [*_sparse(placed), *_ends(placed.timeline)]
     warnings = [
         *objections,
+        *_what_it_rests_on(consensus),
         *(
             f"The method {result.method} vouches for another offset: {early_or_late(result.outcome.offset_s)}."
             for result in consensus.dissenters
@@ -157,7 +168,9 @@ def _with_offset(consensus: Consensus, placed: Placed, coverage: Coverage, setti
         warnings.append("The interval of the offset crosses a limit of the tolerance: look at it by eye and ear.")
     plain = Verdict.IN_SYNC if in_sync else Verdict.OFFSET
     verdict = Verdict.EDITED if edited else Verdict.DRIFT if drifts else plain
-    confidence = estimate.confidence * share_that_holds(verdict, placed.support)
+    # Half of what both sides have may be another scene; of less it is doubtful whose programme it is.
+    shared = min(1.0, 2.0 * shared_of_both(placed.timeline))
+    confidence = estimate.confidence * share_that_holds(verdict, placed.support) * shared
     return Decision(
         verdict=verdict,
         review=bool(crosses or consensus.dissenters or objections or confidence < settings.confidence_threshold),
@@ -170,6 +183,33 @@ def _with_offset(consensus: Consensus, placed: Placed, coverage: Coverage, setti
         reasons=(),
         warnings=tuple(warnings),
     )
+
+
+def shared_of_both(timeline: Sequence[Segment]) -> float:
+    """Of what both sides have beside each other, the share (0 to 1) that matches.
+
+    A side that is merely longer, at an end or by a cut, has nothing beside it.
+    """
+    shared_s, foreign_s = 0.0, 0.0
+    for matches, run in itertools.groupby(timeline, key=lambda s: s.kind is SegmentKind.MATCH):
+        segments = list(run)
+        master_s = sum((s.master_end_s or 0.0) - (s.master_start_s or 0.0) for s in segments)
+        dub_s = sum((s.dub_end_s or 0.0) - (s.dub_start_s or 0.0) for s in segments)
+        if matches:
+            shared_s += dub_s
+        else:
+            foreign_s += min(master_s, dub_s)
+    return shared_s / (shared_s + foreign_s) if shared_s > 0.0 else 0.0
+
+
+def _what_it_rests_on(consensus: Consensus) -> list[str]:
+    if consensus.methods != ("speech",):
+        return []
+    sentence = (
+        "The offset rests on when people speak, and on nothing else: no music or effects are heard that both share. "
+        "A dub's lines may all start a little early or late."
+    )
+    return [sentence]
 
 
 def _sparse(placed: Placed) -> list[str]:
@@ -194,7 +234,7 @@ def _ends(timeline: tuple[Segment, ...]) -> list[str]:
         if min(dub_s, master_s) >= THRESHOLDS.least_foreign_end_s:
             told.append(
                 f"From {clock(dub[0].dub_start_s or 0.0)} to {clock(dub[-1].dub_end_s or 0.0)} of the dub nothing "
-                "agrees with the master, which has something else there."
+                "can be heard to agree with what the master has there."
             )
     return told
 
@@ -214,6 +254,13 @@ def _without_offset(master: Heard, dub: Heard, findings: Findings, settings: Ana
         reason = (
             f"The shorter side lasts {shorter_s:.1f} s and fits nowhere; that is too short to say that the two are not "
             "the same programme."
+        )
+        return _undecided(master, dub, (reason,), findings.candidates)
+    if findings.alike_in_part is not None:
+        same, of = findings.alike_in_part
+        reason = (
+            f"Only {same} of {of} stretches of the two have the same sound: they may share a title, a cue or an "
+            "effect; that is too little to be one programme."
         )
         return _undecided(master, dub, (reason,), findings.candidates)
     if best >= THRESHOLDS.coarse_doubt_deviations:

@@ -163,9 +163,10 @@ def _edited_status(result: Result) -> str:
 def _verdict_advice(result: Result, *, has_command: bool) -> list[str]:
     match result.verdict:
         case Verdict.IN_SYNC:
-            return []
+            return _repitched_advice(result)
         case Verdict.OFFSET:
-            return [_move_advice(_consensus(result).offset_s, result.dub.sample_rate_hz)]
+            move = _move_advice(_consensus(result).offset_s, result.dub.sample_rate_hz)
+            return [move, *_repitched_advice(result)]
         case Verdict.DRIFT:
             offset_s = _consensus(result).offset_s
             moved = [_move_advice(offset_s, result.dub.sample_rate_hz, "Then move")] if abs(offset_s) >= 5e-5 else []
@@ -203,11 +204,16 @@ def _why_stretched(rate: Rate) -> str:
     return "it did not move as the speed alone would have moved it"
 
 
-def _other_pitch(rate: Rate) -> list[str]:
+def _repitched_advice(result: Result) -> list[str]:
+    """Where the dub runs as fast as its master and yet lies higher or lower."""
+    return [] if result.rate is None else _other_pitch(result.rate, "")
+
+
+def _other_pitch(rate: Rate, besides: str = " besides") -> list[str]:
     semitones = rate.pitch_semitones
     if semitones is None or abs(semitones) < PITCH_FOLLOWS_SEMITONES:
         return []
-    return [f"The dub's pitch is {_raised(semitones)} besides; no command here changes that."]
+    return [f"The dub's pitch is {_raised(semitones)}{besides}; no command here changes that."]
 
 
 def _edited_advice(result: Result, *, has_command: bool) -> list[str]:
@@ -234,7 +240,8 @@ def _move_advice(offset_s: float, sample_rate_hz: int, verb: str = "Move") -> st
 def _undecided_advice(result: Result) -> str:
     if result.candidates:
         fitting = ", ".join(early_or_late(candidate.offset_s) for candidate in result.candidates)
-        return f"Several places fit; compare them by ear: {fitting}."
+        places = "Several places fit, these among them" if len(result.candidates) > 1 else "One place fits in part"
+        return f"{places}; compare by ear: {fitting}."
     return "Align this pair by hand, or deliver a longer excerpt with music and effects in it and drop it again."
 
 
@@ -242,10 +249,17 @@ def _review_advice(result: Result, settings: AnalysisSettings) -> str:
     if result.overall_confidence < settings.confidence_threshold:
         asked = f"below the {settings.confidence_threshold:g} that the profile asks for"
         return f"Check it by eye and ear: the confidence is {result.overall_confidence:.2f}, {asked}."
-    if result.consensus is not None:
+    if result.consensus is not None and _crosses_a_limit(result.consensus, settings.tolerance):
         margin = f"{result.consensus.uncertainty_ms:.1f} ms either way"
         return f"Check it by eye and ear: the offset is known to {margin}, which crosses a limit of the tolerance."
+    if result.warnings:
+        return "Check it by eye and ear: the warnings say why."
     return "Check it by eye and ear before relying on it."
+
+
+def _crosses_a_limit(estimate: Estimate, tolerance: Tolerance) -> bool:
+    earliest_ms, latest_ms = (1000.0 * estimate.offset_s + sign * estimate.uncertainty_ms for sign in (1.0, -1.0))
+    return any(latest_ms <= limit_ms <= earliest_ms for limit_ms in (tolerance.early_ms, -tolerance.late_ms))
 
 
 def _sides_with_codec_delay(result: Result) -> list[tuple[MeasuredSide, str]]:

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from syncd.analysis.cuts import foreign_stretches, is_another_bed, outlasts_dialogue, place_cut
+from syncd.analysis.cuts import (
+    bearing_s,
+    foreign_stretches,
+    is_another_bed,
+    outlasts_dialogue,
+    place_cut,
+    shared_share,
+)
 
 Floats = NDArray[Any]
 STEP_S = 0.064
@@ -147,13 +154,27 @@ def test_silence_on_both_sides_is_not_foreign() -> None:
 class TestWhatIsNoBed:
     """Dialogue hides a bed; another bed is heard."""
 
-    def another(self, seconds: float, *, heard: bool, shared: float = 0.0, usual: float = 10.0) -> bool | None:
-        """What a channel without dialogue says of that many seconds after a minute of its usual agreement."""
+    def another(
+        self,
+        seconds: float,
+        *,
+        heard: bool,
+        shared: float = 0.0,
+        usual: float = 10.0,
+        pauses_db: tuple[float, float] = (0.0, 0.0),
+    ) -> bool | None:
+        """What a channel without dialogue says of that many seconds after a minute of its usual agreement.
+
+        `pauses_db`: how loud a third of them is, against the rest and the bed, on master and dub.
+        """
         values = agreement(frames(60.0 + seconds), usual, 5)
         values[frames(60.0) :] = agreement(values.size - frames(60.0), shared, 6)
         sounding = np.ones(values.size, dtype=np.bool_)
         sounding[frames(60.0) :] = heard
-        return is_another_bed(values, sounding, frames(60.0), values.size, STEP_S)
+        power = np.ones((2, values.size))
+        for side, level_db in enumerate(pauses_db):
+            power[side, frames(60.0) :: 3] = 10.0 ** (level_db / 10.0)
+        return is_another_bed(values, sounding, power, frames(60.0), values.size, STEP_S)
 
     def test_a_channel_without_dialogue_that_sounds_and_does_not_agree_is_another_bed(self) -> None:
         assert self.another(10.0, heard=True) is True
@@ -163,6 +184,14 @@ class TestWhatIsNoBed:
 
     def test_nor_what_lasts_no_longer_than_a_line(self) -> None:
         assert self.another(3.0, heard=True) is False
+
+    def test_nor_what_falls_silent_between_the_words(self) -> None:
+        """A voice in a room is in every channel, and so is its room."""
+        assert self.another(10.0, heard=True, pauses_db=(-20.0, -18.0)) is False
+        assert self.another(10.0, heard=True, pauses_db=(-8.0, -8.0)) is True
+
+    def test_nor_a_bed_that_one_side_alone_has(self) -> None:
+        assert self.another(10.0, heard=True, pauses_db=(0.0, -40.0)) is False
 
     def test_nor_what_agrees_in_that_channel(self) -> None:
         assert self.another(10.0, heard=True, shared=9.0) is False
@@ -186,3 +215,29 @@ class TestWhatIsNoBed:
         self, duration_s: float, others_s: list[float], bed_is_heard: bool, outlasts: bool
     ) -> None:
         assert outlasts_dialogue(duration_s, others_s, bed_is_heard=bed_is_heard) is outlasts
+
+
+class TestHowLongSomethingAgrees:
+    def test_what_agrees_all_along_bears_as_long_as_it_lasts(self) -> None:
+        assert bearing_s(agreement(frames(20.0), 6.0, 7), STEP_S) == pytest.approx(20.0, rel=0.2)
+
+    def test_a_faint_bed_bears_most_of_it(self) -> None:
+        assert bearing_s(agreement(frames(60.0), 0.4, 8), STEP_S) > 20.0
+
+    def test_an_effect_that_is_used_twice_bears_a_second_however_long_the_rest(self) -> None:
+        values = agreement(frames(86.0), 0.0, 9)
+        values[frames(30.0) : frames(31.0)] += 4.0
+        assert bearing_s(values, STEP_S) < 2.5
+
+    def test_nothing_bears_nothing(self) -> None:
+        assert bearing_s(np.zeros(frames(10.0)), STEP_S) == 0.0
+
+    def test_of_a_programme_whose_effects_alone_are_shared_few_seconds_agree(self) -> None:
+        values = agreement(frames(200.0), 0.0, 10)
+        for at_s in range(0, 200, 5):
+            values[frames(at_s) : frames(at_s + 1)] += 8.0
+        everywhere = np.ones(values.size, dtype=np.bool_)
+        assert shared_share(values, everywhere, STEP_S, ()) < 0.5
+        shared = agreement(frames(200.0), 8.0, 11)
+        shared[frames(50.0) : frames(150.0)] -= 8.0
+        assert shared_share(shared, everywhere, STEP_S, [(frames(50.0), frames(150.0))]) > 0.9

@@ -115,6 +115,24 @@ def test_in_sync_needs_nothing() -> None:
     assert recommendations(result(0.0, Verdict.IN_SYNC), SETTINGS, None) == ["Nothing needs to be done."]
 
 
+def test_a_review_for_the_warnings_sake_claims_no_limit_crossed() -> None:
+    asked = result(-0.2, review=True, warnings=("The method speech vouches for another offset: 0.3 s early.",))
+    (advice,) = [line for line in recommendations(asked, SETTINGS, None) if line.startswith("Check")]
+    assert advice == "Check it by eye and ear: the warnings say why."
+
+
+def test_one_place_that_fits_is_not_called_several() -> None:
+    undecided = result(None, Verdict.INCONCLUSIVE, candidates=(Candidate(-8.0, 6.6),), reasons=("Too little.",))
+    assert recommendations(undecided, SETTINGS, None)[0].startswith("One place fits in part")
+
+
+def test_a_dub_in_another_key_at_the_same_speed_is_told_so() -> None:
+    raised = result(-0.4, rate=Rate(1.0, 1.0, None, 1.003))
+    assert "The dub's pitch is raised by 1.00 semitones; no command here changes that." in recommendations(
+        raised, SETTINGS, None
+    )
+
+
 def test_a_review_says_why() -> None:
     unsure = result(-0.01, Verdict.IN_SYNC, review=True, overall_confidence=0.62)
     assert "the confidence is 0.62, below the 0.8" in recommendations(unsure, SETTINGS, None)[-1]
