@@ -44,8 +44,9 @@ RUN_LINES: Final = 16
 RUN_SHARE: Final = 0.4
 """So many lines in a row of which less than this part of the usual share match lie elsewhere in the dub."""
 
-PRACTICE_MS: Final = 20.0
-"""Half a frame: how a whole dub may lie by the adaptor's and the mixer's habit, which no number of lines tells."""
+PRACTICE_MS: Final = 40.0
+"""A frame: how a whole dub may lie by the adaptor's, the speaker's and the mixer's habit, which no number of lines
+tells. Real speakers of three languages over the same lines lay 27 ms early to 81 ms late, half of them within 20."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ speaks against it, the verdict. Later methods only join the registry.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,6 +32,10 @@ from syncd.domain import AnalysisSettings, Candidate, Estimate, Inconclusive, Me
 
 _T = TypeVar("_T")
 
+STRETCH_MS: Final = 5.0
+"""What a time stretcher moves the whole by, beside what its blocks scatter: its own delay, which nothing signals."""
+APART_SEMITONES: Final = 0.1
+"""A pitch that lies farther from where the speed puts it was stretched or moved."""
 MOST_TRIED: Final = 5
 """Lags of a weak survey that are looked at closely, a channel."""
 
@@ -298,6 +303,13 @@ def _placed(
         estimate.uncertainty_ms < own.uncertainty_ms or apart_ms > own.uncertainty_ms + estimate.uncertainty_ms
     )
     primary_estimate = estimate if better else own
+    if (
+        not alignment.by_waves
+        and semitones is not None
+        and abs(semitones - semitones_of_rate(alignment.rate)) > APART_SEMITONES
+    ):
+        wider_ms = math.hypot(primary_estimate.uncertainty_ms, STRETCH_MS)
+        primary_estimate = Estimate(primary_estimate.offset_s, primary_estimate.confidence, wider_ms)
     return Placed(primary_estimate, timeline, rate, alignment.by_waves, support_of(found).share if found else 0.0)
 
 
