@@ -46,8 +46,8 @@ class LedgerSection(_Section):
     path: AbsolutePath = Path("/var/lib/syncd/ledger.db")
     """The SQLite file, on a local disk; backups lie beside it. Changes with a restart only."""
     keep_days: Annotated[int, Field(ge=0, le=36_500)] = 0
-    """Ended jobs older than this leave the ledger, once a day; 0: they stay for ever. Jobs whose files still lie in their
-    folder always stay."""
+    """Ended jobs older than this leave the ledger, once a day; 0: they stay for ever. Jobs whose files still lie in
+    their folder always stay."""
     keep_jobs: Annotated[int, Field(ge=0, le=2**31)] = 0
     """Of these, the newest so many stay however old. Alone (`keep_days` 0): all others go at any age; 0: all stay."""
 
@@ -56,14 +56,13 @@ class WatchSection(_Section):
     """[[watch]]: one folder into which people drop files."""
 
     path: Annotated[AbsolutePath, Field(examples=["/srv/drop"])]
-    """The folder into which people drop files; needed. The service must be able to write there, or have
-    `reports.fallback`."""
+    """The folder. The service must be able to write there, or have `reports.fallback`."""
     recursive: bool = True
     """Whether folders below it count too."""
     settle_seconds: Annotated[float, Field(ge=0.0, le=3600.0)] = 5.0
     """A file counts as complete after lying unchanged for this long; 30 on a network."""
     orphan_after_seconds: Annotated[float, Field(ge=0.0)] = 3600.0
-    """Then a file without partner is listed by `syncctl list --orphans`."""
+    """After so long a file without a partner is listed by `syncctl list --orphans`."""
     rescan_seconds: Annotated[float, Field(ge=1.0, le=3600.0)] = 60.0
     """How often the whole folder is read again, for what events missed; large ones less often, so that it takes no
     more than some 2 % of a core."""
@@ -176,7 +175,8 @@ class CacheSection(_Section):
     """[cache]: where workers keep scratch files and features."""
 
     path: Annotated[AbsolutePath | None, Field(examples=["/var/cache/syncd"])] = None
-    """The folder, on a disk with room and not in memory; unset: `cache` beside the ledger. Changes with a restart only."""
+    """The folder, on a disk with room and not in memory; unset: `cache` beside the ledger. Changes with a restart
+    only."""
     max_bytes: Annotated[int, Field(ge=0)] = 8 << 30
     """What masters' features may take, so that each of their dubs need not decode them again: some 270 MB an hour of
     stereo; 0: none are kept. Scratch files are not counted."""
@@ -188,8 +188,8 @@ class ReportsSection(_Section):
     fallback: Annotated[AbsolutePath | None, Field(examples=["/var/lib/syncd/reports"])] = None
     """Where reports go when the media's folder cannot be written to; unset: then the job fails."""
     done: Annotated[AbsolutePath | None, Field(examples=["/srv/done"])] = None
-    """Where the files of completed jobs are moved, below the same folders; outside every watched folder. Unset: they stay
-    (docs/hand-over.md)."""
+    """Where the files of completed jobs are moved, below the same folders; outside every watched folder. Unset: they
+    stay (docs/hand-over.md)."""
     failed: Annotated[AbsolutePath | None, Field(examples=["/srv/failed"])] = None
     """The same for failed and quarantined jobs."""
     index: bool = True
@@ -256,7 +256,7 @@ class HandoverSection(_Section):
     """A command for each job that has ended, with its arguments and without a shell; what there is to know is in its
     environment (docs/hand-over.md). Empty: none."""
     on_complete_seconds: Annotated[float, Field(gt=0.0, le=86_400.0)] = 30.0
-    """Then it is ended."""
+    """How long it may take; then it is ended."""
 
     @field_validator("on_complete")
     @classmethod

@@ -31,7 +31,7 @@ class ErrorCode(StrEnum):
     """Stable names; scripts may depend on them."""
 
     FILE_NOT_FOUND = "FILE_NOT_FOUND"
-    """A master, a dub or a report's folder is not where it was named."""
+    """A file or a watched folder is not where it was named."""
     FILE_CHANGED = "FILE_CHANGED"
     """A file was replaced or written to while it was measured."""
     MEDIA_UNREADABLE = "MEDIA_UNREADABLE"
@@ -57,7 +57,8 @@ class ErrorCode(StrEnum):
     DISK_FAULT = "DISK_FAULT"
     """A disk or a mount does not answer as it should, also where that looks like a file that ends early."""
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
-    """A worker needed more memory than it was promised; it alone was ended."""
+    """A worker needed more memory than it was promised and was ended, it alone; or the machine has too little for the
+    job."""
     GPU_OUT_OF_MEMORY = "GPU_OUT_OF_MEMORY"
     """A model needed more of the GPU's memory than it was promised, even window by window."""
     GPU_FAILED = "GPU_FAILED"
