@@ -155,14 +155,16 @@ def page() -> str:
     parts.append(table(("status", "means"), [(f"`{number}`", what) for number, what in STATUSES.items()]))
     parts += [_section(syncd(), level=2), "\nSignals:\n\n", table(("signal", "does"), list(SIGNALS))]
     parts.append(_section(syncctl(), level=2))
-    shaped = {name.split(" --")[0] for name in shapes()["commands"]}
+    shaped: dict[str, str] = {}
+    for name in shapes()["commands"]:
+        shaped.setdefault(name.split(" --")[0], name)
     parts += [
-        _section(verb, level=2 if verb.name.count(" ") == 1 else 3, shaped=verb.verb in shaped) for verb in verbs()
+        _section(verb, level=2 if verb.name.count(" ") == 1 else 3, shaped=shaped.get(verb.verb)) for verb in verbs()
     ]
     return "".join(parts)
 
 
-def _section(command: Command, *, level: int, shaped: bool = False) -> str:
+def _section(command: Command, *, level: int, shaped: str | None = None) -> str:
     parts = [f"\n{'#' * level} {command.name}\n\n"]
     parts += [f"{paragraph}\n\n" for paragraph in command.help]
     parts.append(f"    {command.usage}\n\n")
@@ -176,5 +178,6 @@ def _section(command: Command, *, level: int, shaped: bool = False) -> str:
     if command.statuses:
         parts.append(f"Exit status: {command.statuses}\n\n")
     if shaped:
-        parts.append(f"`--json`: [its shape](json.md#{command.name.replace(' ', '-')}).\n")
+        option = shaped.removeprefix(command.verb).strip() if "--format" in shaped else "--json"
+        parts.append(f"`{option}`: [its shape](json.md#syncctl-{shaped.replace(' ', '-')}).\n")
     return "".join(parts).rstrip("\n") + "\n"
