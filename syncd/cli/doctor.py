@@ -115,7 +115,8 @@ def _metrics(address: Address) -> Check:
         told = json.loads(connection.getresponse().read(65_536))
     except OSError:
         advice = (
-            "Start syncd, or 'systemctl reload syncd' if the address is new; docs/installing.md gives the unit a network."
+            "Start syncd, or 'systemctl reload syncd' if the address is new; docs/installing.md gives the unit a "
+            "network."
         )
         return Check(name, Finding.WRONG, f"Nobody answers at {address}.", advice)
     except (http.client.HTTPException, ValueError):

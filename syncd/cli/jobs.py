@@ -60,6 +60,8 @@ def list_jobs(
 ) -> None:
     """List jobs, newest first."""
     filters = job_filter(state, verdict, review, title, language, priority, since)
+    if orphans and (filters != JobFilter() or before is not None):
+        raise SyncdError(ErrorCode.USAGE, "--orphans lists files and not jobs: of the other options it takes --limit.")
     with ledger(config) as reader:
         if orphans:
             print_orphans(reader.orphans(limit), as_json=as_json)

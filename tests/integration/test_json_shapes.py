@@ -187,7 +187,12 @@ def test_the_service_is_shown_and_placed_as_documented(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "status", "code"),
-    [("show 99 --json", 4, "NOT_FOUND"), ("prune --json", 2, "USAGE"), ("list --json --since x", 2, "USAGE")],
+    [
+        ("show 99 --json", 4, "NOT_FOUND"),
+        ("prune --json", 2, "USAGE"),
+        ("list --json --since x", 2, "USAGE"),
+        ("list --orphans --title a --json", 2, "USAGE"),
+    ],
 )
 def test_a_command_that_fails_prints_its_error_as_documented(
     arguments: str,
