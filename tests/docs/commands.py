@@ -139,7 +139,7 @@ People who call them are in the service's group (`syncd`).
 
 Commands that change something (`submit`, `retry`, `cancel`, `priority`, `pause`, `resume`, `prune`) leave a request in
 the ledger, which the daemon carries out within a second. If it does not run, the request is kept and carried out when
-it does.
+it does; `prune` then does it itself.
 
 ## Exit statuses
 
