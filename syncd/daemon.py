@@ -114,10 +114,10 @@ class Daemon:
         self._desk = RequestDesk(self._ledger, self._dispatcher, config, self._wake)
         self._intake = Intake(self._ledger, self._dispatcher.call_off, self._wake)
         self._upkeep = Upkeep(self._ledger, config.ledger, self._wake, fallback=config.reports.fallback)
-        look = LedgerLook(self._ledger, config.ledger.path)
-        self._exporter = Exporter(look, self._dispatcher, self._pool, self._intake)
         self._indexer = Indexer(config, self._ledger.latest_event, self._wake)
         self._delivery = Delivery(config, self._ledger, self._wake)
+        look = LedgerLook(self._ledger, config.ledger.path)
+        self._exporter = Exporter(look, self._dispatcher, self._pool, self._intake, self._delivery)
         self._failed_jobs_at_start = 0
         self._trouble: SyncdError | None = None
         """What the last turn met in the ledger."""

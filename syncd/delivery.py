@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -44,6 +45,19 @@ SLOW_S: Final = 300.0
 STOP_S: Final = 1.5
 """For commands and a move to end, when the daemon stops."""
 
+
+class Handed(StrEnum):
+    """What came of one thing that hand-over did."""
+
+    COMMAND_DONE = "command_done"
+    COMMAND_FAILED = "command_failed"
+    """It ended badly, took too long or could not be started."""
+    MOVED = "moved"
+    """One side of a pair: its files, with the reports that go with them."""
+    NOT_MOVED = "not_moved"
+    """It lies where it lay."""
+
+
 _Steps = Generator[Errand[Any], None, None]
 """A move: it goes on when the errand that it gave is done."""
 
@@ -64,10 +78,10 @@ class _Move:
 
 
 class Delivery:
-    """What becomes of jobs that have ended. `counted_failures`: commands that did not do what they should."""
+    """What becomes of jobs that have ended. `counted`: what came of it since the start."""
 
     def __init__(self, config: Config, ledger: Ledger, wake: Callable[[], None]) -> None:
-        self.counted_failures = 0
+        self.counted: Counter[Handed] = Counter()
         self._config = config
         self._ledger = ledger
         self._wake = wake
@@ -220,6 +234,7 @@ class Delivery:
         yield planned
         plan = planned.answer()
         if isinstance(plan, str):
+            self.counted[Handed.NOT_MOVED] += 1
             log.warning("not_moved", job=subject.job.job_id, reason=plan)
         elif plan:
             moving = Moving(subject.job.job_id, side.media_id, plan)
@@ -233,10 +248,12 @@ class Delivery:
         first = moving.files[0]
         if isinstance(outcome, str):
             self._ledger.end_moving(moving, None)
+            self.counted[Handed.NOT_MOVED] += 1
             advice = "The files stay where they are; the job is what it was."
             log.warning("not_moved", job=moving.job_id, reason=outcome, advice=advice)
         else:
             self._ledger.end_moving(moving, outcome)
+            self.counted[Handed.MOVED] += 1
             log.info("moved", job=moving.job_id, source=str(first.source), target=str(first.target))
 
     def _master_names(self, side: Side, below: Path, into: Path) -> Names:
@@ -274,10 +291,10 @@ class Delivery:
             self._tell(job, end)
 
     def _tell(self, job: EndedJob, end: CommandEnd) -> None:
+        self.counted[Handed.COMMAND_DONE if end.is_good else Handed.COMMAND_FAILED] += 1
         if end.is_good:
             log.info("handed_over", job=job.job_id, seconds=round(end.seconds, 2))
             return
-        self.counted_failures += 1
         why = "it took too long" if end.is_overdue else "it could not be started" if end.status is None else "it failed"
         log.warning(
             "command_failed",
@@ -286,7 +303,7 @@ class Delivery:
             status=end.status,
             seconds=round(end.seconds, 2),
             last_words=end.last_words,
-            failures=self.counted_failures,
+            failures=self.counted[Handed.COMMAND_FAILED],
         )
 
 

@@ -190,7 +190,8 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
         "program's file is left alone, so name another ledger.path then.",
     ),
     ErrorCode.INTERNAL: _Meaning(
-        ErrorKind.MACHINERY, "This is a fault in syncd: please report it with the log of the job."
+        ErrorKind.MACHINERY,
+        "This is a fault in syncd: please report it with the log of the job, or the trace that is named.",
     ),
 }
 

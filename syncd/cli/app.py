@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -33,7 +35,7 @@ from syncd.cli import (
 )
 from syncd.cli.manual import MANUALS, STATUSES, docs_folder
 from syncd.cli.output import print_json, printable
-from syncd.errors import SyncdError, error_advice, error_exit_code
+from syncd.errors import ErrorCode, SyncdError, error_advice, error_exit_code
 from syncd.telemetry import configure_logs
 
 EPILOG: Final = (
@@ -104,16 +106,31 @@ def main() -> None:
     try:
         app()
     except SyncdError as error:
-        if "--json" in sys.argv:
-            told = {"code": error.code, "message": error.message, "advice": error_advice(error.code)}
-            print_json({"error": {**told, "details": error.details}})
-        sys.stderr.write(f"syncctl: {printable(error)}\n")
-        sys.exit(error_exit_code(error.code))
+        _fail(error)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - whatever nobody thought of: a sentence, and its trace for who mends it
+        _fail(
+            SyncdError(ErrorCode.INTERNAL, f"syncctl met a {type(error).__name__}; its trace lies in {_kept(error)}.")
+        )
+
+
+def _fail(error: SyncdError) -> NoReturn:
+    if "--json" in sys.argv:
+        told = {"code": error.code, "message": error.message, "advice": error_advice(error.code)}
+        print_json({"error": {**told, "details": error.details}})
+    sys.stderr.write(f"syncctl: {printable(error)}\n")
+    sys.exit(error_exit_code(error.code))
+
+
+def _kept(error: Exception) -> str:
+    """The file that the trace was written to."""
+    with tempfile.NamedTemporaryFile("w", prefix="syncctl-", suffix=".trace", delete=False, errors="replace") as file:
+        file.write("".join(traceback.format_exception(error)))
+    return file.name
 
 
 if __name__ == "__main__":

@@ -22,9 +22,11 @@ from syncd.cli.service_files import (
     is_as_placed,
     next_commands,
     service_files,
+    why_hidden,
     why_unreachable,
+    writable_folders,
 )
-from syncd.config import DEFAULT_CONFIG_PATH
+from syncd.config import DEFAULT_CONFIG_PATH, Config, load_config
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.engine import explain_os
 from syncd.temporary import temporary_name
@@ -74,6 +76,7 @@ def install_service(
         config_path=config or DEFAULT_CONFIG_PATH,
         has_gpu=gpu if gpu is not None else root == _HOST and DRIVER.exists(),
         has_models=importlib.util.find_spec("torch") is not None,
+        config=None if force else _present_config(root, config or DEFAULT_CONFIG_PATH),
     )
     files = service_files(installation)
     if print_only:
@@ -86,15 +89,30 @@ def install_service(
         )
     fates = [(file.path, _carry_out(root / file.path.relative_to("/"), file.text, force=force)) for file in files]
     told = [(path, fate) for path, fate in fates if fate is not None]
-    commands = next_commands(root)
+    commands, notes = next_commands(root), _notes(installation)
     if as_json:
-        print_json({"files": [{"path": path, "fate": fate} for path, fate in told], "next": list(commands)})
+        placed = [{"path": path, "fate": fate} for path, fate in told]
+        print_json({"files": placed, "next": list(commands), "notes": notes})
         return
     for path, fate in told:
         typer.echo(f"{fate.value:<10} {printable(path)}{_NOTES.get(fate, '')}")
-    typer.echo("Name your folders in the configuration; then:")
+    for note in notes:
+        typer.echo(printable(note))
+    typer.echo("Name your folders in the configuration, and call this again where they change; then:")
     for command in commands:
         typer.echo(f"  {printable(command)}")
+
+
+def _present_config(root: Path, path: Path) -> Config | None:
+    """The one that lies there and stays, whose folders and addresses the unit must allow; raises CONFIG_INVALID."""
+    present = root / path.relative_to("/")
+    return load_config(present) if os.path.lexists(present) else None
+
+
+def _notes(installation: Installation) -> list[str]:
+    """What no drop-in of ours can mend."""
+    folders = [] if installation.config is None else writable_folders(installation.config)
+    return [f"{reason}: name another, or mount it elsewhere." for reason in map(why_hidden, folders) if reason]
 
 
 def _print_files(files: list[ServiceFile], *, as_json: bool) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 import syncd
-from syncd.config import DEFAULT_CONFIG_PATH
+from syncd.config import DEFAULT_CONFIG_PATH, Config
 
 _UNITS: Final = Path("/etc/systemd/system")
 _DROP_INS: Final = _UNITS / "syncd.service.d"
@@ -20,6 +22,8 @@ _SEAL: Final = "# Placed by 'syncctl install-service', which updates it until it
 _SEAL_PATTERN: Final = re.compile(re.escape(_SEAL).replace(r"\{\}", "([0-9a-f]{64})"))
 _HIDDEN: Final = (Path("/home"), Path("/root"), Path("/run/user"), Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 """ProtectHome= and PrivateTmp= keep these from the service."""
+_OWNED: Final = (Path("/var/lib/syncd"), Path("/var/cache/syncd"), Path("/srv/drop"))
+"""What the unit itself lets the service write to."""
 _PLAIN: Final = re.compile(r"/[A-Za-z0-9_./+@-]*")
 """What a unit takes as it stands: no specifier, no quotation."""
 
@@ -49,6 +53,8 @@ class Installation:
     has_gpu: bool = False
     has_models: bool = False
     """Whether torch is installed, which compiles at run time."""
+    config: Config | None = None
+    """As it lies there already; None: the one to begin with, of which nothing follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +81,46 @@ def starting_config() -> Path:
 def service_files(installation: Installation) -> list[ServiceFile]:
     """All of them, in the order in which they are told."""
     needs_models_drop_in = installation.has_models and not installation.has_gpu
+    config = installation.config or Config()
+    folders = [folder for folder in writable_folders(config) if why_hidden(folder) is None]
     unit = _source("syncd.service").replace(_PROGRAM_IN_UNIT, str(installation.programs / "syncd"))
     return [
         ServiceFile(_UNITS / "syncd.service", _sealed(unit.replace(_CONFIG_IN_UNIT, str(installation.config_path)))),
         ServiceFile(_DROP_INS / "50-gpu.conf", _sealed(_source("gpu.conf")) if installation.has_gpu else None),
         ServiceFile(_DROP_INS / "50-models.conf", _sealed(_source("models.conf")) if needs_models_drop_in else None),
+        ServiceFile(_DROP_INS / "50-metrics.conf", _sealed(_source("metrics.conf")) if config.metrics.listen else None),
+        ServiceFile(_DROP_INS / "50-hub.conf", _sealed(_source("hub.conf")) if config.ai.allow_download else None),
+        ServiceFile(_DROP_INS / "50-folders.conf", _sealed(_folders_drop_in(folders)) if folders else None),
         ServiceFile(Path("/etc/sysusers.d/syncd.conf"), _sealed(_source("sysusers.conf"))),
         ServiceFile(Path("/etc/tmpfiles.d/syncd.conf"), _sealed(_source("tmpfiles.conf"))),
         ServiceFile(installation.config_path, _sealed(starting_config().read_text(encoding="utf-8"))),
     ]
+
+
+def writable_folders(config: Config) -> list[Path]:
+    """What the service writes to beside what systemd makes for it: each once, by the outermost folder that is named."""
+    reports = config.reports
+    told = [
+        *(section.path for section in config.watch),
+        *(folder for folder in (reports.fallback, reports.done, reports.failed) if folder is not None),
+        config.ledger.path.parent,
+        config.cache_folder,
+    ]
+    named = {Path(os.path.normpath(folder)) for folder in told}
+    outermost = {folder for folder in named if named.isdisjoint(folder.parents)}
+    return sorted(folder for folder in outermost if not any(map(folder.is_relative_to, _OWNED)))
+
+
+def _folders_drop_in(folders: Sequence[Path]) -> str:
+    """A folder that is not there at the start is no fault of the unit's."""
+    lines = "".join(f"ReadWritePaths={_quoted(f'-{folder}')}\n" for folder in folders)
+    return f"# The folders of the configuration; 'syncctl install-service' makes it anew.\n[Service]\n{lines}"
+
+
+def _quoted(text: str) -> str:
+    """As one word of a unit's line (systemd.syntax), without specifiers."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"'
 
 
 def decide(present: str | None, wanted: str | None, *, force: bool) -> Fate:
@@ -105,12 +142,19 @@ def is_as_placed(text: str) -> bool:
     return seal is not None and seal[1] == _digest(text[seal.end() :])
 
 
+def why_hidden(folder: Path) -> str | None:
+    """What keeps the service from a folder of its configuration; None: nothing."""
+    if not str(folder).isprintable():
+        return f"{folder} cannot stand in a unit"
+    hidden = next((above for above in _HIDDEN if folder.is_relative_to(above)), None)
+    return None if hidden is None else f"{folder} lies below {hidden}, which the service does not see"
+
+
 def why_unreachable(path: Path) -> str | None:
     """What keeps the service from this path, or a unit from naming it; None: nothing."""
     if not _PLAIN.fullmatch(str(path)):
         return f"{path} cannot stand in a unit as it is"
-    hidden = next((folder for folder in _HIDDEN if path.is_relative_to(folder)), None)
-    return None if hidden is None else f"{path} lies below {hidden}, which the service does not see"
+    return why_hidden(path)
 
 
 def next_commands(root: Path) -> tuple[str, str]:
@@ -122,7 +166,7 @@ def next_commands(root: Path) -> tuple[str, str]:
         )
     return (
         "systemd-sysusers syncd.conf && systemd-tmpfiles --create syncd.conf",
-        "systemctl daemon-reload && systemctl enable --now syncd.service",
+        "systemctl daemon-reload && systemctl enable syncd.service && systemctl restart syncd.service",
     )
 
 

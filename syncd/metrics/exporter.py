@@ -14,6 +14,7 @@ import structlog
 
 from syncd import __version__
 from syncd.config import Address
+from syncd.delivery import Delivery
 from syncd.errors import SyncdError
 from syncd.intake import Intake
 from syncd.metrics.families import CONTENT_TYPE, snapshot_to_text
@@ -36,11 +37,14 @@ NOT_FOUND: Final = Answer(404, "text/plain; charset=utf-8", b"There are /metrics
 class Exporter:
     """Between the main loop and those who ask."""
 
-    def __init__(self, look: LedgerLook, dispatcher: Dispatcher, pool: Pool, intake: Intake) -> None:
+    def __init__(
+        self, look: LedgerLook, dispatcher: Dispatcher, pool: Pool, intake: Intake, delivery: Delivery
+    ) -> None:
         self._look = look
         self._dispatcher = dispatcher
         self._pool = pool
         self._intake = intake
+        self._delivery = delivery
         self._turns = Spread(TURN_S)
         self._server: MetricsServer | None = None
         self._due_at_s = float("-inf")
@@ -95,6 +99,7 @@ class Exporter:
             intake=copy.deepcopy(self._intake.counted),
             intake_backlog=self._intake.backlog,
             folders=self._intake.folder_counts(now_s),
+            handed=dict(self._delivery.counted),
             turns=copy.deepcopy(self._turns),
         )
 

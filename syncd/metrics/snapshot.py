@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from syncd.delivery import Handed
 from syncd.domain import JobState
 from syncd.intake import Counted, FolderCounts
 from syncd.supervisor.counted import JobsCounted, WorkersCounted
@@ -39,5 +40,7 @@ class Snapshot:
     intake: Counted
     intake_backlog: int
     folders: FolderCounts
+    handed: Mapping[Handed, int]
+    """What came of hand-over."""
     turns: Spread
     """Of the main loop, in seconds."""

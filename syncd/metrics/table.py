@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from syncd import __version__
+from syncd.delivery import Handed
 from syncd.devices.admission import Obstacle
 from syncd.devices.card_history import Cause
 from syncd.devices.inventory import DeviceKind
@@ -363,6 +364,13 @@ _REPORT: Final = (
         _G,
         "How long the oldest of these has been waiting; 0: none is.",
         _one(lambda seen: seen.now.report_lag_s),
+    ),
+    Metric(
+        "syncd_handover_total",
+        _C,
+        "Commands run for ended jobs, and sides of pairs moved out of the folder, by what came of it.",
+        _by(Handed, lambda seen: seen.handed),
+        ("result",),
     ),
 )
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import jsonschema
@@ -327,3 +330,20 @@ def test_master_and_dub_may_be_two_tracks_of_one_file(running: Service, tmp_path
 
     answer = json.loads(running.syncctl("analyze", film, film, "--master-track", "0", "--dub-track", "1", "--json"))
     assert answer["consensus_offset"]["offset_seconds"] == pytest.approx(-0.75, abs=1e-4)
+
+
+def test_a_fault_of_syncctl_itself_is_a_sentence_that_names_where_the_trace_lies(
+    running: Service, short_pair: PairTruth
+) -> None:
+    """A report in the ledger that no version of syncd wrote stands for whatever nobody thought of."""
+    drop(running, short_pair, "alpha")
+    (job,) = running.wait_for_jobs(1)
+    running.stop()
+    with closing(sqlite3.connect(running.ledger)) as ledger:
+        ledger.execute("UPDATE reports SET report = '{}'")
+        ledger.commit()
+    told = running.syncctl("show", str(job.job_id), expect=1)
+    kept = Path(re.findall(r"lies in (\S+)\.", told)[0])
+    assert told.startswith("syncctl: ")
+    assert "KeyError" in kept.read_text(encoding="utf-8")
+    kept.unlink()

@@ -22,6 +22,7 @@ SUITES: dict[str, str] = {
     "service": "tests.benchmarks.bench_service",
     "ledger": "tests.benchmarks.bench_ledger",
     "metrics": "tests.benchmarks.bench_metrics",
+    "operator": "tests.benchmarks.bench_operator",
     "replay": "tests.benchmarks.bench_replay",
     "hang": "tests.benchmarks.bench_hang",
 }

@@ -46,10 +46,10 @@ def bench_work(folder: Path) -> list[tuple[str, str, str]]:
     """One job after another through the daemon's own verbs, each on the disk before the next."""
     ledger = Ledger.open(folder / "ledger.db")
     try:
-        _enqueue(ledger, JOBS_DONE)
+        enqueue(ledger, JOBS_DONE)
         started_s = time.monotonic()
         done = 0
-        while _work_one(ledger):
+        while work_one(ledger):
             done += 1
         took_s = time.monotonic() - started_s
     finally:
@@ -65,8 +65,8 @@ def bench_lists(folder: Path) -> list[tuple[str, str, str]]:
     """Pages of fifty while jobs come and go: how long each takes whoever asks."""
     path = folder / "ledger.db"
     ledger = Ledger.open(path)
-    _enqueue(ledger, 2)
-    _work_one(ledger)
+    enqueue(ledger, 2)
+    work_one(ledger)
     ledger.close()
     multiply(path, JOBS_LISTED)
     spawn = multiprocessing.get_context("spawn")
@@ -177,8 +177,8 @@ def _work_meanwhile(path: Path) -> int:
     try:
         end_s = time.monotonic() + ASKING_S
         while (now_s := time.monotonic()) < end_s:
-            _enqueue(ledger, 20, f"Later {done}")
-            while _work_one(ledger):
+            enqueue(ledger, 20, f"Later {done}")
+            while work_one(ledger):
                 done += 1
             time.sleep(max(0.0, now_s + 1.0 - time.monotonic()))
     finally:
@@ -186,13 +186,13 @@ def _work_meanwhile(path: Path) -> int:
     return done
 
 
-def _enqueue(ledger: Ledger, jobs: int, title: str = "Heist") -> None:
+def enqueue(ledger: Ledger, jobs: int, title: str = "Heist") -> None:
     for number in range(jobs):
         pair = a_pair(f"{title} {number}", "fr")
         ledger.enqueue(pair, profile="default", settings=SETTINGS, priority=Priority.NORMAL)
 
 
-def _work_one(ledger: Ledger) -> bool:
+def work_one(ledger: Ledger) -> bool:
     waiting = ledger.ready(1)
     lease = ledger.claim(waiting[0].job_id, device="cpu", predicted_ram_bytes=200_000_000) if waiting else None
     if lease is None:

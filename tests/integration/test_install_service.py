@@ -76,3 +76,25 @@ def test_a_program_that_the_service_would_not_see_is_refused(tmp_path: Path) -> 
 def test_a_place_that_cannot_be_written_to_is_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "etc").write_text("a file", encoding="utf-8")
     assert "cannot be written" in install("--root", str(tmp_path), "--bin", "/opt/syncd/bin", expect=1)
+
+
+def test_drop_ins_follow_the_configuration_that_lies_there(tmp_path: Path) -> None:
+    fates(tmp_path, "--cpu")
+    config = tmp_path / "etc/syncd/syncd.toml"
+    listening = '[metrics]\nlisten = "127.0.0.1:9419"\n[[watch]]\npath = "/srv/dubs"\n[[watch]]\npath = "/home/a"\n'
+    config.write_text(listening, encoding="utf-8")
+    drop_ins = {f"/etc/systemd/system/syncd.service.d/50-{name}.conf" for name in ("metrics", "folders")}
+    assert fates(tmp_path, "--cpu").items() >= dict.fromkeys(drop_ins, "placed").items()
+    folders = tmp_path / "etc/systemd/system/syncd.service.d/50-folders.conf"
+    assert folders.read_text(encoding="utf-8").endswith('[Service]\nReadWritePaths="-/srv/dubs"\n')
+    assert "/home/a lies below /home" in install("--root", str(tmp_path), "--bin", "/opt/syncd/bin")
+    config.write_text('[[watch]]\npath = "/srv/drop"\n', encoding="utf-8")
+    assert fates(tmp_path, "--cpu").items() >= dict.fromkeys(drop_ins, "removed").items()
+
+
+def test_a_broken_configuration_is_told_before_anything_is_placed(tmp_path: Path) -> None:
+    config = tmp_path / "etc/syncd/syncd.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("colour = 1\n", encoding="utf-8")
+    assert "colour" in install("--root", str(tmp_path), "--bin", "/opt/syncd/bin", expect=2)
+    assert not (tmp_path / "etc/systemd").exists()

@@ -36,6 +36,23 @@ daemon.Dispatcher.step = hang
 daemon.main()
 """
 
+TELLS = """#!/bin/sh
+echo "$SYNCD_VERDICT $SYNCD_OFFSET_SECONDS" >/srv/other/told
+"""
+
+ASKS_FOR_ALL = """
+[[watch]]
+path = "/srv/other"
+settle_seconds = 0.3
+[metrics]
+listen = "127.0.0.1:9419"
+[handover]
+on_complete = ["/usr/local/bin/tell"]
+"""
+
+RESULT = 'syncd_results_total{verdict="offset"} 1.0'
+SCRAPE = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9419/metrics').read().decode())"
+
 
 def start_with_a_job_running(unit: Unit, pair: PairTruth) -> int:
     unit.start()
@@ -247,6 +264,32 @@ def test_a_folder_outside_is_added_by_a_drop_in(unit: Unit, short_pair: PairTrut
     report = "/srv/other/film_dub_fr.wav.sync.json"
     wait_for(lambda: unit.machine.run("test", "-s", report, check=False).returncode == 0, what="the report")
     assert unit.report(report)["verdict"] == "offset"
+
+
+def test_what_its_configuration_asks_for_is_allowed_once_install_service_was_called(
+    unit: Unit, short_pair: PairTruth
+) -> None:
+    """A folder elsewhere, metrics on loopback, and a command for what has ended."""
+    unit.machine.shell("install -d -o syncd -g syncd -m 2775 /srv/other")
+    unit.machine.write("/usr/local/bin/tell", TELLS)
+    unit.machine.run("chmod", "755", "/usr/local/bin/tell")
+    unit.configure(watch=ASKS_FOR_ALL)
+    try:
+        unit.syncctl("install-service", "--cpu")
+        unit.machine.run("systemctl", "daemon-reload")
+        unit.start()
+        unit.drop(short_pair, folder="/srv/other")
+        wait_for(lambda: unit.machine.run("test", "-s", "/srv/other/told", check=False).returncode == 0, what="word")
+        verdict, offset_s = unit.machine.run("cat", "/srv/other/told").stdout.split()
+        assert verdict == "offset"
+        assert float(offset_s) == pytest.approx(short_pair.offset_s, abs=0.001)
+        wait_for(
+            lambda: RESULT in unit.machine.run("/opt/syncd/bin/python", "-c", SCRAPE).stdout,
+            what="the job in the metrics",
+        )
+    finally:
+        unit.stop()
+        unit.machine.shell("rm -r /etc/systemd/system/syncd.service.d /usr/local/bin/tell; systemctl daemon-reload")
 
 
 def test_it_sees_that_somebody_else_still_writes_a_file(unit: Unit, short_pair: PairTruth) -> None:

@@ -10,15 +10,25 @@ from pathlib import Path
 import pytest
 
 from syncd.cli.service_files import Installation, service_files
+from syncd.config import parse_config
 
 DOCS = Path(__file__).parents[2] / "docs"
 needs_analyze = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is not there (package systemd)."
 )
+EVERYTHING = parse_config(
+    """
+    metrics.listen = "127.0.0.1:9419"
+    ai.allow_download = true
+    watch = [{path = '/mnt/50 % "off" \\'}, {path = "/mnt/delivery"}]
+    """,
+    "syncd.toml",
+)
 VARIANTS = {
     "cpu": (Installation(Path("/bin")), 0.5),
     "models": (Installation(Path("/bin"), has_models=True), 0.5),
     "gpu": (Installation(Path("/bin"), has_gpu=True), 1.8),
+    "everything": (Installation(Path("/bin"), has_gpu=True, config=EVERYTHING), 1.8),
 }
 
 

@@ -37,7 +37,7 @@ FLOORS: tuple[frozenset[str], ...] = (
 ONLY_IN_WORKERS = {"analysis", "media"}
 HEAVY = {"av", "numpy", "scipy", "torch", "transformers", "librosa"}
 # Logs go to the journal. Within the top floor the daemon sits on intake, request desk, upkeep, indexing, delivery and
-# metrics, which say what the intake counted. One command, `rebuild`, needs the intake.
+# metrics, which say what intake and delivery counted. One command, `rebuild`, needs the intake.
 BESIDE_EACH_OTHER_ALLOWED = {
     ("telemetry", "journal"),
     ("daemon", "requests"),
@@ -47,6 +47,7 @@ BESIDE_EACH_OTHER_ALLOWED = {
     ("daemon", "delivery"),
     ("daemon", "metrics"),
     ("metrics", "intake"),
+    ("metrics", "delivery"),
     ("cli", "intake"),
 }
 

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from syncd.delivery import Handed
 from syncd.devices.card_history import Cause
 from syncd.devices.inventory import DeviceKind
 from syncd.devices.views import IDLE, DevicesView, DeviceView, Holder
@@ -92,6 +93,7 @@ def a_snapshot() -> Snapshot:
         intake=Counted(queued=5, missed=2, overflows=1, troubles=Counter({ErrorCode.WATCH_LIMIT: 1})),
         intake_backlog=3,
         folders=FolderCounts(watched=2, missing=1, hung=0),
+        handed={Handed.COMMAND_FAILED: 2},
         turns=spread(0.002, 0.2, 100.0),
     )
 
@@ -118,6 +120,8 @@ def test_a_snapshot_becomes_samples() -> None:
     assert samples["syncd_device_info", "GPU-1", "0", "gpu", 'H "200"\n\\udcff'] == 1.0
     assert samples["syncd_device_memory_used_bytes", "GPU-1"] == 600.0
     assert samples["syncd_paused",] == 1.0
+    assert samples["syncd_handover_total", "command_failed"] == 2.0
+    assert samples["syncd_handover_total", "not_moved"] == 0.0
 
 
 def test_what_others_hold_of_a_card_is_not_counted_as_syncds() -> None:

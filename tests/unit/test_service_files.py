@@ -11,9 +11,11 @@ from syncd.cli.service_files import (
     is_as_placed,
     next_commands,
     service_files,
+    why_hidden,
     why_unreachable,
+    writable_folders,
 )
-from syncd.config import parse_config
+from syncd.config import Config, parse_config
 
 OPT = Installation(Path("/opt/syncd/bin"))
 
@@ -40,6 +42,61 @@ def test_which_drop_ins_lie_beside_it_follows_from_the_host(
 ) -> None:
     files = service_files(Installation(OPT.programs, has_gpu=has_gpu, has_models=has_models))
     beside = {file.path.name for file in files if file.path.parent.name == "syncd.service.d" and file.text is not None}
+    assert beside == drop_ins
+
+
+def configured(text: str) -> Installation:
+    return Installation(OPT.programs, config=parse_config(text, "syncd.toml"))
+
+
+def test_every_folder_that_the_configuration_writes_to_is_admitted_once() -> None:
+    installation = configured(
+        """
+        [ledger]
+        path = "/data/syncd/ledger.db"
+        [[watch]]
+        path = "/srv/drop/here"
+        [[watch]]
+        path = "/mnt/delivery"
+        [[watch]]
+        path = "/mnt/delivery/late"
+        [[watch]]
+        path = '/mnt/50 % "off" \\'
+        [reports]
+        done = "/srv/done"
+        fallback = "/var/lib/syncd/reports"
+        """
+    )
+    drop_in = text_of(installation, "50-folders.conf") or ""
+    assert drop_in.splitlines()[2:] == [
+        "[Service]",
+        'ReadWritePaths="-/data/syncd"',
+        r'ReadWritePaths="-/mnt/50 %% \"off\" \\"',
+        'ReadWritePaths="-/mnt/delivery"',
+        'ReadWritePaths="-/srv/done"',
+    ]
+
+
+def test_a_folder_that_no_unit_could_name_or_see_is_left_out_of_it() -> None:
+    installation = configured('watch = [{path = "/mnt/a\\n[Service]\\nUser=root"}, {path = "/home/ann/dubs"}]')
+    assert text_of(installation, "50-folders.conf") is None
+    assert [why_hidden(folder) is None for folder in writable_folders(installation.config or Config())] == [False] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "drop_ins"),
+    [
+        ("", set()),
+        ('metrics.listen = "127.0.0.1:9419"', {"50-metrics.conf"}),
+        ("ai.allow_download = true", {"50-hub.conf"}),
+    ],
+)
+def test_the_network_is_opened_as_far_as_the_configuration_asks(text: str, drop_ins: set[str]) -> None:
+    beside = {
+        file.path.name
+        for file in service_files(configured(text))
+        if file.path.parent.name == "syncd.service.d" and file.text is not None
+    }
     assert beside == drop_ins
 
 
