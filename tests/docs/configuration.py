@@ -36,8 +36,9 @@ path = "/srv/drop"
 """
 AFTER = {
     "watch": """
-As many sections `[[watch]]` as there are folders. The service's user needs rights there, and
-`syncctl install-service`, called again, lets the unit write there ([installing](installing.md#watched-folders)). A naming rule of your own, for `Film-OV.wav` and `Film-VF-fr.wav`:
+As many sections `[[watch]]` as there are folders. The service's user needs rights there, and `syncctl install-service`,
+called again, lets the unit write there ([installing](installing.md#watched-folders)). A naming rule of your own, for
+`Film-OV.wav` and `Film-VF-fr.wav`:
 
 ```toml
 [[watch]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import re
 import shlex
@@ -21,6 +22,7 @@ from syncd.cli.app import app
 from syncd.cli.manual import MANUALS, STATUSES
 from syncd.config import parse_config
 from syncd.daemon import argument_parser
+from syncd.devices.health import Change
 from syncd.domain import JobState, MethodStatus, OrphanReason, Priority, Role, SegmentKind, Verdict
 from syncd.errors import ErrorCode, error_exit_code
 from syncd.ledger.records import AttemptOutcome
@@ -98,6 +100,24 @@ def test_every_command_and_option_is_documented_and_its_help_suffices(command: c
 def test_the_list_of_commands_fits_a_terminal() -> None:
     assert [verb for verb, manual in MANUALS.items() if len(manual.brief) > 50] == []
     assert set(MANUALS) == {command.verb for command in commands.verbs()}
+
+
+def events() -> set[str]:
+    """What is told in the log, by name."""
+    found = {change.value for change in Change}
+    for path in (ROOT / "syncd").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="log")), args=[ast.Constant(value=str(name)), *_]):
+                    found.add(name)
+    return found
+
+
+def test_every_event_of_the_log_is_documented_and_no_other() -> None:
+    page = TEXTS[DOCS / "log.md"]
+    assert sorted(name for name in events() if f"`{name}`" not in page) == []
+    told = re.findall(r"`([a-z_]+)`", "".join(re.findall(r"^\| (`[^|]*) \|", page, re.MULTILINE)))
+    assert set(told) <= events()
 
 
 def stages() -> set[str]:
