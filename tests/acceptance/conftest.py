@@ -7,6 +7,7 @@ import pytest
 
 from tests.acceptance.service import Service
 from tests.material import PairTruth, make_pair
+from tests.material.swell import make_swelling_pair
 
 
 @pytest.fixture
@@ -26,4 +27,4 @@ def short_pair(tmp_path_factory: pytest.TempPathFactory) -> PairTruth:
 @pytest.fixture(scope="session")
 def long_pair(tmp_path_factory: pytest.TempPathFactory) -> PairTruth:
     """Ten minutes: long enough to be interrupted."""
-    return make_pair(tmp_path_factory.mktemp("long"), seed=2, duration_s=600.0, offset_s=1.25)
+    return make_swelling_pair(tmp_path_factory.mktemp("long"), 600.0, offset_s=1.25)

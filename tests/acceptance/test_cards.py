@@ -14,6 +14,7 @@ from syncd.errors import ErrorCode
 from syncd.ledger.records import Attempt, Job
 from tests.acceptance.service import Service, valid_report, wait_for
 from tests.material import PairTruth, make_pair
+from tests.material.swell import make_swelling_pair
 from tests.standin.world import World
 
 STALL_S = 3.0
@@ -70,7 +71,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> PairTruth:
 @pytest.fixture(scope="module")
 def long_pair(tmp_path_factory: pytest.TempPathFactory) -> PairTruth:
     """Fifteen windows a side."""
-    return make_pair(tmp_path_factory.mktemp("long"), seed=78, duration_s=300.0, offset_s=1.25)
+    return make_swelling_pair(tmp_path_factory.mktemp("long"), 300.0, offset_s=1.25)
 
 
 def test_jobs_with_a_model_are_spread_over_the_cards_and_the_reports_say_what_it_found(

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import wave
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,11 @@ from typing import Any
 
 import numpy as np
 import psutil
-from numpy.typing import NDArray
 
 from syncd.domain import Result
 from tests.benchmarks.as_worker import SOUND_METHODS, fresh_process, measured
 from tests.material import PairTruth, make_pair, make_unrelated_pair
+from tests.material.swell import make_swelling_pair
 
 MB = 1_000_000
 
@@ -113,8 +112,8 @@ def bench_length(folder: Path, hours: Sequence[float]) -> Iterator[Figure]:
     """Time and memory against those of the shortest, for ever longer mono files: linear, and flat."""
     first: Taken | None = None
     for length_h in hours:
-        master, dub = long_pair(folder, length_h)
-        taken = taken_by(master, dub, folder)
+        pair = make_swelling_pair(folder, 3_600.0 * length_h)
+        taken = taken_by(pair.master_path, pair.dub_path, folder)
         first = first or taken
         told = (
             f"{taken.wall_s:.1f} s, {taken.private_bytes / MB:.0f} MB; scratch files {taken.scratch_bytes / MB:.0f} MB"
@@ -123,32 +122,8 @@ def bench_length(folder: Path, hours: Sequence[float]) -> Iterator[Figure]:
         yield Figure(f"time an hour, {length_h:g} h against {hours[0]:g} h ({told})", time_ratio, 1.3, "times")
         memory_ratio = taken.private_bytes / first.private_bytes
         yield Figure(f"private memory, {length_h:g} h against {hours[0]:g} h", memory_ratio, 1.3, "times")
-        master.unlink()
-        dub.unlink()
-
-
-def long_pair(folder: Path, length_h: float) -> tuple[Path, Path]:
-    """48 kHz mono WAV files that share noise which swells and fades, with noise of their own above it."""
-    rate_hz, second_hz = 48_000, 4
-    both = folder / "long_master.wav", folder / "long_dub.wav"
-    bed, *own = (np.random.default_rng(seed) for seed in (1, 2, 3))
-
-    def noise(rng: np.random.Generator, contrast: float) -> NDArray[np.float32]:
-        """A minute of it."""
-        levels = np.exp(contrast * rng.standard_normal(60 * second_hz + 1, dtype=np.float32))
-        swell = np.interp(np.arange(60 * rate_hz) * (second_hz / rate_hz), np.arange(levels.size), levels)
-        return rng.standard_normal(60 * rate_hz, dtype=np.float32) * swell.astype(np.float32)
-
-    with wave.open(str(both[0]), "wb") as master, wave.open(str(both[1]), "wb") as dub:
-        for file in (master, dub):
-            file.setparams((1, 2, rate_hz, 0, "NONE", "not compressed"))
-        dub.writeframesraw(bytes(2 * 154_422))
-        for _ in range(round(length_h * 60)):
-            shared = 600.0 * noise(bed, 0.7)
-            for file, rng in zip((master, dub), own, strict=True):
-                sound = shared + 400.0 * noise(rng, 1.0)
-                file.writeframesraw(np.clip(sound, -32_767, 32_767).astype("<i2").tobytes())
-    return both
+        pair.master_path.unlink()
+        pair.dub_path.unlink()
 
 
 def bench_accuracy(folder: Path) -> Iterator[Figure]:

@@ -30,9 +30,9 @@ from syncd.worker.measuring import measure_pair
 from tests.acceptance.service import Service, wait_for
 from tests.acceptance.test_metrics import Scraped
 from tests.benchmarks.as_worker import SOUND_METHODS, Silent
-from tests.benchmarks.bench_analysis import long_pair
 from tests.benchmarks.bench_ledger import enqueue, multiply, work_one
 from tests.chaos.site import StatusLine
+from tests.material.swell import make_swelling_pair
 
 Row = tuple[str, str, str]
 
@@ -135,7 +135,8 @@ def _ready_s(service: Service, manager: StatusLine) -> float:
 
 def bench_page(home: Path, hours: float) -> list[Row]:
     """Sidecar and page of a long pair, figures included, as the report thread writes them."""
-    master, dub = long_pair(home, hours)
+    pair = make_swelling_pair(home, 3_600.0 * hours)
+    master, dub = pair.master_path, pair.dub_path
     settings = AnalysisSettings(SOUND_METHODS, TOLERANCES["ebu-r37"], html=True)
     paths = os.fsencode(master), os.fsencode(dub)
     told = measure_pair(MeasureRequest(1, *paths, None, None, None, settings, os.fsencode(home)), Silent())

@@ -32,6 +32,10 @@ _DUCK_RAMP_S: Final = 0.25
 _CEILING: Final = 0.98
 
 
+_rendered = functools.lru_cache(maxsize=16)(render_scene)
+"""The latest scenes (some megabytes each), whichever programme asked: several are often made of one seed."""
+
+
 class Programme:
     """A programme of music, effects and dialogue, the same at every sample rate and in blocks of every size.
 
@@ -59,7 +63,7 @@ class Programme:
         self.sample_rate_hz = sample_rate_hz
         self.outside: Outside = outside
         self._scene = functools.lru_cache(maxsize=4096)(functools.partial(plan, seed))
-        self._scene_sound = functools.lru_cache(maxsize=6)(functools.partial(render_scene, seed, remix=remix))
+        self._scene_sound = functools.partial(_rendered, seed, remix=remix)
         self._line_sound = functools.lru_cache(maxsize=24)(functools.partial(say, seed))
         self._jitter_s = jitter_s
 

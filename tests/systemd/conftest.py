@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.material import PairTruth, make_pair
+from tests.material.swell import make_swelling_pair
 from tests.systemd.machine import Machine, why_none
 from tests.systemd.unit import Unit
 
@@ -82,4 +83,4 @@ def short_pair(tmp_path_factory: pytest.TempPathFactory) -> PairTruth:
 @pytest.fixture(scope="session")
 def long_pair(tmp_path_factory: pytest.TempPathFactory) -> PairTruth:
     """Ten minutes: long enough to be interrupted."""
-    return make_pair(tmp_path_factory.mktemp("long"), seed=2, duration_s=600.0, offset_s=1.25)
+    return make_swelling_pair(tmp_path_factory.mktemp("long"), 600.0, offset_s=1.25)
