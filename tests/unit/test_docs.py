@@ -36,6 +36,7 @@ PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md"])
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
 ALL = "".join(TEXTS.values())
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+VERBS = commands.verbs()
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 
@@ -86,7 +87,7 @@ def test_every_error_is_documented(code: ErrorCode) -> None:
     assert error_exit_code(code) in STATUSES
 
 
-@pytest.mark.parametrize("command", [commands.syncd(), commands.syncctl(), *commands.verbs()], ids=lambda one: one.name)
+@pytest.mark.parametrize("command", [commands.syncd(), commands.syncctl(), *VERBS], ids=lambda one: one.name)
 def test_every_command_and_option_is_documented_and_its_help_suffices(command: commands.Command) -> None:
     section = re.split(rf"^##+ {re.escape(command.name)}$", TEXTS[DOCS / "commands.md"], flags=re.MULTILINE)[1]
     section = re.split(r"^##+ ", section, flags=re.MULTILINE)[0]
@@ -99,14 +100,14 @@ def test_every_command_and_option_is_documented_and_its_help_suffices(command: c
 
 def test_the_list_of_commands_fits_a_terminal() -> None:
     assert [verb for verb, manual in MANUALS.items() if len(manual.brief) > 50] == []
-    assert set(MANUALS) == {command.verb for command in commands.verbs()}
+    assert set(MANUALS) == {command.verb for command in VERBS}
 
 
 def events() -> set[str]:
     """What is told in the log, by name."""
     found = {change.value for change in Change}
-    for path in (ROOT / "syncd").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for text in (path.read_text(encoding="utf-8") for path in (ROOT / "syncd").rglob("*.py")):
+        for node in ast.walk(ast.parse(text)) if "\nlog = " in text else ():
             match node:
                 case ast.Call(func=ast.Attribute(value=ast.Name(id="log")), args=[ast.Constant(value=str(name)), *_]):
                     found.add(name)
@@ -114,10 +115,10 @@ def events() -> set[str]:
 
 
 def test_every_event_of_the_log_is_documented_and_no_other() -> None:
-    page = TEXTS[DOCS / "log.md"]
-    assert sorted(name for name in events() if f"`{name}`" not in page) == []
+    page, known = TEXTS[DOCS / "log.md"], events()
+    assert sorted(name for name in known if f"`{name}`" not in page) == []
     told = re.findall(r"`([a-z_]+)`", "".join(re.findall(r"^\| (`[^|]*) \|", page, re.MULTILINE)))
-    assert set(told) <= events()
+    assert set(told) <= known
 
 
 def stages() -> set[str]:
@@ -265,7 +266,7 @@ def test_command_lines_are_found_behind_what_goes_before_them() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_and_options_in_the_text_exist(page: Path) -> None:
-    known = {command.verb: {left for left, _ in command.options} for command in commands.verbs()}
+    known = {command.verb: {left for left, _ in command.options} for command in VERBS}
     for line in re.findall(r"[`'‘](syncctl [a-z][^`'\n]*)[`']", TEXTS[page]):
         words = [word for word in line.split()[1:] if word != "COMMAND"]
         verb = next((" ".join(words[:n]) for n in (2, 1) if " ".join(words[:n]) in known), None)
