@@ -114,7 +114,7 @@ class Daemon:
         self._desk = RequestDesk(self._ledger, self._dispatcher, config, self._wake)
         self._intake = Intake(self._ledger, self._dispatcher.call_off, self._wake)
         self._upkeep = Upkeep(self._ledger, config.ledger, self._wake, fallback=config.reports.fallback)
-        self._indexer = Indexer(config, self._ledger.latest_event, self._wake)
+        self._indexer = Indexer(config, self._ledger.last_event_id, self._wake)
         self._delivery = Delivery(config, self._ledger, self._wake)
         look = LedgerLook(self._ledger, config.ledger.path)
         self._exporter = Exporter(look, self._dispatcher, self._pool, self._intake, self._delivery)

@@ -114,7 +114,7 @@ class Delivery:
         """Whether every job that has ended was handed over."""
         if self._in_hand or self._move is not None:
             return False
-        return not self.is_on or (self._seen is not None and not self._ledger.ended_after(self._seen, 1))
+        return not self.is_on or (self._seen is not None and not self._ledger.handover.ended_after(self._seen, 1))
 
     def tend(self, now_s: float) -> None:
         """Do what is due. What fails with `SyncdError` is tried again at a later turn."""
@@ -148,7 +148,7 @@ class Delivery:
                 self._seen = self._taken = self._ledger.last_event_id() if self._kept is None else self._kept
             return True
         if not self._in_hand and self._kept is not None:
-            self._ledger.set_handed_over(None)
+            self._ledger.handover.set_done(None)
             self._seen = self._kept = None
         return False
 
@@ -157,7 +157,7 @@ class Delivery:
         if (room := WINDOW - len(self._in_hand)) <= 0:
             return
         newest = self._ledger.last_event_id()
-        found = self._ledger.ended_after(self._seen, room)
+        found = self._ledger.handover.ended_after(self._seen, room)
         for ended in found:
             item = _Item(ended.event_id, ended.job_id)
             self._in_hand[item.event_id] = item
@@ -172,7 +172,7 @@ class Delivery:
             return
         done = min(self._in_hand, default=self._taken + 1) - 1
         if done != self._kept:
-            self._ledger.set_handed_over(done)
+            self._ledger.handover.set_done(done)
             self._kept = done
 
     # --- moving: one after the other ---------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ class Delivery:
         """Finish what an earlier run had begun, whatever the configuration says by now."""
         if self._is_recovered:
             return
-        moving, self._kept = self._ledger.moving(), self._ledger.handed_over()
+        moving, self._kept = self._ledger.handover.moving(), self._ledger.handover.done()
         self._is_recovered = True
         if moving is not None:
             self._step(None, self._carry_out(moving), now_s)
@@ -215,12 +215,12 @@ class Delivery:
 
     def _hand_over(self, item: _Item) -> _Steps:
         """The dub with its reports; then the master, if it was the last."""
-        subject = self._ledger.handover_subject(item.job_id)
+        subject = self._ledger.handover.subject(item.job_id)
         if subject is None or (into := folder_for(subject.job.state, self._config)) is None:
             return
         if not subject.dub.is_wanted:
             yield from self._move_side(subject, subject.dub, into, _dub_names)
-        after = self._ledger.handover_subject(item.job_id)
+        after = self._ledger.handover.subject(item.job_id)
         if after is not None and not after.master.is_wanted:
             yield from self._move_side(after, after.master, into, self._master_names)
 
@@ -238,7 +238,7 @@ class Delivery:
             log.warning("not_moved", job=subject.job.job_id, reason=plan)
         elif plan:
             moving = Moving(subject.job.job_id, side.media_id, plan)
-            self._ledger.begin_moving(moving)
+            self._ledger.handover.begin_moving(moving)
             yield from self._carry_out(moving)
 
     def _carry_out(self, moving: Moving) -> _Steps:
@@ -247,12 +247,12 @@ class Delivery:
         outcome = errand.answer()
         first = moving.files[0]
         if isinstance(outcome, str):
-            self._ledger.end_moving(moving, None)
+            self._ledger.handover.end_moving(moving, None)
             self.counted[Handed.NOT_MOVED] += 1
             advice = "The files stay where they are; the job is what it was."
             log.warning("not_moved", job=moving.job_id, reason=outcome, advice=advice)
         else:
-            self._ledger.end_moving(moving, outcome)
+            self._ledger.handover.end_moving(moving, outcome)
             self.counted[Handed.MOVED] += 1
             log.info("moved", job=moving.job_id, source=str(first.source), target=str(first.target))
 
@@ -268,7 +268,7 @@ class Delivery:
 
     def _run(self, item: _Item) -> None:
         argv = self._config.handover.on_complete
-        subject = self._ledger.handover_subject(item.job_id) if argv else None
+        subject = self._ledger.handover.subject(item.job_id) if argv else None
         if subject is None:
             self._in_hand.pop(item.event_id, None)
             return

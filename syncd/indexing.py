@@ -33,9 +33,9 @@ LEAST_INTERVAL_S: Final = 30.0
 class Indexer:
     """Keeps the index pages true, a little late."""
 
-    def __init__(self, config: Config, latest_event: Callable[[], int], wake: Callable[[], None]) -> None:
+    def __init__(self, config: Config, last_event_id: Callable[[], int], wake: Callable[[], None]) -> None:
         self.config = config
-        self._latest_event = latest_event
+        self._last_event_id = last_event_id
         self._wake = wake
         self._ask_at_s = float("-inf")
         self._shown: dict[Path, int] = {}
@@ -48,7 +48,7 @@ class Indexer:
         if not self.config.reports.index or now_s < self._ask_at_s:
             return
         self._ask_at_s = now_s + ASK_INTERVAL_S
-        event = self._latest_event()
+        event = self._last_event_id()
         for section in self.config.watch:
             folder = section.path
             if self._take_in(folder) and is_due(
@@ -61,7 +61,7 @@ class Indexer:
         """Whether every index says what the ledger says."""
         if not self.config.reports.index:
             return True
-        event = self._latest_event()
+        event = self._last_event_id()
         is_known = all(self._shown.get(section.path) == event for section in self.config.watch)
         return is_known and all(errand.wait(0.0) for errand in self._errands.values())
 

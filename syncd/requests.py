@@ -64,7 +64,7 @@ class RequestDesk:
         if now_s < self._next_s:
             return
         self._next_s = now_s + INTERVAL_S
-        for request in self._ledger.pending_requests():
+        for request in self._ledger.requests.pending():
             if request.kind is RequestKind.PRUNE:
                 continue  # The upkeep's, a little at a time.
             if request.request_id not in self._unanswered:
@@ -75,7 +75,7 @@ class RequestDesk:
                     continue
                 self._unanswered[request.request_id] = answer
             outcome, error = self._unanswered[request.request_id]
-            self._ledger.finish_request(request.request_id, outcome=outcome, error=error)
+            self._ledger.requests.finish(request.request_id, outcome=outcome, error=error)
             del self._unanswered[request.request_id]
 
     def _has_looked(self, request: Request) -> bool:

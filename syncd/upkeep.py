@@ -85,7 +85,7 @@ class Upkeep:
 
     def _note_what_is_asked(self, now_s: float) -> None:
         known = {request_id for request_id, _ in self._waiting}
-        for request in self._ledger.pending_requests():
+        for request in self._ledger.requests.pending():
             if request.kind is RequestKind.PRUNE and request.request_id not in known:
                 self._take(request)
         if now_s >= self._prune_at_s:
@@ -98,27 +98,27 @@ class Upkeep:
             self._waiting.append((request.request_id, msgspec.convert(request.payload, PruneRule)))
         except msgspec.ValidationError as error:
             failure = Failure(ErrorCode.USAGE, f"The request is not understood: {error}.")
-            self._ledger.finish_request(request.request_id, error=failure)
+            self._ledger.requests.finish(request.request_id, error=failure)
 
     def _prune(self) -> bool:
         """One step of the first that waits; False: it has to wait for a look at files, as a folder may hang."""
         request_id, rule = self._waiting[0]
         if self._pruning is None:
             # Nobody looks at the clock when the configuration prunes; who asks for it says what time it is.
-            self._pruning = self._ledger.begin_pruning(rule, doubts_clock=request_id is None)
+            self._pruning = self._ledger.pruning.begin(rule, doubts_clock=request_id is None)
         if self._look is None:
-            seen = self._ledger.prunable(self._pruning)
+            seen = self._ledger.pruning.candidates(self._pruning)
             self._look = seen, Errand(partial(may_go, seen), self._wake)
         seen, look = self._look
         if not look.wait(LOOK_S):
             return False
         if not self._pruning.is_done:
-            self._pruning = self._ledger.prune_these(self._pruning, seen, look.answer())
+            self._pruning = self._ledger.pruning.remove(self._pruning, seen, look.answer())
         self._look = None
         if not self._pruning.is_done:
             return True
         if request_id is not None:
-            self._ledger.finish_request(request_id, outcome={"removed": self._pruning.removed})
+            self._ledger.requests.finish(request_id, outcome={"removed": self._pruning.removed})
         if self._pruning.removed:
             log.info("prune", removed=self._pruning.removed)
         self._pruning = None

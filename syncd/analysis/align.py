@@ -31,6 +31,8 @@ ENOUGH_WINDOWS: Final = 5
 SMEARS_ONSETS_PPM: Final = 300.0
 SMEARS_PPM: Final = 4.0
 """A slope above it blurs the waveforms' peak within a window: they are compared again at the better speed."""
+LEAST_KEPT: Final = 0.9
+"""Of the waveforms' height, at a speed that is to be better: windows of a room lie on a line by chance."""
 MOST_ROUNDS: Final = 3
 ONSETS_STEP_S: Final = 0.012
 WAVES_STEP_S: Final = 0.002
@@ -121,9 +123,13 @@ def align_waves(pair: ChannelPair, start: Alignment, beat: Beat, *, hold_rate: b
     rate, aligned = start.rate, list(start.pieces)
     error_ppm = start.rate_error_ppm
     found: list[FineResult | None] = []
+    before: tuple[float, list[Aligned], list[FineResult | None], float | None] | None = None
     for turn in range(MOST_ROUNDS):
         kept = [a.piece for a in aligned]
         found = _waves(pair, rate, kept, beat)
+        if before is not None and _height(found) < LEAST_KEPT * _height(before[2]):
+            rate, aligned, found, error_ppm = before
+            break
         if turn == 0:
             aligned, stepped = _split(aligned, found)
             if stepped:
@@ -132,6 +138,7 @@ def align_waves(pair: ChannelPair, start: Alignment, beat: Beat, *, hold_rate: b
         fit = None if hold_rate else _fit(found, LEAST_MOVE_WAVES_S, WAVES_STEP_S)
         if fit is None:
             break
+        before = rate, aligned, found, error_ppm
         error_ppm = error_ppm if fit.error_ppm is None else fit.error_ppm
         if not fit.is_slope:
             break
@@ -147,6 +154,11 @@ def align_waves(pair: ChannelPair, start: Alignment, beat: Beat, *, hold_rate: b
         measured.append(replace(one, piece=placed, waves=f))
     by_waves = any(a.matches for a in measured)
     return replace(start, rate=rate, rate_error_ppm=error_ppm, pieces=tuple(measured), by_waves=by_waves)
+
+
+def _height(found: Sequence[FineResult | None]) -> float:
+    """Of all sums together."""
+    return float(np.sqrt(sum(f.deviations**2 for f in found if f is not None)))
 
 
 def _waves(pair: ChannelPair, rate: float, pieces: Sequence[Piece], beat: Beat) -> list[FineResult | None]:

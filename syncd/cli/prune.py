@@ -64,9 +64,9 @@ def _prune(given: Path | None, rule: PruneRule) -> tuple[int | None, int | None]
 
 def _prune_here(opened: Ledger, rule: PruneRule) -> int:
     try:
-        pruning = opened.begin_pruning(rule)
+        pruning = opened.pruning.begin(rule)
         while not pruning.is_done:
-            pruning = opened.prune_some(pruning)
+            pruning = opened.pruning.step(pruning)
         return pruning.removed
     finally:
         opened.close()

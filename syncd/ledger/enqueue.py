@@ -27,10 +27,10 @@ from syncd.domain import (
     Priority,
 )
 from syncd.errors import ErrorCode
-from syncd.ledger.columns import PathBytes, readable, readable_path, to_json
+from syncd.ledger.columns import PathBytes, from_json, readable, readable_path, to_json
 from syncd.ledger.models import events, jobs, media, orphans
 from syncd.ledger.records import AttemptOutcome, Enqueued, FoundAgain
-from syncd.ledger.rows import select_files, to_file
+from syncd.ledger.rows import AnyRow, select_files, to_file
 from syncd.ledger.transitions import LIVE, append_event, drop_live
 
 KEY_VERSION: Final = 1
@@ -118,9 +118,29 @@ class Order:
     origin: str
 
 
+def order_of(row: AnyRow, master: MediaFile, dub: MediaFile, *, origin: str) -> Order:
+    """What was ordered once, as a row of `jobs` has it; of these files."""
+    pair = Pair(row.title, master, dub, row.language, row.master_track, row.dub_track)
+    return Order(pair, row.profile, from_json(row.settings, AnalysisSettings), Priority(row.priority), origin)
+
+
 def rank_at(enqueued_at: datetime, priority: Priority) -> float:
     """Seconds since the epoch; the smallest is next."""
     return (enqueued_at - HEAD_START[priority]).timestamp()
+
+
+def rank(connection: Connection, job_id: int, priority: Priority, now: datetime) -> bool:
+    """Anew, by the time when it was enqueued; False: there is no such job, or it has ended."""
+    row = connection.execute(select(jobs.c.state, jobs.c.enqueued_at).where(jobs.c.id == job_id)).first()
+    if row is None or row.state not in LIVE:
+        return False
+    connection.execute(
+        update(jobs).where(jobs.c.id == job_id).values(priority=priority, rank_at=rank_at(row.enqueued_at, priority))
+    )
+    state = JobState(row.state)
+    details = {"priority": priority.value}
+    append_event(connection, "ranked", now, job_id=job_id, before=state, after=state, details=details)
+    return True
 
 
 def place_key(order: Order) -> str:

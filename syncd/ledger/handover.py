@@ -1,7 +1,6 @@
 """What hand-over reads and keeps: which jobs have ended since, whose files may go, and that they have gone.
 
-How far hand-over has come is one number of an event; what is being moved is one row: both lie in `service`. Each
-function runs inside its caller's transaction.
+How far hand-over has come is one number of an event; what is being moved is one row: both lie in `service`.
 """
 
 from __future__ import annotations
@@ -13,15 +12,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 
-from syncd.domain import AnalysisSettings, FileMove, FileStamp, JobState, MediaFile, Moving, Pair, Priority
-from syncd.ledger.columns import from_json, readable_path
-from syncd.ledger.enqueue import Order, place_key, record_file
+from syncd.clock import utc_now
+from syncd.domain import FileMove, FileStamp, JobState, MediaFile, Moving
+from syncd.ledger.columns import readable_path
+from syncd.ledger.enqueue import order_of, place_key, record_file
+from syncd.ledger.file import LedgerFile
+from syncd.ledger.keep import keep_service_value, service_value
 from syncd.ledger.models import events, jobs, media
 from syncd.ledger.records import Job, path_from_json, path_to_json
-from syncd.ledger.rows import select_files, select_jobs, to_file, to_job
+from syncd.ledger.rows import file_of, select_files, select_jobs, to_file, to_job
 from syncd.ledger.transitions import LIVE, append_event
+
+_DONE: Final = "handed_over"
+"""The event up to which every ended job was handed over."""
+_MOVING: Final = "moving"
+"""The files that are on their way to another folder."""
 
 _ENDS: Final = (JobState.COMPLETED.value, JobState.FAILED.value, JobState.QUARANTINED.value)
 """The verbs, which are called like the states they lead to."""
@@ -64,27 +71,61 @@ class HandoverSubject:
     dub: Side
 
 
-def last_event_id(connection: Connection) -> int:
-    """0 where there is none."""
-    return int(connection.scalar(select(func.max(events.c.id))) or 0)
+class HandoverBook:
+    """`Ledger.handover`."""
 
+    def __init__(self, file: LedgerFile) -> None:
+        self._file = file
 
-def ended_after(connection: Connection, event_id: int, limit: int) -> list[EndedEvent]:
-    """The jobs whose end was recorded later than that, in order."""
-    rows = connection.execute(_ENDED, {"after": event_id, "count": limit})
-    return [EndedEvent(row.id, row.job_id) for row in rows]
+    def done(self) -> int | None:
+        """The event up to which ended jobs were handed over; None: that is switched off."""
+        text = self._value(_DONE)
+        return int(text) if text else None
 
+    def set_done(self, event_id: int | None) -> None:
+        """As `done`."""
+        with self._file.writing() as connection:
+            keep_service_value(connection, _DONE, "" if event_id is None else str(event_id), utc_now())
 
-def subject(connection: Connection, job_id: int) -> HandoverSubject | None:
-    """None: the job is gone."""
-    row = connection.execute(select_jobs().where(jobs.c.id == job_id)).first()
-    if row is None:
-        return None
-    return HandoverSubject(to_job(row), _side(connection, row.master_id), _side(connection, row.dub_id))
+    def ended_after(self, event_id: int, limit: int) -> list[EndedEvent]:
+        """The jobs that were completed, failed or quarantined since then, in order."""
+        with self._file.reading() as connection:
+            rows = connection.execute(_ENDED, {"after": event_id, "count": limit})
+            return [EndedEvent(row.id, row.job_id) for row in rows]
+
+    def subject(self, job_id: int) -> HandoverSubject | None:
+        """The job and its two sides; None: there is no such job any more."""
+        with self._file.reading() as connection:
+            row = connection.execute(select_jobs().where(jobs.c.id == job_id)).first()
+            if row is None:
+                return None
+            return HandoverSubject(to_job(row), _side(connection, row.master_id), _side(connection, row.dub_id))
+
+    def moving(self) -> Moving | None:
+        """The files that were to be moved and of which the ledger does not know that they were."""
+        text = self._value(_MOVING)
+        return _moving_from_json(text) if text else None
+
+    def begin_moving(self, moving: Moving) -> None:
+        """On the disk before any file is touched, so that after a crash it can be finished."""
+        with self._file.writing_durably() as connection:
+            keep_service_value(connection, _MOVING, _moving_to_json(moving), utc_now())
+
+    def end_moving(self, moving: Moving, stamps: Mapping[Path, FileStamp] | None) -> None:
+        """The paths follow the files; `stamps`: what lies there now, by path. None: nothing was moved."""
+        now = utc_now()
+        with self._file.writing_durably() as connection:
+            if stamps is not None:
+                _follow(connection, moving, stamps, now)
+            keep_service_value(connection, _MOVING, "", now)
+
+    def _value(self, key: str) -> str:
+        with self._file.reading() as connection:
+            return service_value(connection, key)
 
 
 def _side(connection: Connection, media_id: int) -> Side:
-    file = to_file(connection.execute(select_files().where(media.c.id == media_id)).one())
+    file = file_of(connection, media_id)
     of_path = select(media.c.id).where(media.c.path == file.path)
     is_wanted = connection.execute(
         select(jobs.c.id)
@@ -100,7 +141,7 @@ def _side(connection: Connection, media_id: int) -> Side:
     return Side(media_id, file, is_wanted is not None, tuple(sidecars), tuple(dict.fromkeys(dubs)))
 
 
-def moving_to_json(moving: Moving) -> str:
+def _moving_to_json(moving: Moving) -> str:
     """For the row that says what is being moved."""
     files = [
         {"from": path_to_json(move.source), "to": path_to_json(move.target), "stamp": [move.size_bytes, move.mtime_ns]}
@@ -109,7 +150,7 @@ def moving_to_json(moving: Moving) -> str:
     return json.dumps({"job": moving.job_id, "media": moving.media_id, "files": files})
 
 
-def moving_from_json(text: str) -> Moving:
+def _moving_from_json(text: str) -> Moving:
     """The inverse."""
     value = json.loads(text)
     files = (
@@ -118,7 +159,7 @@ def moving_from_json(text: str) -> Moving:
     return Moving(value["job"], value["media"], tuple(files))
 
 
-def follow(connection: Connection, moving: Moving, stamps: Mapping[Path, FileStamp], now: datetime) -> None:
+def _follow(connection: Connection, moving: Moving, stamps: Mapping[Path, FileStamp], now: datetime) -> None:
     """The ledger's paths go where the files went; `stamps`: what is there now, by the new paths."""
     targets = {move.source: move.target for move in moving.files if move.target in stamps}
     if not targets:
@@ -185,10 +226,6 @@ def _moved(file: MediaFile, targets: Mapping[Path, Path], stamps: Mapping[Path, 
 
 def _place_anew(connection: Connection, job_id: int) -> None:
     row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one()
-    master, dub = (
-        to_file(connection.execute(select_files().where(media.c.id == media_id)).one())
-        for media_id in (row.master_id, row.dub_id)
-    )
-    pair = Pair(row.title, master, dub, row.language, row.master_track, row.dub_track)
-    order = Order(pair, row.profile, from_json(row.settings, AnalysisSettings), Priority(row.priority), row.origin)
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(place_key=place_key(order)))
+    master, dub = file_of(connection, row.master_id), file_of(connection, row.dub_id)
+    place = place_key(order_of(row, master, dub, origin=row.origin))
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(place_key=place))

@@ -30,7 +30,14 @@ class LedgerLock:
 
     @classmethod
     def take(cls, ledger: Path) -> LedgerLock:
-        """Raises `SyncdError` LEDGER_IN_USE, PERMISSION_DENIED, DISK_FULL, DISK_FAULT."""
+        """The ledger's folder is made first.
+
+        Raises `SyncdError` LEDGER_IN_USE, PERMISSION_DENIED, DISK_FULL, DISK_FAULT.
+        """
+        try:
+            ledger.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise explain_os(error, f"The folder {ledger.parent} cannot be made") from error
         path = lock_path(ledger)
         try:
             descriptor = open_shared(path)

@@ -18,19 +18,22 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, FromClause, and_, delete, exists, or_, select, tuple_
 from sqlalchemy import literal as value_of
 
+from syncd.clock import monotonic_s, utc_now
 from syncd.domain import FINAL_STATES
 from syncd.ledger.columns import Moment
 from syncd.ledger.enqueue import SPEAKS_FOR_ITS_VERSION
-from syncd.ledger.models import events, jobs, media, orphans, service
+from syncd.ledger.file import LedgerFile
+from syncd.ledger.models import jobs, media, orphans
+from syncd.ledger.rows import DUBS, MASTERS
 
 MAX_DAYS: Final = 36_500
+AT_ONCE: Final = 100
+"""Jobs that one step looks at."""
 _LAST_ID: Final = 2**63 - 1
 
-_master: Final = media.alias("master")
-_dub: Final = media.alias("dub")
 _pointing: Final = jobs.alias("pointing")
 _HAS_ENDED: Final = jobs.c.state.in_(sorted(FINAL_STATES))
-_SPEAKS: Final = and_(SPEAKS_FOR_ITS_VERSION, _master.c.is_current == 1, _dub.c.is_current == 1)
+_SPEAKS: Final = and_(SPEAKS_FOR_ITS_VERSION, MASTERS.c.is_current == 1, DUBS.c.is_current == 1)
 
 
 class PruneRule(msgspec.Struct, frozen=True):
@@ -74,16 +77,48 @@ def believed_now(wall: datetime, last_trace: datetime, since_open_s: float) -> d
     return min(wall, last_trace + timedelta(seconds=since_open_s) + CLOCK_SLACK)
 
 
-def last_trace(connection: Connection) -> datetime | None:
-    """When the ledger was last written to, by itself; None: never."""
-    moments = [
-        connection.scalar(select(service.c.updated_at).order_by(service.c.updated_at.desc()).limit(1)),
-        connection.scalar(select(events.c.at).order_by(events.c.id.desc()).limit(1)),
-    ]
-    return max((moment for moment in moments if moment is not None), default=None)
+class Pruner:
+    """`Ledger.pruning`: ended jobs go by a rule, in many steps."""
+
+    def __init__(self, file: LedgerFile, last_trace: datetime) -> None:
+        """`last_trace`: the ledger's, from before it was opened."""
+        self._file = file
+        self._last_trace = last_trace
+        self._opened_at_s = monotonic_s()
+
+    def begin(self, rule: PruneRule, *, doubts_clock: bool = False) -> Pruning:
+        """The first step, which removes nothing yet.
+
+        `doubts_clock`: one that is far ahead of all that is known of the time does not count (`believed_now`).
+        """
+        now = utc_now()
+        if doubts_clock:
+            now = believed_now(now, self._last_trace, monotonic_s() - self._opened_at_s)
+        with self._file.reading() as connection:
+            return _begin(connection, rule, now)
+
+    def step(self, pruning: Pruning, limit: int = AT_ONCE) -> Pruning:
+        """The next one, which looks at `limit` jobs at most."""
+        seen = self.candidates(pruning, limit)
+        return self.remove(pruning, seen, may_go(seen), limit)
+
+    def candidates(self, pruning: Pruning, limit: int = AT_ONCE) -> list[Candidate]:
+        """The next step's jobs: `may_go` says which of them go, `remove` removes them."""
+        with self._file.reading() as connection:
+            return _candidates(connection, pruning, limit)
+
+    def remove(self, pruning: Pruning, seen: list[Candidate], going: list[int], limit: int = AT_ONCE) -> Pruning:
+        """Of the jobs seen in this step those that go; the last step clears files of no job away."""
+        after = _gone_on(pruning, seen, len(going), limit=limit)
+        if going or after.is_done:
+            with self._file.writing() as connection:
+                _remove(connection, going)
+                if after.is_done:
+                    _remove_old_files(connection)
+        return after
 
 
-def begin(connection: Connection, rule: PruneRule, now: datetime) -> Pruning:
+def _begin(connection: Connection, rule: PruneRule, now: datetime) -> Pruning:
     """Where the walk ends: every job that ended before goes, unless something keeps it."""
     bounds: list[tuple[datetime, int] | None] = []
     if rule.older_than_days is not None:
@@ -106,15 +141,15 @@ def _bound_of_newest(connection: Connection, keep: int, now: datetime) -> tuple[
     return None if row is None else (row.finished_at, row.id)
 
 
-def candidates(connection: Connection, pruning: Pruning, limit: int) -> list[Candidate]:
+def _candidates(connection: Connection, pruning: Pruning, limit: int) -> list[Candidate]:
     """The next ones by number; what a younger one points to waits for it, or that one would speak again."""
     if pruning.before is None:
         return []
     is_pointed_to = exists().where(_pointing.c.superseded_by == jobs.c.id, ~_ended_before(_pointing, pruning.before))
     found = (
-        select(jobs.c.id, _SPEAKS.label("speaks"), _master.c.path.label("master"), _dub.c.path.label("dub"))
-        .join(_master, _master.c.id == jobs.c.master_id)
-        .join(_dub, _dub.c.id == jobs.c.dub_id)
+        select(jobs.c.id, _SPEAKS.label("speaks"), MASTERS.c.path.label("master"), DUBS.c.path.label("dub"))
+        .join(MASTERS, MASTERS.c.id == jobs.c.master_id)
+        .join(DUBS, DUBS.c.id == jobs.c.dub_id)
         .where(jobs.c.id > pruning.after_job_id, _HAS_ENDED, _ended_before(jobs, pruning.before), ~is_pointed_to)
         .order_by(jobs.c.id)
         .limit(limit)
@@ -122,17 +157,17 @@ def candidates(connection: Connection, pruning: Pruning, limit: int) -> list[Can
     return [Candidate(row.id, (row.master, row.dub) if row.speaks else None) for row in connection.execute(found)]
 
 
-def may_go(candidates: Iterable[Candidate]) -> list[int]:
+def may_go(seen: Iterable[Candidate]) -> list[int]:
     """The jobs whose files lie there no more, or in other versions. A disk may take its time."""
-    return [each.job_id for each in candidates if each.paths is None or not all(map(os.path.lexists, each.paths))]
+    return [each.job_id for each in seen if each.paths is None or not all(map(os.path.lexists, each.paths))]
 
 
-def remove(connection: Connection, job_ids: Iterable[int]) -> None:
+def _remove(connection: Connection, job_ids: Iterable[int]) -> None:
     """With attempts, events and reports."""
     connection.execute(delete(jobs).where(jobs.c.id.in_(list(job_ids))))
 
 
-def remove_old_files(connection: Connection) -> None:
+def _remove_old_files(connection: Connection) -> None:
     """Versions of files that are neither the newest nor of any job."""
     is_used = or_(
         exists().where(jobs.c.master_id == media.c.id),
@@ -142,7 +177,7 @@ def remove_old_files(connection: Connection) -> None:
     connection.execute(delete(media).where(media.c.is_current == 0, ~is_used))
 
 
-def gone_on(pruning: Pruning, seen: list[Candidate], removed: int, *, limit: int) -> Pruning:
+def _gone_on(pruning: Pruning, seen: list[Candidate], removed: int, *, limit: int) -> Pruning:
     """After a step."""
     last = seen[-1].job_id if seen else pruning.after_job_id
     return replace(pruning, after_job_id=last, removed=pruning.removed + removed, is_done=len(seen) < limit)

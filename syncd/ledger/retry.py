@@ -6,12 +6,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from syncd.domain import FINAL_STATES, AnalysisSettings, JobState, MediaFile, Pair, Priority
+from syncd.domain import FINAL_STATES, JobState, MediaFile
 from syncd.errors import ErrorCode, SyncdError
-from syncd.ledger.columns import from_json
-from syncd.ledger.enqueue import Order, enqueue
+from syncd.ledger.enqueue import enqueue, order_of
 from syncd.ledger.models import jobs, media
-from syncd.ledger.rows import AnyRow, select_files, to_file
+from syncd.ledger.rows import select_files, to_file
 
 
 def retry_as_new(connection: Connection, job_id: int, now: datetime, *, force: bool) -> int:
@@ -24,21 +23,8 @@ def retry_as_new(connection: Connection, job_id: int, now: datetime, *, force: b
         raise SyncdError(ErrorCode.USAGE, f"Job {job_id} has not ended: it is {state.value}.")
     if state is JobState.COMPLETED and not force:
         raise SyncdError(ErrorCode.USAGE, f"Job {job_id} is completed; only --force runs it again.")
-    enqueued = enqueue(connection, _order(connection, row), now, force=True)
-    return enqueued.job_id
-
-
-def _order(connection: Connection, row: AnyRow) -> Order:
-    pair = Pair(
-        title=row.title,
-        master=_as_last_seen(connection, row.master_id),
-        dub=_as_last_seen(connection, row.dub_id),
-        language=row.language,
-        master_track=row.master_track,
-        dub_track=row.dub_track,
-    )
-    settings = from_json(row.settings, AnalysisSettings)
-    return Order(pair, row.profile, settings, Priority(row.priority), "retry")
+    master, dub = _as_last_seen(connection, row.master_id), _as_last_seen(connection, row.dub_id)
+    return enqueue(connection, order_of(row, master, dub, origin="retry"), now, force=True).job_id
 
 
 def _as_last_seen(connection: Connection, media_id: int) -> MediaFile:

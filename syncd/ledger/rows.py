@@ -32,8 +32,9 @@ from syncd.ledger.records import Attempt, AttemptOutcome, Event, Job, OrphanReco
 
 AnyRow = Row[Any]
 
-_master: Final = media.alias("master")
-_dub: Final = media.alias("dub")
+MASTERS: Final = media.alias("master")
+DUBS: Final = media.alias("dub")
+"""Both sides of a job."""
 _FILE_COLUMNS: Final = (
     "path",
     "size_bytes",
@@ -62,14 +63,19 @@ def to_file(row: Sequence[Any]) -> MediaFile:
     return MediaFile(path, Identity(size_bytes, mtime_ns, fingerprint), FileStamp(*stamp), stems)
 
 
+def file_of(connection: Connection, media_id: int) -> MediaFile:
+    """The version of a file of which a job is."""
+    return to_file(connection.execute(select_files().where(media.c.id == media_id)).one())
+
+
 def select_ready() -> Select[Any]:
     """What `to_ready_job` reads."""
-    columns = (*_file_columns(_master), *_file_columns(_dub))
-    infos = (_master.c.info.label("master_info"), _dub.c.info.label("dub_info"))
+    columns = (*_file_columns(MASTERS), *_file_columns(DUBS))
+    infos = (MASTERS.c.info.label("master_info"), DUBS.c.info.label("dub_info"))
     return (
         select(*columns, *infos, jobs)
-        .join_from(jobs, _master, _master.c.id == jobs.c.master_id)
-        .join(_dub, _dub.c.id == jobs.c.dub_id)
+        .join_from(jobs, MASTERS, MASTERS.c.id == jobs.c.master_id)
+        .join(DUBS, DUBS.c.id == jobs.c.dub_id)
     )
 
 
@@ -97,9 +103,9 @@ def to_ready_job(row: AnyRow) -> ReadyJob:
 def select_jobs() -> Select[Any]:
     """What `to_job` reads."""
     return (
-        select(jobs, _master.c.path.label("master_path"), _dub.c.path.label("dub_path"))
-        .join(_master, _master.c.id == jobs.c.master_id)
-        .join(_dub, _dub.c.id == jobs.c.dub_id)
+        select(jobs, MASTERS.c.path.label("master_path"), DUBS.c.path.label("dub_path"))
+        .join(MASTERS, MASTERS.c.id == jobs.c.master_id)
+        .join(DUBS, DUBS.c.id == jobs.c.dub_id)
     )
 
 

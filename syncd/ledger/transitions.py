@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 
 from syncd.domain import Failure, JobState, Lease
-from syncd.ledger.columns import to_json
+from syncd.ledger.columns import readable, to_json
 from syncd.ledger.models import attempts, events, jobs, reports
 from syncd.ledger.records import AttemptOutcome, StaleLease
 
@@ -26,6 +26,8 @@ _NO_PROGRESS: Final[Mapping[str, None]] = {
     "stage_at": None,
     "eta_s": None,
 }
+_NOWHERE: Final[Mapping[str, None]] = {**_NO_PROGRESS, "device": None}
+"""Of a job that waits: no worker has it."""
 
 # Every job goes through these: built once, because building a statement takes longer than carrying it out. What a
 # caller gives as parameters under a column's name is set.
@@ -55,6 +57,11 @@ def failure_values(failure: Failure) -> Values:
         "error_message": failure.message,
         "error_details": to_json(failure.details),
     }
+
+
+def failure_details(failure: Failure) -> Values:
+    """What a job's history says of it."""
+    return {"code": failure.code.value, "message": readable(failure.message)}
 
 
 def append_event(
@@ -120,11 +127,50 @@ def take(
     attempt_id = connection.execute(_BEGIN, begun).scalar_one()
     # Partial results of an earlier attempt would be taken for this one's.
     connection.execute(_FORGET, {"of_job": job_id})
+    append_event(
+        connection,
+        "claimed",
+        now,
+        job_id=job_id,
+        attempt_id=attempt_id,
+        before=JobState.QUEUED,
+        after=JobState.RUNNING,
+        details={"device": device, "attempt": number},
+    )
     return Lease(job_id, attempt_id, number, token)
 
 
-def leave_running(connection: Connection, lease: Lease, after: JobState, values: Mapping[str, object]) -> None:
-    """running -> `after`, if the lease still holds; raises `StaleLease`."""
+def end(
+    connection: Connection,
+    lease: Lease,
+    now: datetime,
+    *,
+    verb: str,
+    after: JobState,
+    outcome: AttemptOutcome,
+    job: Mapping[str, object],
+    attempt: Mapping[str, object],
+    details: Mapping[str, object],
+) -> None:
+    """running -> `after`, if the lease still holds, and its attempt ends; raises `StaleLease`.
+
+    `job`, `attempt`: what their rows say from now on; `details`: what the job's history says.
+    """
+    _leave_running(connection, lease, after, job if after is not JobState.QUEUED else {**_NOWHERE, **job})
+    _end_attempt(connection, lease.job_id, outcome, now, attempt)
+    append_event(
+        connection,
+        verb,
+        now,
+        job_id=lease.job_id,
+        attempt_id=lease.attempt_id,
+        before=JobState.RUNNING,
+        after=after,
+        details=details,
+    )
+
+
+def _leave_running(connection: Connection, lease: Lease, after: JobState, values: Mapping[str, object]) -> None:
     reckoned = {name: value for name, value in values.items() if isinstance(value, ColumnElement)}
     plain = {name: value for name, value in values.items() if name not in reckoned}
     held = {"of_job": lease.job_id, "before": JobState.RUNNING, "held": lease.token}
@@ -134,12 +180,7 @@ def leave_running(connection: Connection, lease: Lease, after: JobState, values:
         raise StaleLease(lease)
 
 
-def requeue(connection: Connection, lease: Lease, values: Mapping[str, object]) -> None:
-    """running -> queued, if the lease still holds; raises `StaleLease`."""
-    leave_running(connection, lease, JobState.QUEUED, {**_NO_PROGRESS, "device": None, **values})
-
-
-def end_attempt(
+def _end_attempt(
     connection: Connection, job_id: int, outcome: AttemptOutcome, now: datetime, values: Mapping[str, object]
 ) -> int | None:
     """The job's open attempt ends; returns its id, None if there was none."""
@@ -156,7 +197,7 @@ def drop_live(
         connection.execute(
             update(jobs).where(jobs.c.id == job_id).values(state=after, lease_token=None, finished_at=now)
         )
-        attempt_id = end_attempt(connection, job_id, outcome, now, {})
+        attempt_id = _end_attempt(connection, job_id, outcome, now, {})
         append_event(connection, after.value, now, job_id=job_id, attempt_id=attempt_id, before=before, after=after)
     return before
 
@@ -169,9 +210,9 @@ def hand_back_all(connection: Connection, reason: str, now: datetime) -> list[in
         connection.execute(
             update(jobs)
             .where(jobs.c.id == job_id)
-            .values(state=JobState.QUEUED, lease_token=None, device=None, **uncounted(interrupted=True), **_NO_PROGRESS)
+            .values(state=JobState.QUEUED, lease_token=None, **uncounted(interrupted=True), **_NOWHERE)
         )
-        attempt_id = end_attempt(connection, job_id, AttemptOutcome.INTERRUPTED, now, {"reason": reason})
+        attempt_id = _end_attempt(connection, job_id, AttemptOutcome.INTERRUPTED, now, {"reason": reason})
         append_event(
             connection,
             "handed_back",

@@ -99,7 +99,7 @@ class Exporter:
             intake=copy.deepcopy(self._intake.counted),
             intake_backlog=self._intake.backlog,
             folders=self._intake.folder_counts(now_s),
-            handed=dict(self._delivery.counted),
+            handed={end.value: number for end, number in self._delivery.counted.items()},
             turns=copy.deepcopy(self._turns),
         )
 

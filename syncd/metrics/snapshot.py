@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from syncd.delivery import Handed
 from syncd.domain import JobState
 from syncd.intake import Counted, FolderCounts
 from syncd.supervisor.counted import JobsCounted, WorkersCounted
@@ -40,7 +39,7 @@ class Snapshot:
     intake: Counted
     intake_backlog: int
     folders: FolderCounts
-    handed: Mapping[Handed, int]
-    """What came of hand-over."""
+    handed: Mapping[str, int]
+    """What came of hand-over, by `Handed`."""
     turns: Spread
     """Of the main loop, in seconds."""

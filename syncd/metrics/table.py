@@ -369,7 +369,7 @@ _REPORT: Final = (
         "syncd_handover_total",
         _C,
         "Commands run for ended jobs, and sides of pairs moved out of the folder, by what came of it.",
-        _by(Handed, lambda seen: {what.value: number for what, number in seen.handed.items()}),
+        _by(Handed, lambda seen: seen.handed),
         ("result",),
     ),
 )

@@ -20,50 +20,38 @@ from syncd.config import Config
 from syncd.devices.admission import Admitted, Obstacle
 from syncd.devices.health import JobHold
 from syncd.devices.inventory import CPU
-from syncd.devices.memory_model import Need, ram_cap_bytes
+from syncd.devices.memory_model import Need
 from syncd.devices.views import SERVICE_KEY, view_to_text
-from syncd.domain import Failure, MediaInfo, Progress, ReadyJob, Result, Trace
+from syncd.domain import Failure, ReadyJob, Result
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.records import Attempt, StaleLease
-from syncd.protocol import (
-    CARD_FAILED_STATUS,
-    CacheOrder,
-    Cancel,
-    Failed,
-    MasterReady,
-    Measured,
-    MethodDone,
-    Probed,
-    Progressed,
-    Started,
-    ToSupervisor,
-    ToWorker,
-)
 from syncd.reports.facts import WrittenReport
-from syncd.supervisor.breaker import RESTING, SIGNS
+from syncd.supervisor.breaker import RESTING, SIGNS, Breaker
 from syncd.supervisor.cards import Cards
-from syncd.supervisor.counted import END_OF, JobsCounted, WorkerEnd
-from syncd.supervisor.gate import OBSERVATIONS, Gate, holds_of
+from syncd.supervisor.counted import JobsCounted, WorkerEnd
+from syncd.supervisor.crew import Crew
+from syncd.supervisor.gate import OBSERVATIONS, Gate
 from syncd.supervisor.glance import Glance, glance
+from syncd.supervisor.hearing import (
+    Answered,
+    AttemptFailed,
+    HandBack,
+    Hearing,
+    InfosSeen,
+    MethodSeen,
+    ProgressSeen,
+    Steps,
+)
+from syncd.supervisor.holds import held_by_card, holds_of, idle_holds_of
 from syncd.supervisor.ladder import AI_STAGE, FAULTS, FRESH, Fault, Rung, Standing, given_up, standing
-from syncd.supervisor.liveness import Lookout, Pulse
-from syncd.supervisor.overseer import Overseer, carry_on_ending
-from syncd.supervisor.pool import Pool, Worker, WorkerGone, exit_text
+from syncd.supervisor.liveness import Lookout
+from syncd.supervisor.overseer import Overseer
+from syncd.supervisor.pool import Pool, Worker
 from syncd.supervisor.reporter import ReportDone, Reporter, remove_reports
 from syncd.supervisor.retry import Quarantine, TryAgain, after_failure, jittered
 from syncd.supervisor.sharing import MasterFeatures, features_of, next_to_try
-from syncd.supervisor.task import (
-    Ending,
-    Task,
-    estimate_anew,
-    known_infos,
-    lowest_free_slot,
-    measure_request,
-    probe_request,
-    refused_by_size,
-    report_order,
-)
+from syncd.supervisor.task import Promise, Task, known_infos, refused_by_size, report_order
 from syncd.supervisor.told import job_line
 from syncd.telemetry import Seldom
 
@@ -71,10 +59,6 @@ log = structlog.get_logger()
 
 READY_LOOKAHEAD: Final = 32
 """How many waiting jobs are looked at in one step."""
-PROGRESS_INTERVAL_S: Final = 0.5
-"""How often a job's progress reaches the ledger."""
-CANCEL_GRACE_S: Final = 2.0
-"""How long a worker may take to notice that its task was called off."""
 VIEW_INTERVAL_S: Final = 2.0
 IDLE_VIEW_INTERVAL_S: Final = 20.0
 """How often the devices are told of, while jobs run and while none do."""
@@ -94,10 +78,10 @@ class Dispatcher:
         self._reporter = reporter
         self._cards = cards
         self.counted = JobsCounted()
+        self._crew = Crew(pool)
         self._gate = Gate(config, ledger.observations(OBSERVATIONS), cards)
-        self._tasks: dict[int, Task] = {}
-        self._next_task_id = 1
         self._overseer = Overseer(ledger.stage_pauses())
+        self._hearing = Hearing(config, self._crew, self._gate, self._overseer, self.counted, pool.scratch_folder)
         self._breaker = RESTING
         self._viewed_at_s = -IDLE_VIEW_INTERVAL_S
         self._lookout = Lookout()
@@ -112,23 +96,24 @@ class Dispatcher:
         """Take over a changed configuration; what runs goes on."""
         self._config = config
         self._gate.reconfigure(config)
+        self._hearing.reconfigure(config)
 
     def busy_workers(self) -> list[Worker]:
         """Workers whose pipes are to be listened to."""
-        return [task.worker for task in self._tasks.values() if task.worker is not None]
+        return self._crew.busy_workers()
 
     def is_idle(self) -> bool:
         """Whether nothing is under way."""
-        return not self._tasks
+        return not self._crew.tasks
 
     def running_count(self) -> int:
         """Jobs under way."""
-        return len(self._tasks)
+        return len(self._crew.tasks)
 
     def step(self, now_s: float) -> None:
         """Take in what workers and reports say, end what hangs, start what fits."""
         self._put_off_what_nobody_watched(now_s)
-        for task in list(self._tasks.values()):
+        for task in self._crew.tasks:
             self._shielded(task, partial(self._attend, task, now_s))
         self.take_reports(now_s)
         self._pool.retire_idle(now_s)
@@ -140,26 +125,29 @@ class Dispatcher:
         """And say now and then what is there: for `syncctl devices`, which looks itself where there is nothing else."""
         holds = self._holds()
         self._cards.look(holds, now_s)
-        interval_s = VIEW_INTERVAL_S if self._tasks else IDLE_VIEW_INTERVAL_S
-        if (self._tasks or self._cards.any_there) and now_s >= self._viewed_at_s + interval_s:
+        is_busy = not self.is_idle()
+        interval_s = VIEW_INTERVAL_S if is_busy else IDLE_VIEW_INTERVAL_S
+        if (is_busy or self._cards.any_there) and now_s >= self._viewed_at_s + interval_s:
             self._viewed_at_s = now_s
             text = view_to_text(self._cards.view(holds, now_s))
             self._note(partial(self._ledger.set_service, SERVICE_KEY, text))
 
     def _holds(self) -> list[JobHold]:
-        return [*holds_of(self._tasks.values(), self._cards), *self._idle_holds()]
+        return [*holds_of(self._crew.tasks, self._cards), *self._idle_holds()]
+
+    def _idle_holds(self) -> list[JobHold]:
+        return idle_holds_of(self._pool.idle_workers(), self._cards)
 
     def glance(self, now_s: float) -> Glance:
         """What is to be seen now, for metrics."""
         devices = self._cards.view(self._holds(), now_s)
-        return glance(self._tasks.values(), self._pool, devices, now_s, is_resting=self._breaker.is_open(now_s))
+        return glance(self._crew.tasks, self._pool, devices, now_s, is_resting=self._breaker.is_open(now_s))
 
     def _put_off_what_nobody_watched(self, now_s: float) -> None:
         if (shift_s := self._lookout.missed_s(now_s)) > 0.0:
             log.warning("held_up", seconds=round(shift_s, 1))
             self._reporter.put_off(shift_s)
-            for task in self._tasks.values():
-                task.put_off(shift_s)
+            self._crew.put_off(shift_s)
 
     def resting(self, now_s: float) -> str | None:
         """Why nothing is claimed for a while; None: jobs are claimed."""
@@ -168,33 +156,19 @@ class Dispatcher:
     def take_reports(self, now_s: float) -> None:
         """End the tasks whose reports are out."""
         for answer in self._reporter.answers(now_s):
-            if task := self._tasks.get(answer.order.task_id):
+            if task := self._crew.task(answer.order.task_id):
                 self._shielded(task, partial(self._close, task, answer, now_s))
 
     def call_off(self, job_id: int, now_s: float) -> None:
         """The job was canceled or superseded in the ledger: its worker is told, and killed if it does not listen."""
-        for task in self._tasks.values():
-            if task.job.job_id == job_id and task.called_off_at_s is None:
-                task.called_off_at_s = now_s
-                if task.worker is not None:
-                    try:
-                        task.worker.send(Cancel(task.task_id))
-                    except WorkerGone:
-                        log.debug("worker_had_gone", pid=task.worker.pid)
+        self._crew.call_off(job_id, now_s)
 
     def hand_back_all(self, reason: str) -> None:
         """Every running job goes back into the queue, without penalty; then their workers are ended, all at once."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
+        for task in self._crew.tasks:
             if task.called_off_at_s is None and task.finish is None:
                 self._note(partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
-        workers = [task.worker for task in tasks if task.worker is not None]
-        self._tasks.clear()
-        for worker in workers:
-            worker.kill()
-        deadline_s = time.monotonic() + CANCEL_GRACE_S
-        for worker in workers:
-            self._pool.drop(worker, WorkerEnd.STOPPED, timeout_s=max(0.0, deadline_s - time.monotonic()))
+        self._crew.disband()
 
     # --- one task ----------------------------------------------------------------------------------------------------
 
@@ -202,8 +176,7 @@ class Dispatcher:
         if task.finish is not None:
             self._finish(task, task.finish)
         elif task.worker is not None:
-            self._hear(task, task.worker, now_s)
-            self._watch_over(task, now_s)
+            self._carry_out(task, self._hearing.attend(task, now_s), now_s)
         elif task.report is not None and task.report_again_at_s is not None and now_s >= task.report_again_at_s:
             task.report_again_at_s = None
             self._reporter.order(task.report)
@@ -216,7 +189,7 @@ class Dispatcher:
             raise  # The ledger's own trouble: the daemon's to judge.
         except Exception as error:
             log.exception("task_broke", job=task.job.job_id)
-            self._drop_worker(task, WorkerEnd.BROKE)
+            self._crew.drop_worker(task, WorkerEnd.BROKE)
             task.finish = None
             failure = Failure(ErrorCode.INTERNAL, f"The job could not be carried on ({type(error).__name__}).")
             if task.report is None or isinstance(task.report.outcome, Result):
@@ -229,25 +202,26 @@ class Dispatcher:
     # --- admit -------------------------------------------------------------------------------------------------------
 
     def _start_ready(self, now_s: float) -> None:
-        running = frozenset(self._tasks)
+        running = self._crew.task_ids
         if not self._has_room() or (running and running == self._found_full and now_s < self._look_again_at_s):
             return
         waiting = self._ledger.ready(READY_LOOKAHEAD)
         if waiting:
-            self._gate.open_round(self._idle_vram_bytes(), now_s)
+            self._gate.open_round(held_by_card(self._idle_holds()), now_s)
             self._found_full, self._look_again_at_s = running, now_s + FULL_PAUSE_S
         while waiting and not self._breaker.is_open(now_s):
             place = next_to_try([features_of(job) for job in waiting], self._masters_being_made())
             job = waiting.pop(place)
             standing = self._standing(job)
             if standing.quarantine_reason is not None:
-                self._quarantine_unseen(job, Failure(standing.quarantine_code, standing.quarantine_reason), now_s)
+                reason = standing.quarantine_reason
+                self._refuse(job, Failure(standing.quarantine_code, reason), now_s, quarantine_reason=reason)
                 continue
-            if standing.is_alone and self._tasks:
+            if standing.is_alone and not self.is_idle():
                 return  # Its turn comes when nothing else runs.
             infos = known_infos(job)
             need = self._gate.weigh(job, infos, standing)
-            decision = self._gate.decide(job, infos, need, self._tasks.values(), now_s)
+            decision = self._gate.decide(job, infos, need, self._crew.tasks, now_s)
             if isinstance(decision, Admitted):
                 self._admit(job, decision, need, standing, now_s)
                 if standing.is_alone:
@@ -261,57 +235,30 @@ class Dispatcher:
 
     def _has_room(self) -> bool:
         """Whether another job could be started at all."""
-        measuring = len(self.busy_workers())
-        is_alone = any(task.standing.is_alone for task in self._tasks.values())
-        return self._gate.slots() > measuring and len(self._tasks) - measuring < REPORTS_WAITING and not is_alone
+        tasks, measuring = self._crew.tasks, len(self.busy_workers())
+        is_alone = any(task.standing.is_alone for task in tasks)
+        return self._gate.slots() > measuring and len(tasks) - measuring < REPORTS_WAITING and not is_alone
+
+    def _masters_being_made(self) -> set[MasterFeatures]:
+        """Without a cache nobody waits for them."""
+        return self._crew.masters_being_made() if self._config.cache.max_bytes else set()
 
     def _standing(self, job: ReadyJob) -> Standing:
         if not job.attempts and not job.interruptions:
             return FRESH
         return standing(faults_of(self._ledger.attempts(job.job_id)), job.interruptions)
 
-    def _quarantine_unseen(self, job: ReadyJob, failure: Failure, now_s: float) -> None:
-        """Without another worker having seen it."""
-        task = self._claim(job, CPU, 0, FRESH, now_s)
-        if task is not None:
-            task.quarantine_reason = failure.message
-            self._report(task, failure)
-
-    def _masters_being_made(self) -> set[MasterFeatures]:
-        """What workers are about to put into the cache."""
-        if self._config.cache.max_bytes == 0:
-            return set()
-        makers = (task for task in self._tasks.values() if task.worker is not None and not task.is_master_ready)
-        return {features_of(task.job) for task in makers if task.called_off_at_s is None}
-
-    def _cache_order(self) -> CacheOrder | None:
-        max_bytes = self._config.cache.max_bytes
-        return CacheOrder(bytes(self._config.features_folder), max_bytes) if max_bytes else None
-
-    def _idle_vram_bytes(self) -> dict[str, int]:
-        """What idle workers keep of each card."""
-        kept: dict[str, int] = {}
-        for hold in self._idle_holds():
-            kept[hold.uuid] = kept.get(hold.uuid, 0) + hold.held_bytes
-        return kept
-
-    def _idle_holds(self) -> list[JobHold]:
-        return [
-            JobHold(worker.device, None, worker.pid, 0, self._cards.held_bytes(worker.device, worker.pid))
-            for worker in self._pool.idle_workers()
-            if worker.device != CPU
-        ]
-
     def _admit(self, job: ReadyJob, decision: Admitted, need: Need, standing: Standing, now_s: float) -> None:
         """Claim, then promise, then start: in this order nothing can be given out twice."""
         if failure := refused_by_size(job, self._config.limits.max_file_bytes):
             self._refuse(job, failure, now_s)
             return
-        task = self._claim(job, decision.device.name, need.ram_bytes, standing, now_s, decision)
+        promise = Promise(decision.device.name, need.ram_bytes, decision.vram_bytes, decision.batch)
+        task = self._claim(job, promise, standing, now_s)
         if task is None:
             return
         has_model = job.settings.ai != "off"
-        task.degraded = given_up(standing.rung, models=has_model, cache=self._cache_order() is not None)
+        task.degraded = given_up(standing.rung, models=has_model, cache=self._config.cache.max_bytes > 0)
         if decision.note is not None:
             task.degraded += (f"the GPU for the models ({decision.note})",)
         if decision.vram_bytes:
@@ -321,195 +268,53 @@ class Dispatcher:
         except OSError as error:
             # The job has no part in this: nobody has looked at it.
             reason = f"no worker could be started ({error.strerror})"
-            self._breaker = self._breaker.tripped(reason, now_s)
-            self._tell_if_claiming_rests(now_s)
-            self._finish(task, partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
+            self._rest(self._breaker.tripped(reason, now_s), now_s)
+            self._hand_back(task, reason)
             return
-        self._cap(task, need)
         self.counted.admit(job.job_id, decision.device.kind.value)
         log.info("admit", job=job.job_id, device=task.device, promised_mib=need.ram_bytes >> 20, worker=task.worker.pid)
-        if infos := known_infos(job):
-            self._measure(task, infos, now_s)
-        else:
-            self._send(task, probe_request(task), now_s)
+        self._carry_out(task, self._hearing.begin(task, known_infos(job), need), now_s)
 
-    def _cap(self, task: Task, need: Need) -> None:
-        """A driver maps far more than it holds: beside a card what is held is watched, and nothing capped."""
-        if task.worker is not None and not task.promised_vram_bytes:
-            task.worker.cap(ram_cap_bytes(need.ram_bytes))
-
-    def _claim(
-        self,
-        job: ReadyJob,
-        device: str,
-        promised_bytes: int,
-        standing: Standing,
-        now_s: float,
-        admitted: Admitted | None = None,
-    ) -> Task | None:
-        vram_bytes = 0 if admitted is None else admitted.vram_bytes
+    def _claim(self, job: ReadyJob, promise: Promise, standing: Standing, now_s: float) -> Task | None:
         lease = self._ledger.claim(
             job.job_id,
-            device=device,
-            predicted_ram_bytes=promised_bytes,
-            predicted_vram_bytes=vram_bytes,
+            device=promise.device,
+            predicted_ram_bytes=promise.ram_bytes,
+            predicted_vram_bytes=promise.vram_bytes,
             rung=int(standing.rung),
         )
         if lease is None:
             return None
-        task = Task(self._next_task_id, job, lease, device, promised_bytes, None, Pulse(now_s, now_s))
-        task.standing = standing
-        task.promised_vram_bytes = vram_bytes
-        task.batch = 0 if admitted is None else admitted.batch
-        task.slot = lowest_free_slot(self._tasks.values())
         self.counted.attempts += 1
-        self._next_task_id += 1
-        self._tasks[task.task_id] = task
-        return task
+        return self._crew.begin(job, lease, promise, standing, now_s)
 
-    def _refuse(self, job: ReadyJob, failure: Failure, now_s: float) -> None:
-        """The job fails without a worker having seen it."""
-        if task := self._claim(job, CPU, 0, FRESH, now_s):
+    def _refuse(self, job: ReadyJob, failure: Failure, now_s: float, *, quarantine_reason: str | None = None) -> None:
+        """The job fails without a (or without another) worker having seen it."""
+        if task := self._claim(job, Promise(CPU), FRESH, now_s):
+            task.quarantine_reason = quarantine_reason
             self._report(task, failure)
 
     # --- measure -----------------------------------------------------------------------------------------------------
 
-    def _hear(self, task: Task, worker: Worker, now_s: float) -> None:
-        try:
-            for message in worker.receive():
-                self._take_in(task, message, now_s)
-                if task.worker is not worker:
-                    return
-        except WorkerGone:
-            self._bury(task, now_s)
-
-    def _take_in(self, task: Task, message: ToSupervisor, now_s: float) -> None:
-        if getattr(message, "task_id", task.task_id) != task.task_id:
-            return  # The answer to an earlier task of this worker.
-        match message:
-            case Started():
-                task.is_started = True
-                task.pulse = task.pulse.beat("started", 0, now_s)
-            case Progressed():
-                self._take_progress(task, message, now_s)
-            case Probed():
-                self._take_probe(task, message, now_s)
-            case MasterReady():
-                task.is_master_ready = True
-            case MethodDone():
-                if task.called_off_at_s is None:
-                    self._note(partial(self._ledger.record_method, task.lease, message.result))
-            case Measured():
-                task.measured = message
-                self._release(task, now_s)
-                self._report(task, message.result)
-            case Failed():
-                self._take_failure(task, message, now_s)
-            case _:
-                log.debug("worker_up", pid=message.pid)
-
-    def _take_progress(self, task: Task, message: Progressed, now_s: float) -> None:
-        task.pulse = task.pulse.beat(message.stage, message.done, now_s)
-        if task.called_off_at_s is not None:
-            return
-        is_new = message.stage not in task.stages
-        left_s = estimate_anew(task, message, now_s)
-        if is_new or now_s - task.told_at_s >= PROGRESS_INTERVAL_S:
-            task.told_at_s = now_s
-            progress = Progress(message.stage, message.done, message.total, message.text)
-            self._note(partial(self._ledger.record_progress, task.lease, progress, eta_s=left_s))
-
-    def _take_probe(self, task: Task, message: Probed, now_s: float) -> None:
-        task.pulse = task.pulse.beat("probed", 1, now_s)
-        if task.called_off_at_s is not None:
-            self._release(task, now_s)
-            self._forget(task)
-            return
-        infos = (message.media[0], message.media[1])
-        for file, info in zip((task.job.master, task.job.dub), infos, strict=True):
-            self._note(partial(self._ledger.record_media_info, file.path, file.identity, info))
-        need = self._gate.weigh(task.job, infos, task.standing)
-        tasks = self._tasks.values()
-        if need.ram_bytes > task.promised_bytes and not self._gate.fits_where_it_is(task, need, tasks, now_s):
-            log.info("admit_again", job=task.job.job_id, need_mib=need.ram_bytes >> 20)
-            reason = "needs more memory than is free now"
-            self._release(task, now_s)
-            self._finish(task, partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
-            return
-        task.promised_bytes = need.ram_bytes
-        self._cap(task, need)
-        self._measure(task, infos, now_s)
-
-    def _measure(self, task: Task, infos: tuple[MediaInfo, MediaInfo], now_s: float) -> None:
-        task.infos = infos
-        task.work = self._gate.work_of(task.job, infos, on_card=task.promised_vram_bytes > 0)
-        longest_s = self._config.limits.max_duration_seconds
-        cache = None if task.standing.rung is Rung.LAST else self._cache_order()
-        ai = self._gate.ai_order(task)
-        self._send(task, measure_request(task, self._pool.scratch_folder, longest_s, cache, ai), now_s)
-
-    def _send(self, task: Task, message: ToWorker, now_s: float) -> None:
-        if task.worker is None:
-            return
-        try:
-            task.worker.send(message)
-        except WorkerGone:
-            self._bury(task, now_s)
+    def _carry_out(self, task: Task, steps: Steps, now_s: float) -> None:
+        """What follows from what a worker says, each step before the next thing is heard."""
+        for step in steps:
+            match step:
+                case InfosSeen():
+                    for file, info in zip((task.job.master, task.job.dub), step.infos, strict=True):
+                        self._note(partial(self._ledger.record_media_info, file.path, file.identity, info))
+                case ProgressSeen():
+                    self._note(partial(self._ledger.record_progress, task.lease, step.progress, eta_s=step.left_s))
+                case MethodSeen():
+                    self._note(partial(self._ledger.record_method, task.lease, step.result))
+                case Answered():
+                    self._report(task, step.result)
+                case HandBack():
+                    self._hand_back(task, step.reason)
+                case AttemptFailed():
+                    self._end(task, step.failure, now_s)
 
     # --- when it does not go well ------------------------------------------------------------------------------------
-
-    def _watch_over(self, task: Task, now_s: float) -> None:
-        if task.worker is None:
-            return
-        if task.called_off_at_s is not None:
-            if now_s - task.called_off_at_s > CANCEL_GRACE_S:
-                self._forget(task)
-            return
-        if task.ending is None and (failure := self._overseer.verdict(task, task.worker, self._config.workers, now_s)):
-            log.warning("worker_is_ended", job=task.job.job_id, code=failure.code.value, stage=task.pulse.stage)
-            if failure.code is ErrorCode.WORKER_STALLED:
-                self.counted.stall(task.pulse.stage)
-            task.ending = Ending(failure, now_s)
-        if task.ending is not None and not carry_on_ending(task, task.worker, task.ending, now_s):
-            self._bury(task, now_s)
-
-    def _bury(self, task: Task, now_s: float) -> None:
-        """The worker is gone in the middle of the task."""
-        was_idle_before = task.worker is not None and task.worker.tasks_done > 0
-        end = WorkerEnd.CRASHED if task.ending is None else END_OF.get(task.ending.failure.code, WorkerEnd.CRASHED)
-        status, last_words = self._drop_worker(task, end if task.called_off_at_s is None else WorkerEnd.CALLED_OFF)
-        if task.called_off_at_s is not None:
-            self._forget(task)
-            return
-        task.trace = Trace(task.pulse.stage, last_words or None)
-        if task.ending is not None:
-            self._end(task, task.ending.failure, now_s)
-            return
-        if was_idle_before and not task.is_started:
-            reason = "the worker had ended before it began"
-            self._finish(task, partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
-            return
-        log.warning("worker_crashed", job=task.job.job_id, status=exit_text(status), last_words=last_words[-2000:])
-        if status == CARD_FAILED_STATUS:
-            self._end(
-                task, Failure(ErrorCode.GPU_FAILED, f"The card {task.device} failed in the middle of the job."), now_s
-            )
-            return
-        # What it printed stays in the log: a stack of ours is nothing that a report's reader could act on.
-        message = f"The worker process ended in the middle of the job ({exit_text(status)})."
-        self._end(task, Failure(ErrorCode.WORKER_CRASHED, message), now_s)
-
-    def _take_failure(self, task: Task, message: Failed, now_s: float) -> None:
-        if task.ending is not None:
-            self._bury(task, now_s)  # It let itself be called off; what it is worth nobody knows.
-            return
-        self._release(task, now_s)
-        if task.called_off_at_s is not None:
-            self._forget(task)
-            return
-        if message.traceback:
-            log.error("measure_broke", job=task.job.job_id, traceback=message.traceback)
-        self._end(task, message.failure, now_s)
 
     def _end(self, task: Task, failure: Failure, now_s: float) -> None:
         """The attempt failed: try again later, or report the failure."""
@@ -532,8 +337,7 @@ class Dispatcher:
         """Where the job stands after this failure too."""
         hung_on_card = task.promised_vram_bytes > 0 and task.trace.stage == AI_STAGE
         if failure.code in SIGNS and not hung_on_card:
-            self._breaker = self._breaker.faulted(task.job.job_id, failure.code, now_s)
-            self._tell_if_claiming_rests(now_s)
+            self._rest(self._breaker.faulted(task.job.job_id, failure.code, now_s), now_s)
         if failure.code not in FAULTS:
             return task.standing
         if (seen := self._gate.failed(task, failure.code, task.trace.stage, now_s)) is not None:
@@ -541,15 +345,16 @@ class Dispatcher:
         before = faults_of(self._ledger.attempts(task.job.job_id))
         return standing([*before, Fault(task.standing.rung, failure.code, task.trace.stage)], task.job.interruptions)
 
-    def _tell_if_claiming_rests(self, now_s: float) -> None:
-        if why := self._breaker.why(now_s):
+    def _rest(self, breaker: Breaker, now_s: float) -> None:
+        self._breaker = breaker
+        if why := breaker.why(now_s):
             log.error("claiming_rests", reason=why)
 
     # --- report ------------------------------------------------------------------------------------------------------
 
     def _report(self, task: Task, outcome: Result | Failure) -> None:
         if task.called_off_at_s is not None:
-            self._forget(task)
+            self._crew.forget(task)
             return
         task.report = report_order(task, outcome, utc_now(), self._config.reports.fallback)
         task.ordered_at_s = time.monotonic() if task.ordered_at_s is None else task.ordered_at_s
@@ -561,7 +366,7 @@ class Dispatcher:
         if task.called_off_at_s is not None:
             if answer.written is not None:
                 remove_reports(answer.written)  # Nobody asked for it any more; it was written in the same moment.
-            self._forget(task)
+            self._crew.forget(task)
         elif answer.failure is not None:
             if not self._report_again(task, answer.failure, now_s):
                 self._fail(task, outcome if isinstance(outcome, Failure) else answer.failure, answer)
@@ -622,6 +427,10 @@ class Dispatcher:
 
     # --- the ledger --------------------------------------------------------------------------------------------------
 
+    def _hand_back(self, task: Task, reason: str) -> None:
+        """Without penalty: the job has no part in it."""
+        self._finish(task, partial(self._ledger.hand_back, task.lease, reason, interrupted=False))
+
     def _finish(self, task: Task, write: Callable[[], None]) -> None:
         """End the task by a transition; one that the ledger cannot take now (a full disk) is tried at every step."""
         task.finish = write
@@ -634,7 +443,7 @@ class Dispatcher:
                 raise
             self._tell_not_written(error, task.job.job_id)
             return
-        self._forget(task)
+        self._crew.forget(task)
 
     def _note(self, write: Callable[[], object]) -> None:
         """Write what the job can do without."""
@@ -650,24 +459,6 @@ class Dispatcher:
         if self._seldom.is_due((trouble.code, job_id), time.monotonic()):
             ended = {} if job_id is None else {"job": job_id}
             log.error("ledger_not_written", code=trouble.code.value, reason=trouble.message, **ended)
-
-    # --- workers -----------------------------------------------------------------------------------------------------
-
-    def _release(self, task: Task, now_s: float) -> None:
-        """The worker answered: it is free for the next."""
-        if task.worker is not None:
-            with_model = task.work is not None and task.work.model is not None
-            self._pool.put_back(task.worker, now_s, with_model=with_model)
-            task.worker = None
-
-    def _drop_worker(self, task: Task, end: WorkerEnd) -> tuple[int | None, str]:
-        worker, task.worker = task.worker, None
-        return self._pool.drop(worker, end) if worker is not None else (None, "")
-
-    def _forget(self, task: Task) -> None:
-        if task.worker is not None:
-            self._drop_worker(task, WorkerEnd.CALLED_OFF)
-        self._tasks.pop(task.task_id, None)
 
 
 def _latency_s(task: Task) -> float:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -26,7 +26,6 @@ from syncd.devices.admission import (
     pin_for,
 )
 from syncd.devices.caution import Caution
-from syncd.devices.health import JobHold
 from syncd.devices.inventory import Device, HostMemory, read_host_memory, take_inventory, usable_cores
 from syncd.devices.memory_model import Need, VramNeed, Workload, predict_ram
 from syncd.devices.model_memory import LARGEST_BATCH, vram_need
@@ -90,7 +89,7 @@ class Gate:
 
     # --- the queue ---------------------------------------------------------------------------------------------------
 
-    def open_round(self, idle_vram_bytes: dict[str, int], now_s: float) -> None:
+    def open_round(self, idle_vram_bytes: Mapping[str, int], now_s: float) -> None:
         """Look anew; `idle_vram_bytes`: what idle workers hold of each card, which they give up when it is wanted."""
         if now_s > self._chosen_at_s + CHOICE_S:
             self._choices.clear()
@@ -264,22 +263,7 @@ class Gate:
             self._told = (job.job_id, refusal.reason)
 
 
-def holds_of(tasks: Iterable[Task], cards: Cards) -> list[JobHold]:
-    """What the running jobs have of their devices."""
-    return [
-        JobHold(
-            task.device,
-            task.job.job_id,
-            task.worker.pid,
-            task.promised_vram_bytes or task.promised_bytes,
-            cards.held_bytes(task.device, task.worker.pid) if task.promised_vram_bytes else task.worker.held_bytes(),
-        )
-        for task in tasks
-        if task.worker is not None
-    ]
-
-
-def _with_idle(device: Device, idle_vram_bytes: dict[str, int]) -> Device:
+def _with_idle(device: Device, idle_vram_bytes: Mapping[str, int]) -> Device:
     if device.vram is None or device.name not in idle_vram_bytes:
         return device
     free_bytes = min(device.vram.total_bytes, device.vram.free_bytes + idle_vram_bytes[device.name])

@@ -7,8 +7,20 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
-from syncd.domain import NO_TRACE, Failure, Lease, MediaInfo, MemoryObservation, ModelUse, ReadyJob, Result, Trace
+from syncd.domain import (
+    NO_TRACE,
+    Failure,
+    Lease,
+    MediaInfo,
+    MemoryObservation,
+    ModelUse,
+    Progress,
+    ReadyJob,
+    Result,
+    Trace,
+)
 from syncd.errors import ErrorCode
 from syncd.protocol import (
     AiOrder,
@@ -27,6 +39,9 @@ from syncd.supervisor.liveness import HASTY_SCHEDULE, SCHEDULE, CpuLook, Pulse, 
 from syncd.supervisor.pool import Worker
 from syncd.supervisor.reporter import ReportOrder
 
+PROGRESS_INTERVAL_S: Final = 0.5
+"""How often a job's progress reaches the ledger."""
+
 
 @dataclass(slots=True)
 class Ending:
@@ -40,6 +55,18 @@ class Ending:
     def schedule(self) -> Mapping[Step, float]:
         """By which steps."""
         return HASTY_SCHEDULE if self.failure.code is ErrorCode.OUT_OF_MEMORY else SCHEDULE
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a job may take, and where."""
+
+    device: str
+    ram_bytes: int = 0
+    vram_bytes: int = 0
+    """On the device's card; 0: it uses none."""
+    batch: int = 0
+    """Windows at once that its model may take there."""
 
 
 @dataclass(slots=True)
@@ -226,3 +253,16 @@ def estimate_anew(task: Task, message: Progressed, now_s: float) -> float | None
     left_s = smoothed(task.estimate, raw_s, now_s)
     task.estimate = left_s, now_s
     return left_s
+
+
+def take_progress(task: Task, message: Progressed, now_s: float) -> tuple[Progress, float | None] | None:
+    """Take a worker's figures in; what people are to be told of them, with the seconds left. None: nothing just now."""
+    task.pulse = task.pulse.beat(message.stage, message.done, now_s)
+    if task.called_off_at_s is not None:
+        return None
+    is_new = message.stage not in task.stages
+    left_s = estimate_anew(task, message, now_s)
+    if not is_new and now_s - task.told_at_s < PROGRESS_INTERVAL_S:
+        return None
+    task.told_at_s = now_s
+    return Progress(message.stage, message.done, message.total, message.text), left_s

@@ -210,11 +210,11 @@ def test_a_move_that_a_crash_cut_off_is_finished_at_the_next_start(service: Serv
     assert service.run_once() == 0
     done = service.home / "done"
     ledger = Ledger.open(service.ledger)
-    subject = ledger.handover_subject(1)
+    subject = ledger.handover.subject(1)
     assert subject is not None
     reports = [dub.with_name(f"{dub.name}.sync.{kind}") for kind in ("json", "html")]
     order = Moving(1, subject.dub.media_id, look([(path, done / path.name) for path in (dub, *reports)]))
-    ledger.begin_moving(order)
+    ledger.handover.begin_moving(order)
     ledger.close()
     done.mkdir()
     dub.rename(done / dub.name)  # So far it had come.

@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,6 @@ from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
 from syncd.watch.examine import identify
 from tests.integration.ledger_material import SETTINGS, a_pair, claim
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = Ledger.open(tmp_path / "ledger.db")
-    yield ledger
-    ledger.close()
 
 
 def configuration(tmp_path: Path, *, moves: bool = True) -> Config:
@@ -92,7 +85,7 @@ def test_a_ledger_that_cannot_be_written_to_for_a_while_costs_nothing(
     handover = Delivery(configuration(tmp_path), ledger, lambda: None)
     handover.tend(time.monotonic())
     (dub,) = completed(ledger, tmp_path, "show", "fr")
-    failures = {"begin_moving": 2, "end_moving": 2, "set_handed_over": 1, "handover_subject": 1}
+    failures = {"begin_moving": 2, "end_moving": 2, "set_done": 1, "subject": 1}
 
     def failing(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
@@ -104,7 +97,7 @@ def test_a_ledger_that_cannot_be_written_to_for_a_while_costs_nothing(
         return call
 
     for name in failures:
-        monkeypatch.setattr(ledger, name, failing(name, getattr(ledger, name)))
+        monkeypatch.setattr(ledger.handover, name, failing(name, getattr(ledger.handover, name)))
     troubles = tend_until(handover, handover.is_idle)
     assert len(troubles) == 6
     assert told(tmp_path) == ["1"]
@@ -114,7 +107,7 @@ def test_a_ledger_that_cannot_be_written_to_for_a_while_costs_nothing(
         "show_master.wav",
     }
     assert list((tmp_path / "drop").iterdir()) == []
-    assert ledger.moving() is None
+    assert ledger.handover.moving() is None
 
 
 def test_a_folder_that_hangs_holds_hand_over_up_and_is_told_of(
@@ -131,7 +124,7 @@ def test_a_folder_that_hangs_holds_hand_over_up_and_is_told_of(
     handover = Delivery(configuration(tmp_path), ledger, lambda: None)
     handover.tend(time.monotonic())
     completed(ledger, tmp_path, "show", "fr")
-    tend_until(handover, lambda: ledger.moving() is not None)
+    tend_until(handover, lambda: ledger.handover.moving() is not None)
     began_s = time.monotonic()
     for _ in range(100):
         handover.tend(time.monotonic())
@@ -190,16 +183,18 @@ def test_an_archive_that_comes_is_looked_through_once(
 ) -> None:
     handover = Delivery(configuration(tmp_path), ledger, lambda: None)
     handover.tend(time.monotonic())
-    began = ledger.handed_over()
+    began = ledger.handover.done()
     for number in range(5):
         ledger.enqueue(a_pair(f"t{number}"), profile="default", settings=SETTINGS, priority=Priority.NORMAL)
     handover.tend(time.monotonic())
     asked: list[int] = []
-    real = ledger.ended_after
-    monkeypatch.setattr(ledger, "ended_after", lambda after, limit: (asked.append(after), real(after, limit))[1])
+    real = ledger.handover.ended_after
+    monkeypatch.setattr(
+        ledger.handover, "ended_after", lambda after, limit: (asked.append(after), real(after, limit))[1]
+    )
     handover.tend(time.monotonic())
     assert asked == [ledger.last_event_id()]
-    assert ledger.handed_over() == began
+    assert ledger.handover.done() == began
     completed(ledger, tmp_path, "show", "fr")
     tend_until(handover, handover.is_idle)
     assert told(tmp_path) == ["6"]

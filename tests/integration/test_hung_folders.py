@@ -65,13 +65,6 @@ def hung(tmp_path: Path) -> Iterator[Hung]:
     hung.close()
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
-
-
 class TwoFolders:
     """An intake over a folder that will hang and one that is well, with what their watchers find."""
 

@@ -6,7 +6,6 @@ import html
 import re
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,6 @@ from syncd.reports.html import PAGE_MARK
 from syncd.reports.index import INDEX_NAME
 from syncd.reports.names import page_path
 from tests.integration.ledger_material import TRUNCATED, a_file, enqueue, start
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -162,7 +154,7 @@ def test_the_indexer_follows_the_ledger_and_knows_when_it_has_caught_up(
     ledger: Ledger, drop: Path, tmp_path: Path
 ) -> None:
     woken = threading.Event()
-    indexer = Indexer(config_of(tmp_path, drop), ledger.latest_event, woken.set)
+    indexer = Indexer(config_of(tmp_path, drop), ledger.last_event_id, woken.set)
     for now_s, title in ((0.0, "One"), (10.0, "Two")):
         completed(ledger, pair_in(drop, title))
         assert not indexer.is_done()
@@ -190,7 +182,7 @@ def test_a_thousand_reports_under_load_cost_a_few_pages_not_a_thousand(
 
 def test_switched_off_nothing_is_written_and_nothing_waited_for(ledger: Ledger, drop: Path, tmp_path: Path) -> None:
     completed(ledger, pair_in(drop, "Heist"))
-    indexer = Indexer(config_of(tmp_path, drop, index=False), ledger.latest_event, lambda: None)
+    indexer = Indexer(config_of(tmp_path, drop, index=False), ledger.last_event_id, lambda: None)
     indexer.tend(0.0, is_idle=True)
     assert indexer.is_done()
     assert not (drop / INDEX_NAME).exists()

@@ -20,13 +20,6 @@ PAIRS = 20
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def intake(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Intake]:
     """With more pairs in its folder than it lets wait."""
     monkeypatch.setattr(intake_module, "BACKLOG", BACKLOG)

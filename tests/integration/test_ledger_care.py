@@ -12,6 +12,7 @@ import pytest
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger import care
 from syncd.ledger.care import Mark, check_due, set_aside
+from syncd.ledger.file import LedgerFile
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.lock import LedgerLock
 from syncd.ledger.reader import LedgerReader
@@ -38,8 +39,8 @@ def mark(path: Path) -> str:
 def leave_open(path: Path) -> None:
     """As a daemon that was killed would."""
     ledger = Ledger.open(path)
-    ledger._disconnect()
-    ledger._lock.release()
+    ledger._file.disconnect()
+    ledger._file._lock.release()
 
 
 def tear(path: Path) -> None:
@@ -96,11 +97,11 @@ def test_damage_met_while_it_runs_has_everything_checked_at_the_next_start(path:
     ledger = Ledger.open(path)
     ledger.checkpoint()
     tear(path)
-    other = Ledger(path, ledger._lock)
+    other = Ledger(LedgerFile(path, ledger._file._lock))
     with pytest.raises(SyncdError) as met:
         enqueue(other, a_pair("Second"))
     assert met.value.code is ErrorCode.LEDGER_DAMAGED
-    ledger._disconnect()
+    ledger._file.disconnect()
     other.close()
     assert mark(path) == Mark.DAMAGED
     again = Ledger.open(path, sets_aside=True)

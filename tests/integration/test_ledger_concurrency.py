@@ -84,8 +84,8 @@ def test_eight_readers_and_a_requester_see_whole_jobs_while_the_daemon_works(tmp
         try:
             for number in range(JOBS):
                 complete(ledger, claim(ledger, enqueue(ledger, a_pair(f"T{number}")).job_id))
-                for request in ledger.pending_requests():
-                    ledger.finish_request(request.request_id, outcome={})
+                for request in ledger.requests.pending():
+                    ledger.requests.finish(request.request_id, outcome={})
         finally:
             done.set()
             ledger.close()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-
-import pytest
 
 from syncd.domain import FileMove, FileStamp, JobState, Moving, Pair
 from syncd.ledger.ledger import Ledger
@@ -26,13 +23,6 @@ from tests.integration.ledger_material import (
 SIDECAR = Path("/drop/Heist_dub_fr.wav.sync.json")
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = Ledger.open(tmp_path / "ledger.db")
-    yield ledger
-    ledger.close()
-
-
 def moving(job_id: int, media_id: int, *sources: Path) -> Moving:
     return Moving(job_id, media_id, tuple(FileMove(source, Path("/done") / source.name, 1, 2) for source in sources))
 
@@ -48,31 +38,31 @@ def test_jobs_that_were_completed_failed_or_quarantined_have_ended_and_no_others
     fail(ledger, failed)
     ledger.cancel(canceled.job_id)
     fail(ledger, quarantined, quarantine=True)
-    ended = ledger.ended_after(0, 10)
+    ended = ledger.handover.ended_after(0, 10)
     assert [each.job_id for each in ended] == [completed.job_id, failed.job_id, quarantined.job_id]
-    assert ledger.ended_after(ended[0].event_id, 1) == [ended[1]]
-    assert ledger.ended_after(ledger.last_event_id(), 10) == []
+    assert ledger.handover.ended_after(ended[0].event_id, 1) == [ended[1]]
+    assert ledger.handover.ended_after(ledger.last_event_id(), 10) == []
 
 
 def test_how_far_hand_over_has_come_outlives_the_daemon(tmp_path: Path) -> None:
     ledger = Ledger.open(tmp_path / "ledger.db")
-    assert ledger.handed_over() is None
-    ledger.set_handed_over(17)
+    assert ledger.handover.done() is None
+    ledger.handover.set_done(17)
     ledger.close()
     ledger = Ledger.open(tmp_path / "ledger.db")
-    assert ledger.handed_over() == 17
-    ledger.set_handed_over(None)
-    assert ledger.handed_over() is None
+    assert ledger.handover.done() == 17
+    ledger.handover.set_done(None)
+    assert ledger.handover.done() is None
     ledger.close()
 
 
 def test_what_is_being_moved_is_kept_until_it_has(ledger: Ledger) -> None:
     order = moving(1, 2, Path("/drop/odd \udcff.wav"))
-    assert ledger.moving() is None
-    ledger.begin_moving(order)
-    assert ledger.moving() == order
-    ledger.end_moving(order, None)
-    assert ledger.moving() is None
+    assert ledger.handover.moving() is None
+    ledger.handover.begin_moving(order)
+    assert ledger.handover.moving() == order
+    ledger.handover.end_moving(order, None)
+    assert ledger.handover.moving() is None
 
 
 def test_paths_follow_the_files_and_the_pair_is_known_in_both_places(ledger: Ledger, tmp_path: Path) -> None:
@@ -80,13 +70,13 @@ def test_paths_follow_the_files_and_the_pair_is_known_in_both_places(ledger: Led
     lease = start(ledger, pair)
     ledger.record_media_info(pair.dub.path, pair.dub.identity, INFO)
     complete(ledger, lease)
-    subject = ledger.handover_subject(lease.job_id)
+    subject = ledger.handover.subject(lease.job_id)
     assert subject is not None
     assert (subject.dub.sidecars, subject.master.dubs) == ((SIDECAR,), (pair.dub.path,))
     for side, sources in ((subject.dub, (pair.dub.path, SIDECAR)), (subject.master, (pair.master.path,))):
         order = moving(lease.job_id, side.media_id, *sources)
-        ledger.begin_moving(order)
-        ledger.end_moving(order, stamps(order))
+        ledger.handover.begin_moving(order)
+        ledger.handover.end_moving(order, stamps(order))
     reader = LedgerReader.open(tmp_path / "ledger.db")
     job = reader.job(lease.job_id)
     assert job is not None
@@ -104,7 +94,7 @@ def test_paths_follow_the_files_and_the_pair_is_known_in_both_places(ledger: Led
     # Dropped anew it is other contents' place: what was moved is not overtaken by it.
     newer = enqueue(ledger, a_pair(dub_version=2))
     assert newer.created
-    after = ledger.handover_subject(lease.job_id)
+    after = ledger.handover.subject(lease.job_id)
     assert after is not None
     assert after.job.superseded_by is None
 
@@ -113,10 +103,10 @@ def test_a_retry_measures_the_files_where_they_are_now(ledger: Ledger) -> None:
     pair = a_pair()
     lease = start(ledger, pair)
     fail(ledger, lease)
-    subject = ledger.handover_subject(lease.job_id)
+    subject = ledger.handover.subject(lease.job_id)
     assert subject is not None
     order = moving(lease.job_id, subject.dub.media_id, pair.dub.path)
-    ledger.end_moving(order, stamps(order))
+    ledger.handover.end_moving(order, stamps(order))
     ledger.record_media_info(Path("/done") / pair.dub.path.name, pair.dub.identity, INFO)
     ledger.retry_as_new(lease.job_id)
     (ready,) = ledger.ready(5)
@@ -129,11 +119,11 @@ def test_a_file_is_wanted_while_any_job_of_it_waits_or_runs(ledger: Ledger) -> N
     lease = start(ledger, first)
     other = enqueue(ledger, second)
     complete(ledger, lease)
-    subject = ledger.handover_subject(lease.job_id)
+    subject = ledger.handover.subject(lease.job_id)
     assert subject is not None
     assert (subject.dub.is_wanted, subject.master.is_wanted) == (False, True)
     complete(ledger, claim(ledger, other.job_id))
-    subject = ledger.handover_subject(lease.job_id)
+    subject = ledger.handover.subject(lease.job_id)
     assert subject is not None
     assert not subject.master.is_wanted
     assert set(subject.master.dubs) == {first.dub.path, second.dub.path}
@@ -143,11 +133,11 @@ def test_stems_follow_each_under_its_own_name(ledger: Ledger) -> None:
     pair = Pair("Heist", a_pair().master, stems_of("Heist_dub_fr"), "fr")
     lease = start(ledger, pair)
     complete(ledger, lease)
-    subject = ledger.handover_subject(lease.job_id)
+    subject = ledger.handover.subject(lease.job_id)
     assert subject is not None
     order = moving(lease.job_id, subject.dub.media_id, *(stem.path for stem in pair.dub.stems))
-    ledger.end_moving(order, stamps(order))
-    after = ledger.handover_subject(lease.job_id)
+    ledger.handover.end_moving(order, stamps(order))
+    after = ledger.handover.subject(lease.job_id)
     assert after is not None
     assert [stem.path for stem in after.dub.file.stems] == [Path("/done") / stem.path.name for stem in pair.dub.stems]
     assert [stem.stamp.inode for stem in after.dub.file.stems] == [0, 1, 2]
@@ -158,11 +148,11 @@ def test_two_tracks_of_one_file_follow_together(ledger: Ledger) -> None:
     file = a_pair().master
     lease = start(ledger, Pair("Film", file, file, "fr", 0, 1))
     complete(ledger, lease)
-    subject = ledger.handover_subject(lease.job_id)
+    subject = ledger.handover.subject(lease.job_id)
     assert subject is not None
     order = moving(lease.job_id, subject.dub.media_id, file.path)
-    ledger.end_moving(order, stamps(order))
-    after = ledger.handover_subject(lease.job_id)
+    ledger.handover.end_moving(order, stamps(order))
+    after = ledger.handover.subject(lease.job_id)
     assert after is not None
     assert after.master.file == after.dub.file == replace(file, path=order.files[0].target, stamp=after.dub.file.stamp)
 
@@ -173,10 +163,10 @@ def test_a_place_that_held_another_version_takes_the_file(ledger: Ledger) -> Non
     pair = a_pair()
     lease = start(ledger, pair)
     complete(ledger, lease)
-    subject = ledger.handover_subject(lease.job_id)
+    subject = ledger.handover.subject(lease.job_id)
     assert subject is not None
     order = moving(lease.job_id, subject.dub.media_id, pair.dub.path)
-    ledger.end_moving(order, stamps(order))
+    ledger.handover.end_moving(order, stamps(order))
     known = {file.path: file.identity for file in ledger.known_files()}
     assert known[Path("/done/Heist_dub_fr.wav")] == pair.dub.identity
 
@@ -185,9 +175,9 @@ def test_files_that_somebody_took_away_leave_the_paths_as_they_were(ledger: Ledg
     pair = a_pair()
     lease = start(ledger, pair)
     complete(ledger, lease)
-    subject = ledger.handover_subject(lease.job_id)
+    subject = ledger.handover.subject(lease.job_id)
     assert subject is not None
-    ledger.end_moving(moving(lease.job_id, subject.dub.media_id, pair.dub.path), {})
-    after = ledger.handover_subject(lease.job_id)
+    ledger.handover.end_moving(moving(lease.job_id, subject.dub.media_id, pair.dub.path), {})
+    after = ledger.handover.subject(lease.job_id)
     assert after is not None
     assert after.job.dub_path == pair.dub.path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -32,34 +32,20 @@ from tests.unit.test_temporary import name_of_a_dead_writer
 EVERYTHING = PruneRule(keep=0)
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def reader(ledger: Ledger, tmp_path: Path) -> Iterator[LedgerReader]:  # noqa: ARG001 - the ledger makes the file
-    opened = LedgerReader.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
-
-
 def ended(ledger: Ledger, title: str, *, days_ago: float = 0.0, dub_version: int = 1) -> int:
     """A completed job of files that are gone by now."""
     lease = start(ledger, a_pair(title, dub_version=dub_version))
     complete(ledger, lease)
     moment = utc_to_text(utc_now() - timedelta(days=days_ago))
-    with ledger._writing() as connection:
+    with ledger._file.writing() as connection:
         connection.exec_driver_sql("UPDATE jobs SET finished_at = ? WHERE id = ?", (moment, lease.job_id))
     return lease.job_id
 
 
 def prune(ledger: Ledger, rule: PruneRule, *, limit: int = 100) -> int:
-    pruning = ledger.begin_pruning(rule)
+    pruning = ledger.pruning.begin(rule)
     while not pruning.is_done:
-        pruning = ledger.prune_some(pruning, limit)
+        pruning = ledger.pruning.step(pruning, limit)
     return pruning.removed
 
 
@@ -68,7 +54,7 @@ def titles(reader: LedgerReader) -> list[str]:
 
 
 def count(ledger: Ledger, table: str) -> int:
-    with closing(sqlite3.connect(ledger._path)) as connection:
+    with closing(sqlite3.connect(ledger._file._path)) as connection:
         return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - ours
 
 
@@ -171,7 +157,7 @@ def test_a_job_never_speaks_again_because_its_successor_went(
     second = claim(ledger, ledger.retry_as_new(first.job_id))
     complete(ledger, second)
     pair.dub.path.unlink()
-    with ledger._writing() as connection:
+    with ledger._file.writing() as connection:
         later = utc_to_text(utc_now() + timedelta(days=1))
         connection.exec_driver_sql("UPDATE jobs SET finished_at = ? WHERE id = ?", (later, first.job_id))
     assert prune(ledger, PruneRule(keep=1)) == 0
@@ -206,7 +192,8 @@ def test_a_clock_that_is_ahead_for_a_while_has_nothing_pruned_early(
     with closing(Ledger.open(path)) as ledger:
         ended(ledger, "Young", days_ago=29.5)
         ended(ledger, "Old", days_ago=30.5)
-    monkeypatch.setattr("syncd.ledger.ledger.utc_now", lambda: utc_now() + timedelta(days=ahead_days))
+    for module in ("file", "prune"):
+        monkeypatch.setattr(f"syncd.ledger.{module}.utc_now", lambda: utc_now() + timedelta(days=ahead_days))
     with closing(Ledger.open(path)) as ledger:
         tend(Upkeep(ledger, LedgerSection(keep_days=30), lambda: None), 0.0)
     monkeypatch.undo()
@@ -218,7 +205,7 @@ def test_whoever_asks_for_pruning_is_believed_what_time_it_is(tmp_path: Path, mo
     path = tmp_path / "ledger.db"
     with closing(Ledger.open(path)) as ledger:
         ended(ledger, "Young", days_ago=29.5)
-        monkeypatch.setattr("syncd.ledger.ledger.utc_now", lambda: utc_now() + timedelta(days=1))
+        monkeypatch.setattr("syncd.ledger.prune.utc_now", lambda: utc_now() + timedelta(days=1))
         assert prune(ledger, PruneRule(older_than_days=30)) == 1
 
 
@@ -264,7 +251,7 @@ def test_what_syncctl_asks_is_carried_out_and_answered(ledger: Ledger, reader: L
     answer = reader.request(request_id)
     assert answer is not None
     assert answer.outcome == {"removed": 1}
-    assert ledger.pending_requests() == []
+    assert ledger.requests.pending() == []
     assert titles(reader) == []
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -30,20 +29,6 @@ from tests.integration.ledger_material import (
     enqueue,
     fail,
 )
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def reader(ledger: Ledger, tmp_path: Path) -> Iterator[LedgerReader]:  # noqa: ARG001 - the ledger makes the file
-    opened = LedgerReader.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
 
 
 def found(reader: LedgerReader, filters: JobFilter) -> list[int]:
@@ -178,13 +163,13 @@ def test_a_request_waits_for_the_daemon_and_gets_its_answer(tmp_path: Path) -> N
     assert not reader.daemon_is_running()
     ledger = Ledger.open(path)
     assert reader.daemon_is_running()
-    first, second = ledger.pending_requests()
+    first, second = ledger.requests.pending()
     assert (first.request_id, first.kind, first.payload["priority"]) == (submit, RequestKind.SUBMIT, "high")
     assert path_from_json(first.payload["master"]) == master
-    ledger.finish_request(submit, outcome={"job_id": 1})
+    ledger.requests.finish(submit, outcome={"job_id": 1})
     refusal = Failure(ErrorCode.NOT_FOUND, "There is no job 777.", {"job_id": 777})
-    ledger.finish_request(second.request_id, error=refusal)
-    assert ledger.pending_requests() == []
+    ledger.requests.finish(second.request_id, error=refusal)
+    assert ledger.requests.pending() == []
     answered, refused = reader.request(submit), reader.request(cancel)
     assert answered is not None
     assert refused is not None
@@ -235,10 +220,10 @@ def test_what_is_asked_often_is_answered_from_an_index(ledger: Ledger, tmp_path:
     def note(*arguments: Any) -> None:
         asked.append((arguments[2], arguments[3]))
 
-    event.listen(ledger._reading_engine, "before_cursor_execute", note)
+    event.listen(ledger._file._reading_engine, "before_cursor_execute", note)
     ledger.ready(8)
     ledger.queued_count()
-    ledger.pending_requests()
+    ledger.requests.pending()
     stranger = sqlite3.connect(tmp_path / "ledger.db")
     plans = [
         [row[3] for row in stranger.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
@@ -260,7 +245,7 @@ def test_the_depth_counts_what_has_not_ended_and_knows_the_oldest_of_it(ledger: 
     claim(ledger, second)
     depth = ledger.depth()
     assert (depth.queued, depth.running) == (1, 1)
-    with ledger._reading() as connection:
+    with ledger._file.reading() as connection:
         (waits,) = connection.execute(select(jobs.c.enqueued_at).where(jobs.c.id == third)).one()
         (runs,) = connection.execute(select(jobs.c.started_at).where(jobs.c.id == second)).one()
     assert (depth.oldest_queued_at, depth.oldest_running_at) == (waits, runs)
@@ -269,12 +254,12 @@ def test_the_depth_counts_what_has_not_ended_and_knows_the_oldest_of_it(ledger: 
 def test_the_oldest_job_of_a_long_queue_is_found_without_reading_it(ledger: Ledger) -> None:
     asked: list[str] = []
 
-    @event.listens_for(ledger._reading_engine, "before_cursor_execute")
+    @event.listens_for(ledger._file._reading_engine, "before_cursor_execute")
     def note(*call: Any) -> None:
         asked.append(call[2])
 
     ledger.depth()
     (oldest,) = [statement for statement in asked if "ORDER BY" in statement]
-    with ledger._reading() as connection:
+    with ledger._file.reading() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {oldest}", ("queued", 1, 0)).fetchall()
     assert [row[3] for row in plan] == ["SEARCH jobs USING COVERING INDEX ix_jobs_listing (state=?)"]

@@ -104,14 +104,14 @@ def test_a_new_ledger_is_made_with_its_folders_and_the_group_may_use_it(tmp_path
 
 def test_the_pragmas_hold(tmp_path: Path) -> None:
     ledger = Ledger.open(tmp_path / "ledger.db")
-    with ledger._writing() as quick:
+    with ledger._file.writing() as quick:
         assert quick.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert quick.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
         assert quick.exec_driver_sql("PRAGMA busy_timeout").scalar() == 10_000
         assert quick.exec_driver_sql("PRAGMA synchronous").scalar() == 1
-    with ledger._writing_durably() as sure:
+    with ledger._file.writing_durably() as sure:
         assert sure.exec_driver_sql("PRAGMA synchronous").scalar() == 2
-    with ledger._reading() as reading:
+    with ledger._file.reading() as reading:
         assert reading.exec_driver_sql("PRAGMA query_only").scalar() == 1
     ledger.close()
 
@@ -216,7 +216,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_its_own(tmp_path: Path) -> 
 def test_a_full_disk_is_an_error_of_its_own_and_nothing_recorded_is_lost(tmp_path: Path) -> None:
     ledger = Ledger.open(tmp_path / "ledger.db")
     kept = enqueue(ledger, a_pair("Kept")).job_id
-    with ledger._writing() as connection:
+    with ledger._file.writing() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
@@ -227,7 +227,7 @@ def test_a_full_disk_is_an_error_of_its_own_and_nothing_recorded_is_lost(tmp_pat
     with pytest.raises(SyncdError, match="is full") as refused:
         fill()
     assert refused.value.code is ErrorCode.DISK_FULL
-    with ledger._writing() as connection:
+    with ledger._file.writing() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
     assert kept in [job.job_id for job in ledger.ready(1000)]
     assert enqueue(ledger, a_pair("After")).created

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,20 +19,6 @@ from tests.integration.ledger_material import OBSERVATION, TRUNCATED, a_pair, en
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def reader(ledger: Ledger, tmp_path: Path) -> Iterator[LedgerReader]:  # noqa: ARG001 - the ledger makes the file
-    opened = LedgerReader.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
 
 
 def completed(at: datetime, *, wait_s: float = 1.0, work_s: float = 2.0, attempts: int = 1) -> Ended:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from sqlalchemy.exc import IntegrityError
 from syncd.clock import utc_now
 from syncd.domain import JobState, MethodResult, MethodStatus, Progress, Verdict
 from syncd.errors import ErrorCode, SyncdError
-from syncd.ledger.ledger import FURTHEST, Ledger
+from syncd.ledger.ledger import Ledger
+from syncd.ledger.queue import FURTHEST
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import AttemptOutcome, Job, StaleLease
 from syncd.supervisor.retry import MAX_DELAY_S, jittered
@@ -31,20 +32,6 @@ from tests.integration.ledger_material import (
     fail,
     start,
 )
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def reader(ledger: Ledger, tmp_path: Path) -> Iterator[LedgerReader]:  # noqa: ARG001 - the ledger makes the file
-    opened = LedgerReader.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
 
 
 def the_job(reader: LedgerReader, job_id: int) -> Job:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ from syncd.ledger.ledger import Ledger
 from syncd.metrics.ledger_look import ASK_INTERVAL_S, REST, LedgerLook, Pace
 from syncd.metrics.snapshot import LedgerSeen
 from tests.integration.ledger_material import a_pair, an_orphan, claim, complete, enqueue
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "ledger.db")
-    yield opened
-    opened.close()
 
 
 def look_until(look: LedgerLook, state: JobState) -> LedgerSeen:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -57,6 +58,12 @@ def ask(server: MetricsServer, request: bytes) -> bytes:
 
 def get(server: MetricsServer, path: str = "/here") -> bytes:
     return ask(server, f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n".encode()).partition(b"\r\n\r\n")[2]
+
+
+def ask_slowly(asked: socket.socket, until_s: float) -> None:
+    while time.monotonic() < until_s:
+        asked.sendall(b"G")
+        time.sleep(0.05)
 
 
 def test_a_question_is_answered_whole_and_the_connection_closed(server: MetricsServer) -> None:
@@ -126,6 +133,15 @@ def test_who_neither_asks_nor_reads_loses_the_place_after_a_while(monkeypatch: p
             asked.close()
     finally:
         server.stop()
+
+
+def test_who_asks_a_byte_at_a_time_wins_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "PATIENCE_S", 0.5)
+    server = MetricsServer(free_address(), answer)
+    server.start()
+    with closing(connect(server)) as asked, pytest.raises(ConnectionError):
+        ask_slowly(asked, until_s=time.monotonic() + 20.0)
+    server.stop()
 
 
 def test_a_stopped_server_lets_go_of_its_address_and_of_whoever_is_there() -> None:

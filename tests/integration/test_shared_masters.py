@@ -169,8 +169,8 @@ def test_a_maker_that_ends_without_the_features_holds_nobody_back(bench_with: Ca
     bench.enqueue("A1", "A2", "B1", "C1")
     bench.until_running("A1", "B1")
     if how == "its worker dies":
-        bench.turn_until(lambda: all(task.infos for task in bench.dispatcher._tasks.values()), "probed")
-        (worker,) = (t.worker for t in bench.dispatcher._tasks.values() if t.job.job_id == bench.jobs["A1"])
+        bench.turn_until(lambda: all(task.infos for task in bench.dispatcher._crew.tasks), "probed")
+        (worker,) = (t.worker for t in bench.dispatcher._crew.tasks if t.job.job_id == bench.jobs["A1"])
         assert worker is not None
         os.kill(worker.pid, signal.SIGKILL)
     else:

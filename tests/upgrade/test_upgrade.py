@@ -60,7 +60,7 @@ def test_it_works_on(upgraded: Path) -> None:
     assert by_title["Quarantined"].failure == CRASH
     assert (by_title["Running"].state, by_title["Running"].interruptions) == (JobState.QUEUED, 1)
     assert [orphan.path.name for orphan in reader.orphans(9)] == ["Alone_dub_de.wav"]
-    assert [request.kind for request in ledger.pending_requests()] == [RequestKind.CANCEL]
+    assert [request.kind for request in ledger.requests.pending()] == [RequestKind.CANCEL]
     assert len(ledger.observations()) == by_title["Completed"].attempts + ("Stems" in by_title)
     left = stems_of("Stems_dub_fr")
     assert (left in ledger.known_files()) == ("Stems" in by_title)
