@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DROP ?= drop
 
-.PHONY: demo test run bench bench-gpu chaos soak uploads crowds fuzz lint types floors wheel clean
+.PHONY: demo test run bench bench-gpu chaos soak uploads crowds fuzz lint types floors docs wheel clean
 
 demo: $(STAMP)  ## Make a pair with a known offset, let the real daemon find it, print the report and the truth.
 	@$(BIN)/python -m tests.demo
@@ -46,6 +46,9 @@ types: $(STAMP)
 
 floors: $(STAMP)
 	$(BIN)/python -m pytest -q tests/unit/test_floors.py
+
+docs: $(STAMP)  ## Reference pages, manual pages and the starting configuration, made anew from the code.
+	$(BIN)/python -m tests.docs --write
 
 wheel: $(STAMP)
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

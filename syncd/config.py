@@ -44,33 +44,36 @@ class LedgerSection(_Section):
     """[ledger]: where jobs are recorded."""
 
     path: AbsolutePath = Path("/var/lib/syncd/ledger.db")
-    """The SQLite file; on a local disk. Backups lie beside it."""
+    """The SQLite file, on a local disk; backups lie beside it. Changes with a restart only."""
     keep_days: Annotated[int, Field(ge=0, le=36_500)] = 0
-    """For how long ended jobs are kept; 0: for ever. Those of files that still lie there are always kept."""
+    """Ended jobs older than this leave the ledger, once a day; 0: they stay for ever. Jobs whose files still lie in
+    their folder always stay."""
     keep_jobs: Annotated[int, Field(ge=0, le=2**31)] = 0
-    """How many ended jobs are kept; with `keep_days` too, the newest so many however old. 0: all."""
+    """Of these, the newest so many stay however old. Alone (`keep_days` 0): all others go at any age; 0: all stay."""
 
 
 class WatchSection(_Section):
     """[[watch]]: one folder into which people drop files."""
 
-    path: AbsolutePath
-    """The folder."""
+    path: Annotated[AbsolutePath, Field(examples=["/srv/drop"])]
+    """The folder. The service must be able to write there, or have `reports.fallback`."""
     recursive: bool = True
     """Whether folders below it count too."""
     settle_seconds: Annotated[float, Field(ge=0.0, le=3600.0)] = 5.0
-    """How long a file must lie unchanged before it counts as complete."""
+    """A file counts as complete after lying unchanged for this long; 30 on a network."""
     orphan_after_seconds: Annotated[float, Field(ge=0.0)] = 3600.0
-    """After how long a file without partner is listed as an orphan."""
+    """After so long a file without a partner is listed by `syncctl list --orphans`."""
     rescan_seconds: Annotated[float, Field(ge=1.0, le=3600.0)] = 60.0
     """How often the whole folder is read again, for what events missed; large ones less often, so that it takes no
     more than some 2 % of a core."""
     incomplete_after_seconds: Annotated[float, Field(ge=0.0)] = 300.0
-    """After how long an empty file, or one shorter than its header promises, is passed on as it is, to fail by name."""
+    """An empty file, or one shorter than its header says, fails by name after lying so long."""
     polling: Literal["auto", "always", "never"] = "auto"
     """Whether to poll instead of listening for events; auto: on network and FUSE file systems."""
     patterns: tuple[str, ...] = ()
-    """Extra naming rules: regular expressions with the groups title, role and lang."""
+    """Extra naming rules, tried before the usual ones on the path below the folder: regular expressions with the named
+    groups `title`, `role` and, if you like, `lang`. What `role` matches must be one of master, original, orig, source,
+    reference, ref, ov, vo, m, or dub, dubbed, dubbing, vf, d."""
     profile: str = "default"
     """The profile of the jobs found here."""
     priority: Priority = Priority.NORMAL
@@ -93,7 +96,9 @@ class CustomTolerance(_Section):
     """A tolerance of the user's own."""
 
     early_ms: Annotated[float, Field(gt=0.0)]
+    """How early the sound may be."""
     late_ms: Annotated[float, Field(gt=0.0)]
+    """How late the sound may be."""
 
 
 class ProfileSection(_Section):
@@ -106,13 +111,14 @@ class ProfileSection(_Section):
         "spectral",
         "speech",
     )
-    """Which methods are run."""
+    """Which methods are run; docs/how-syncd-decides.md says what each compares."""
     ai: Literal["off", "auto", "wav2vec2", "yamnet", "spectral-embedding"] = "off"
-    """Which model confirms them."""
+    """Which model confirms them; `auto`: the best of those that are there."""
     tolerance: Literal["ebu-r37", "itu-bt1359", "atsc-is191"] | CustomTolerance = "ebu-r37"
-    """What still counts as in sync."""
+    """What still counts as in sync, early/late in ms: `ebu-r37` 40/60, `itu-bt1359` 45/125, `atsc-is191` 15/45, or your
+    own."""
     confidence_threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.8
-    """Below it the report asks for a person's look."""
+    """Below it the report asks for a person's look (`review`)."""
     html: bool = True
     """Whether a page is written beside the JSON report."""
 
@@ -130,59 +136,62 @@ class AiSection(_Section):
     """[ai]: where models lie."""
 
     wav2vec2: str = "/var/lib/syncd/models/wav2vec2-base"
-    """A directory, or a hub name if downloads are allowed."""
+    """A folder with config.json and safetensors, or a hub's name."""
     yamnet: AbsolutePath = Path("/var/lib/syncd/models/yamnet.safetensors")
-    """What `syncctl models convert` makes of the published weights."""
+    """The file that `syncctl models convert` makes of the published weights."""
     allow_download: bool = False
-    """Whether models may be fetched from the hub."""
+    """Whether a hub's name may be fetched; the unit has no network unless a drop-in gives it one (docs/systemd.md)."""
 
 
 class WorkersSection(_Section):
     """[workers]: what measures, and within which limits."""
 
     devices: Literal["auto", "cpu"] | tuple[int | str, ...] = "auto"
-    """auto, cpu, or a list of GPU indices or UUIDs."""
+    """Which GPUs may be used: `auto` all, `cpu` none, or a list of indices, UUIDs or beginnings of UUIDs."""
     gpu_memory_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.75
-    """The share of each card's memory that syncd may use."""
+    """What syncd's workers may hold of each card together."""
     cpu_slots: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
-    """How many jobs may run on the CPU at once; auto: half the cores."""
+    """Jobs at once, as memory admits; `auto`: half the cores."""
     stall_seconds: Annotated[float, Field(ge=1.0)] = 120.0
-    """After how long without progress a worker counts as hung."""
+    """A worker that makes no progress for this long counts as hung; stages that are slow here learn to wait longer."""
     job_seconds: Annotated[float, Field(ge=1.0)] = 7200.0
-    """After how long a job is ended whatever it does."""
+    """A job that takes longer is ended; for media beyond two hours longer in proportion."""
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
-    """How often a job is tried when the machinery fails."""
+    """How often a job is tried when the machinery fails; after crashes and stalls docs/what-can-go-wrong.md decides."""
 
 
 class LimitsSection(_Section):
     """[limits]: what is refused."""
 
-    max_queued: Annotated[int, Field(ge=1)] | None = None
-    """Jobs waiting at most; further pairs wait in their folder until there is room."""
-    max_file_bytes: Annotated[int, Field(ge=1)] | None = None
-    """A larger file gets a failed job."""
-    max_duration_seconds: Annotated[float, Field(gt=0.0)] | None = None
-    """A longer programme gets a failed job."""
+    max_queued: Annotated[int, Field(ge=1, examples=[10_000])] | None = None
+    """Jobs waiting at most: further pairs wait in their folder until there is room, and submits are refused."""
+    max_file_bytes: Annotated[int, Field(ge=1, examples=[500_000_000_000])] | None = None
+    """A larger file fails its job."""
+    max_duration_seconds: Annotated[float, Field(gt=0.0, examples=[36_000])] | None = None
+    """A longer programme fails its job."""
 
 
 class CacheSection(_Section):
     """[cache]: where workers keep scratch files and features."""
 
-    path: AbsolutePath | None = None
-    """The folder; on a disk, not in memory. None: `cache` beside the ledger."""
+    path: Annotated[AbsolutePath | None, Field(examples=["/var/cache/syncd"])] = None
+    """The folder, on a disk with room and not in memory; unset: `cache` beside the ledger. Changes with a restart
+    only."""
     max_bytes: Annotated[int, Field(ge=0)] = 8 << 30
-    """How much the features of masters may take; 0: none are kept. Scratch files are not counted."""
+    """What masters' features may take, so that each of their dubs need not decode them again: some 270 MB an hour of
+    stereo; 0: none are kept. Scratch files are not counted."""
 
 
 class ReportsSection(_Section):
     """[reports]: where reports go besides their media's folder."""
 
-    fallback: AbsolutePath | None = None
-    """Where reports go when the media's folder cannot be written to."""
-    done: AbsolutePath | None = None
-    """Where the files of completed jobs are moved; None: they stay."""
-    failed: AbsolutePath | None = None
-    """Where those of failed and quarantined jobs are moved; None: they stay."""
+    fallback: Annotated[AbsolutePath | None, Field(examples=["/var/lib/syncd/reports"])] = None
+    """Where reports go when the media's folder cannot be written to; unset: then the job fails."""
+    done: Annotated[AbsolutePath | None, Field(examples=["/srv/done"])] = None
+    """Where the files of completed jobs are moved, below the same folders; outside every watched folder. Unset: they
+    stay (docs/hand-over.md)."""
+    failed: Annotated[AbsolutePath | None, Field(examples=["/srv/failed"])] = None
+    """The same for failed and quarantined jobs."""
     index: bool = True
     """Whether every watched folder has a page that lists its reports, `index.sync.html`."""
 
@@ -201,8 +210,8 @@ class Address:
 class MetricsSection(_Section):
     """[metrics]: Prometheus."""
 
-    listen: str = ""
-    """Address and port on loopback; empty: off."""
+    listen: Annotated[str, Field(examples=["127.0.0.1:9419"])] = ""
+    """Address and port on loopback for /metrics and /healthz; empty: nothing listens (docs/metrics.md)."""
 
     @field_validator("listen")
     @classmethod
@@ -237,15 +246,17 @@ class LogSection(_Section):
     """[log]: what is told."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """From which level on events are told."""
 
 
 class HandoverSection(_Section):
     """[handover]: what is run for a job that has ended."""
 
-    on_complete: tuple[str, ...] = ()
-    """The command and its arguments, without a shell; empty: none."""
+    on_complete: Annotated[tuple[str, ...], Field(examples=[["/usr/local/bin/notify-dub", "--mail"]])] = ()
+    """A command for each job that has ended, with its arguments and without a shell; what there is to know is in its
+    environment (docs/hand-over.md). Empty: none."""
     on_complete_seconds: Annotated[float, Field(gt=0.0, le=86_400.0)] = 30.0
-    """How long it may take."""
+    """How long it may take; then it is ended."""
 
     @field_validator("on_complete")
     @classmethod

@@ -394,22 +394,34 @@ def check_text(config: Config, path: Path) -> str:
     return f"{path} is valid; watched folders: {len(config.watch)}.\n"
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+def argument_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="syncd", description="Watch folders for masters and dubs, and report where each dub lies."
+        prog="syncd",
+        description="Watch folders for masters and dubs, and report where each dub lies.",
+        epilog="Exit status: 0 ok, 1 failed, 2 configuration, 3 with --once: a job failed, 11 the ledger is in use. "
+        "'syncctl' looks into the ledger and steers the jobs.",
+        add_help=False,
     )
-    parser.add_argument("--config", type=Path, help="configuration file (else $SYNCD_CONFIG, /etc/syncd/syncd.toml)")
-    parser.add_argument("--once", action="store_true", help="end when every file present is done")
-    parser.add_argument("--check", action="store_true", help="check the configuration and end")
-    parser.add_argument("--log-level", choices=LEVELS, help="instead of what the configuration says")
-    parser.add_argument("--version", action="version", version=f"syncd {__version__}")
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="Configuration file; else $SYNCD_CONFIG, then /etc/syncd/syncd.toml.",
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="End when every file present has settled and no job waits or runs."
+    )
+    parser.add_argument("--check", action="store_true", help="Check the configuration, name every fault, and end.")
+    parser.add_argument("--log-level", choices=LEVELS, help="Instead of what the configuration says.")
+    parser.add_argument("--version", action="version", version=f"syncd {__version__}", help="Print the version.")
+    parser.add_argument("-h", "--help", action="help", help="Show this message and exit.")
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the daemon; ends the process with its exit status."""
-    chosen = parse_arguments(arguments)
+    chosen = argument_parser().parse_args(arguments)
     configure_logs(chosen.log_level or "info")
     config_path = find_config_path(chosen.config)
     try:

@@ -15,7 +15,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
 from syncd import __version__
-from syncd.cli.options import ConfigOption, DubTrack, JsonOption, MasterTrack
+from syncd.cli.options import ConfigOption, DubLanguage, DubTrack, JsonOption, MasterTrack, ProfileOption
 from syncd.cli.output import console, plain, print_json, printable
 from syncd.cli.report_view import report_view
 from syncd.clock import utc_now
@@ -32,17 +32,21 @@ from syncd.watch.examine import identify_side
 
 
 def analyze(
-    master: Annotated[Path, typer.Argument(help="The reference programme.", show_default=False)],
-    dub: Annotated[Path, typer.Argument(help="The dub.", show_default=False)],
-    profile: Annotated[str, typer.Option(help="A profile of the configuration.")] = "default",
-    language: Annotated[str | None, typer.Option(help="The dub's language, a BCP 47 tag.")] = None,
+    master: Annotated[Path, typer.Argument(metavar="MASTER", help="The reference programme.", show_default=False)],
+    dub: Annotated[Path, typer.Argument(metavar="DUB", help="The dub.", show_default=False)],
+    profile: ProfileOption = None,
+    language: DubLanguage = None,
     master_track: MasterTrack = None,
     dub_track: DubTrack = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure one pair here and now, without daemon and ledger; writes nothing, prints the report."""
+    """Measure one pair here and now, without daemon and ledger; writes nothing, prints the report.
+
+    It works without a configuration too. A model that the profile asks for hears both sides on the CPU.
+    """
     settings = _configuration(config)
+    profile = profile or "default"
     if profile not in settings.profiles:
         raise SyncdError(ErrorCode.USAGE, f"There is no profile named {profile}.")
     request = SoloRequest(

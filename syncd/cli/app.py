@@ -6,8 +6,9 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -32,13 +33,20 @@ from syncd.cli import (
     submit,
     watch,
 )
+from syncd.cli.manual import MANUALS, STATUSES, docs_folder
 from syncd.cli.output import print_json, printable
 from syncd.errors import ErrorCode, SyncdError, error_advice, error_exit_code
 from syncd.telemetry import configure_logs
 
+EPILOG: Final = (
+    "'syncctl COMMAND --help' has a command's options and examples. Documentation: "
+    f"{docs_folder() / 'index.md'}\n\nExit status: {', '.join(f'{n} {what}' for n, what in STATUSES.items())}."
+)
+
 app = typer.Typer(
     name="syncctl",
     help="Look into syncd's ledger and steer its jobs.",
+    epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -60,25 +68,31 @@ def _root(
     """Look into syncd's ledger and steer its jobs."""
 
 
-app.command("list")(jobs.list_jobs)
-app.command("show")(show.show)
-app.command("watch")(watch.watch)
-app.command("submit")(submit.submit)
-app.command("retry")(retry.retry)
-app.command("cancel")(cancel.cancel)
-app.command("priority")(priority.priority)
-app.command("pause")(pause.pause)
-app.command("resume")(pause.resume)
-app.command("prune")(prune.prune)
-app.command("rebuild")(rebuild.rebuild)
-app.command("stats")(stats.stats)
-app.command("analyze")(analyze.analyze)
-app.command("schema")(schema.schema)
-app.command("devices")(devices.devices)
-app.command("doctor")(doctor.doctor)
-app.command("install-service")(install_service.install_service)
-app.add_typer(models.app, name="models")
-app.add_typer(export.app, name="export")
+COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
+    "list": jobs.list_jobs,
+    "show": show.show,
+    "watch": watch.watch,
+    "submit": submit.submit,
+    "retry": retry.retry,
+    "cancel": cancel.cancel,
+    "priority": priority.priority,
+    "pause": pause.pause,
+    "resume": pause.resume,
+    "prune": prune.prune,
+    "rebuild": rebuild.rebuild,
+    "stats": stats.stats,
+    "analyze": analyze.analyze,
+    "schema": schema.schema,
+    "devices": devices.devices,
+    "doctor": doctor.doctor,
+    "install-service": install_service.install_service,
+}
+"""In the order in which --help lists them."""
+
+for _name, _command in COMMANDS.items():
+    app.command(_name, short_help=MANUALS[_name].brief, epilog=MANUALS[_name].epilog)(_command)
+app.add_typer(models.app, name="models", short_help=MANUALS["models"].brief, epilog=MANUALS["models"].epilog)
+app.add_typer(export.app, name="export", short_help=MANUALS["export"].brief, epilog=MANUALS["export"].epilog)
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
@@ -106,7 +120,8 @@ def main() -> None:
 
 def _fail(error: SyncdError) -> NoReturn:
     if "--json" in sys.argv:
-        print_json({"error": {"code": error.code, "message": error.message, "advice": error_advice(error.code)}})
+        told = {"code": error.code, "message": error.message, "advice": error_advice(error.code)}
+        print_json({"error": {**told, "details": error.details}})
     sys.stderr.write(f"syncctl: {printable(error)}\n")
     sys.exit(error_exit_code(error.code))
 

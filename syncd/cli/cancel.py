@@ -11,7 +11,10 @@ from syncd.ledger.records import RequestKind
 
 
 def cancel(job_ids: JobIds, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Call jobs off, waiting or running; no report is written for them."""
+    """Call jobs off, waiting or running; no report is written for them.
+
+    The pair is not measured again by itself; 'syncctl retry' does.
+    """
     request = ask(config, RequestKind.CANCEL, {"job_ids": job_ids})
     if as_json:
         print_json({"request_id": request.request_id, "outcome": request.outcome})

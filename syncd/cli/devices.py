@@ -39,7 +39,10 @@ _INTERVAL_S: Final = 0.2
 
 
 def devices(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """List the CPU and the GPUs: memory, who holds it, and why one is not used."""
+    """List the CPU and the GPUs: memory, who holds it, and why one is not used.
+
+    While the daemon runs this is what it saw last; else the devices are asked here and now.
+    """
     settings = configuration(config)
     view = daemons_view(settings)
     source = "asked" if view is None else "daemon"

@@ -54,7 +54,7 @@ class Check:
 
 
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Check the installation, with the rights of whoever asks; status 1 if something is wrong, and what to do."""
+    """Check the installation, with the rights of whoever asks, and say what to do about what is wrong."""
     checks = list(examine(find_config_path(config)))
     wrong = any(check.finding is Finding.WRONG for check in checks)
     if as_json:
@@ -115,7 +115,8 @@ def _metrics(address: Address) -> Check:
         told = json.loads(connection.getresponse().read(65_536))
     except OSError:
         advice = (
-            "Start syncd, or 'systemctl reload syncd' if the address is new; docs/systemd.md gives the unit a network."
+            "Start syncd, or 'systemctl reload syncd' if the address is new; docs/installing.md gives the unit a "
+            "network."
         )
         return Check(name, Finding.WRONG, f"Nobody answers at {address}.", advice)
     except (http.client.HTTPException, ValueError):

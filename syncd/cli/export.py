@@ -15,6 +15,7 @@ import typer
 
 from syncd.cli.access import ledger
 from syncd.cli.jobs import job_filter
+from syncd.cli.manual import MANUALS
 from syncd.cli.options import (
     ConfigOption,
     JobId,
@@ -61,7 +62,8 @@ FORMULA_STARTS: Final = ("=", "+", "-", "@")
 app = typer.Typer(name="export", help="Jobs and timelines for other programs.", no_args_is_help=True)
 
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", help="A new file; else standard output.", show_default=False)
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="A new file; else standard output.", show_default=False),
 ]
 
 
@@ -81,9 +83,11 @@ class TimelineFormat(StrEnum):
     REAPER = "reaper"
 
 
-@app.command("jobs")
+@app.command("jobs", short_help=MANUALS["export jobs"].brief, epilog=MANUALS["export jobs"].epilog)
 def jobs(
-    kind: Annotated[TableFormat, typer.Option("--format", help="CSV, or one JSON document a line.")] = TableFormat.CSV,
+    kind: Annotated[
+        TableFormat, typer.Option("--format", metavar="FORMAT", help="csv, or jsonl: one JSON document a line.")
+    ] = TableFormat.CSV,
     state: StateOption = None,
     verdict: VerdictOption = None,
     review: ReviewOption = None,
@@ -94,28 +98,29 @@ def jobs(
     output: OutputOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """All jobs that the filters leave, newest first."""
+    """Write all jobs that the filters leave, newest first."""
     filters = job_filter(state, verdict, review, title, language, priority, since)
     with ledger(config) as reader:
         found = all_jobs(reader, filters)
         _write(_as_csv(found) if kind is TableFormat.CSV else map(_as_json_line, found), output)
 
 
-@app.command("timeline")
+@app.command("timeline", short_help=MANUALS["export timeline"].brief, epilog=MANUALS["export timeline"].epilog)
 def timeline(
     job_id: JobId,
     kind: Annotated[
         TimelineFormat,
         typer.Option(
             "--format",
-            help="EDL (CMX 3600) or OTIO: where each piece of the dub belongs. "
-            "MIDI (Pro Tools, Reaper) or Reaper's CSV: a marker wherever something changes.",
+            metavar="FORMAT",
+            help="edl (CMX 3600) or otio: where each piece of the dub belongs. "
+            "midi (Pro Tools, Reaper) or reaper (its CSV): a marker wherever something changes.",
         ),
     ] = TimelineFormat.EDL,
     output: OutputOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """A job's timeline for an editing system."""
+    """Write a job's timeline for an editing system."""
     from syncd.reports.exchange import read_timeline, write_timeline  # noqa: PLC0415 - a second to load
 
     with ledger(config) as reader:

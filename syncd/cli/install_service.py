@@ -58,12 +58,18 @@ def install_service(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", help="The service's configuration file; else /etc/syncd/syncd.toml.", show_default=False
+            "--config",
+            metavar="FILE",
+            help="The service's configuration file; else /etc/syncd/syncd.toml.",
+            show_default=False,
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Place systemd's unit for syncd, its user, its folder and a starting configuration."""
+    """Place systemd's unit for syncd, its user, its folder and a starting configuration.
+
+    Files that were edited since are kept; call it again after an upgrade.
+    """
     root = root.absolute()
     installation = Installation(
         programs=programs or Path(sys.executable).parent,

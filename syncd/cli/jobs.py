@@ -11,7 +11,6 @@ from rich.table import Table
 
 from syncd.cli.access import ledger
 from syncd.cli.options import (
-    MAX_ID,
     ConfigOption,
     JsonOption,
     LanguageOption,
@@ -21,6 +20,7 @@ from syncd.cli.options import (
     StateOption,
     TitleOption,
     VerdictOption,
+    job_number,
 )
 from syncd.cli.output import console, plain, print_json
 from syncd.clock import utc_now
@@ -36,7 +36,8 @@ STATE_STYLES = {
     JobState.QUARANTINED: "red",
 }
 BeforeId = Annotated[
-    int | None, typer.Option(metavar="ID", min=1, max=MAX_ID, help="The next page: jobs older than this one.")
+    int | None,
+    typer.Option("--before", metavar="ID", parser=job_number, help="The next page: jobs older than this one."),
 ]
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -49,14 +50,18 @@ def list_jobs(
     language: LanguageOption = None,
     priority: PriorityOption = None,
     since: SinceOption = None,
-    orphans: Annotated[bool, typer.Option("--orphans", help="List files that wait for a partner instead.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=10000, help="Rows on a page.")] = 50,
+    orphans: Annotated[
+        bool, typer.Option("--orphans", help="List files that wait for a partner instead, with what is missing.")
+    ] = False,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=10000, help="Rows on a page.")] = 50,
     before: BeforeId = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List jobs, newest first."""
     filters = job_filter(state, verdict, review, title, language, priority, since)
+    if orphans and (filters != JobFilter() or before is not None):
+        raise SyncdError(ErrorCode.USAGE, "--orphans lists files and not jobs: of the other options it takes --limit.")
     with ledger(config) as reader:
         if orphans:
             print_orphans(reader.orphans(limit), as_json=as_json)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from syncd.cli.access import configuration
+from syncd.cli.manual import MANUALS
 from syncd.cli.options import ConfigOption, JsonOption
 from syncd.cli.output import console, plain, print_json
 from syncd.config import Config
@@ -54,8 +55,8 @@ class ModelLine:
     """What it said of itself in a worker; None: it was not loaded."""
 
 
-LoadOption = Annotated[bool, typer.Option("--load", help="Load it in a worker and let it hear half a minute.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda: where it is loaded.")]
+LoadOption = Annotated[bool, typer.Option("--load", help="Load each in a worker and let it hear half a minute.")]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="DEVICE", help="Where it is loaded: cpu or cuda.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -65,17 +66,17 @@ def models(context: typer.Context, config: ConfigOption = None, as_json: JsonOpt
         list_models(config, as_json)
 
 
-@app.command("list")
+@app.command("list", short_help=MANUALS["models list"].brief, epilog=MANUALS["models list"].epilog)
 def list_models(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Which models are configured, and whether their files are there."""
+    """Say which models are configured, and whether their files are there."""
     _show(_looked_at(configuration(config), checksums=False), as_json)
 
 
-@app.command("check")
+@app.command("check", short_help=MANUALS["models check"].brief, epilog=MANUALS["models check"].epilog)
 def check(
     config: ConfigOption = None, as_json: JsonOption = False, load: LoadOption = False, device: DeviceOption = "cpu"
 ) -> None:
-    """Whether the files are whole, by their checksums; status 1 if one that is asked for cannot be had."""
+    """Say whether the files are whole, by their checksums."""
     settings = configuration(config)
     lines = _looked_at(settings, checksums=True)
     if load:
@@ -85,13 +86,13 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command("warm")
+@app.command("warm", short_help=MANUALS["models warm"].brief, epilog=MANUALS["models warm"].epilog)
 def warm(config: ConfigOption = None, as_json: JsonOption = False, device: DeviceOption = "cpu") -> None:
     """Load every model that is there once: fetched where that is allowed, read into the system's cache, tried."""
     check(config, as_json, load=True, device=device)
 
 
-@app.command("convert")
+@app.command("convert", short_help=MANUALS["models convert"].brief, epilog=MANUALS["models convert"].epilog)
 def convert(
     source: Annotated[Path, typer.Argument(metavar="YAMNET.h5", help="YAMNet's published Keras weights.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="What is to be written.")],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,30 +14,75 @@ from syncd.domain import JobState, Priority, Verdict
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
-        "--config", help="Configuration file; else $SYNCD_CONFIG, then /etc/syncd/syncd.toml.", show_default=False
+        "--config",
+        metavar="FILE",
+        help="Configuration file; else $SYNCD_CONFIG, then /etc/syncd/syncd.toml.",
+        show_default=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 MAX_ID = 2**63 - 1
 MAX_TRACK = 999
+
+
+def job_number(text: str) -> int:
+    """What an ID on the command line says; raises `typer.BadParameter`."""
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_ID):
+        raise typer.BadParameter(f"{text!r} is no number of a job; 'syncctl list' shows them.")
+    return int(text)
+
+
+def one_of(values: Iterable[StrEnum]) -> str:
+    """For help: the words that an option takes."""
+    return ", ".join(value.value for value in values)
+
+
 JobIds = Annotated[
-    list[int], typer.Argument(metavar="ID...", min=1, max=MAX_ID, help="Job numbers, as 'syncctl list' shows them.")
+    list[int],
+    typer.Argument(
+        metavar="ID", parser=job_number, help="Job numbers, as 'syncctl list' shows them.", show_default=False
+    ),
 ]
-JobId = Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_ID, help="Job number, as 'syncctl list' shows it.")]
+JobId = Annotated[
+    int,
+    typer.Argument(metavar="ID", parser=job_number, help="Job number, as 'syncctl list' shows it.", show_default=False),
+]
 MasterTrack = Annotated[
-    int | None, typer.Option("--master-track", min=0, max=MAX_TRACK, help="Audio track of the master, from 0.")
+    int | None,
+    typer.Option("--master-track", metavar="N", min=0, max=MAX_TRACK, help="Audio track of the master, from 0."),
 ]
 DubTrack = Annotated[
-    int | None, typer.Option("--dub-track", min=0, max=MAX_TRACK, help="Audio track of the dub, from 0.")
+    int | None, typer.Option("--dub-track", metavar="N", min=0, max=MAX_TRACK, help="Audio track of the dub, from 0.")
 ]
 StateOption = Annotated[
-    list[JobState] | None, typer.Option("--state", help="Only jobs in this state; may be repeated.")
+    list[JobState] | None,
+    typer.Option(
+        "--state", metavar="STATE", help=f"Only jobs in this state; may be repeated. One of {one_of(JobState)}."
+    ),
 ]
-VerdictOption = Annotated[list[Verdict] | None, typer.Option("--verdict", help="Only this verdict; may be repeated.")]
-ReviewOption = Annotated[bool | None, typer.Option("--review/--no-review", help="Only jobs that ask for a look.")]
-TitleOption = Annotated[str | None, typer.Option("--title", help="Only titles that contain this.")]
-LanguageOption = Annotated[str | None, typer.Option("--language", help="Only this language.")]
-PriorityOption = Annotated[Priority | None, typer.Option("--priority", help="Only this priority.")]
-SinceOption = Annotated[
-    str | None, typer.Option("--since", help="Enqueued since: 2026-11-20, 2026-11-20T14:00, or 30m, 6h, 2d.")
+VerdictOption = Annotated[
+    list[Verdict] | None,
+    typer.Option("--verdict", metavar="VERDICT", help=f"Only this verdict; may be repeated. One of {one_of(Verdict)}."),
+]
+ReviewOption = Annotated[
+    bool | None,
+    typer.Option("--review/--no-review", help="Only jobs that ask for a person's look, or only those that do not."),
+]
+TitleOption = Annotated[
+    str | None, typer.Option("--title", metavar="TEXT", help="Only titles that contain this, in any case.")
+]
+LanguageOption = Annotated[
+    str | None, typer.Option("--language", metavar="TAG", help="Only this language, as the dub's name has it: pt-BR.")
+]
+PriorityOption = Annotated[
+    Priority | None, typer.Option("--priority", metavar="RANK", help=f"Only this priority: {one_of(Priority)}.")
+]
+WHEN = "a date or moment in local time (2026-11-20, 2026-11-20T14:00), or so long ago (30m, 6h, 2d, 4w)"
+SinceOption = Annotated[str | None, typer.Option("--since", metavar="WHEN", help=f"Only jobs enqueued since {WHEN}.")]
+ProfileOption = Annotated[
+    str | None,
+    typer.Option("--profile", metavar="NAME", help="A profile of the configuration; else 'default'."),
+]
+DubLanguage = Annotated[
+    str | None, typer.Option("--language", metavar="TAG", help="The dub's language, a BCP 47 tag: fr, pt-BR.")
 ]

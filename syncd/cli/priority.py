@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from syncd.cli.access import ask, kept_note
-from syncd.cli.options import ConfigOption, JobIds, JsonOption
+from syncd.cli.options import ConfigOption, JobIds, JsonOption, one_of
 from syncd.cli.output import print_json
 from syncd.domain import Priority
 from syncd.ledger.records import RequestKind
@@ -15,11 +15,14 @@ from syncd.ledger.records import RequestKind
 
 def priority(
     job_ids: JobIds,
-    to: Annotated[Priority, typer.Option("--to", help="The new rank.")],
+    to: Annotated[Priority, typer.Option("--to", metavar="RANK", help=f"The new rank: {one_of(Priority)}.")],
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Rank waiting jobs anew."""
+    """Rank waiting jobs anew.
+
+    A low job waits longer, never for ever.
+    """
     request = ask(config, RequestKind.PRIORITY, {"job_ids": job_ids, "priority": to})
     if as_json:
         print_json({"request_id": request.request_id, "outcome": request.outcome})

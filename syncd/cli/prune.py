@@ -19,10 +19,12 @@ from syncd.ledger.records import RequestKind
 
 def prune(
     older_than: Annotated[
-        int | None, typer.Option(metavar="DAYS", min=0, max=MAX_DAYS, help="Only jobs that ended longer ago.")
+        int | None,
+        typer.Option("--older-than", metavar="DAYS", min=0, max=MAX_DAYS, help="Only jobs that ended longer ago."),
     ] = None,
     keep: Annotated[
-        int | None, typer.Option(metavar="N", min=0, max=2**31, help="Never the N jobs that ended last.")
+        int | None,
+        typer.Option("--keep", metavar="N", min=0, max=2**31, help="Never the N jobs that ended last."),
     ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -34,17 +36,18 @@ def prune(
     """
     if older_than is None and keep is None:
         raise SyncdError(ErrorCode.USAGE, "Say what may go: --older-than, --keep, or both.")
-    removed = _prune(config, PruneRule(older_than, keep))
+    request_id, removed = _prune(config, PruneRule(older_than, keep))
     if as_json:
-        print_json({"outcome": None if removed is None else {"removed": removed}})
+        print_json({"request_id": request_id, "outcome": None if removed is None else {"removed": removed}})
     elif removed is None:
         typer.echo("Recorded; syncd carries it out while it runs, a little at a time.")
     else:
         typer.echo(f"Jobs removed: {removed}.")
 
 
-def _prune(given: Path | None, rule: PruneRule) -> int | None:
-    """How many went; None: the daemon, which alone may do it while it runs, has not finished."""
+def _prune(given: Path | None, rule: PruneRule) -> tuple[int | None, int | None]:
+    """What was asked of the daemon, which alone may do it while it runs (None: nothing), and how many jobs went (None:
+    it has not finished)."""
     with ledger(given) as reader:
         runs = reader.daemon_is_running()
     path = configuration(given).ledger.path
@@ -55,7 +58,7 @@ def _prune(given: Path | None, rule: PruneRule) -> int | None:
             if error.code is not ErrorCode.LEDGER_IN_USE:
                 raise
         else:
-            return _prune_here(opened, rule)
+            return None, _prune_here(opened, rule)
     return _ask(given, rule)
 
 
@@ -69,6 +72,7 @@ def _prune_here(opened: Ledger, rule: PruneRule) -> int:
         opened.close()
 
 
-def _ask(given: Path | None, rule: PruneRule) -> int | None:
+def _ask(given: Path | None, rule: PruneRule) -> tuple[int, int | None]:
     request = ask(given, RequestKind.PRUNE, msgspec.to_builtins(rule))
-    return None if request.outcome is None else int(str(request.outcome["removed"]))
+    removed = None if request.outcome is None else int(str(request.outcome["removed"]))
+    return request.request_id, removed

@@ -80,7 +80,7 @@ def _methods(results: list[dict[str, Any]]) -> Table:
             plain(result["method"]),
             plain(said),
             f"{offset['confidence']:.2f}" if offset else "",
-            f"{result['quality_score']:.1f}",
+            "" if result["quality_score"] is None else f"{result['quality_score']:.1f}",
             f"{result['processing_seconds']:.2f}",
         )
     return table

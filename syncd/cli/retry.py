@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from syncd.cli.access import ask, kept_note, ledger
-from syncd.cli.options import MAX_ID, ConfigOption, JsonOption
+from syncd.cli.options import ConfigOption, JsonOption, job_number
 from syncd.cli.output import print_json
 from syncd.domain import FINAL_STATES, JobState
 from syncd.errors import ErrorCode, SyncdError
@@ -18,14 +18,28 @@ PAGE: Final = 500
 
 def retry(
     job_ids: Annotated[
-        list[int] | None, typer.Argument(metavar="[ID]...", min=1, max=MAX_ID, help="Job numbers.", show_default=False)
+        list[int] | None,
+        typer.Argument(
+            metavar="ID", parser=job_number, help="Job numbers, as 'syncctl list' shows them.", show_default=False
+        ),
     ] = None,
-    state: Annotated[JobState | None, typer.Option(help="All jobs in this state instead.")] = None,
+    state: Annotated[
+        JobState | None,
+        typer.Option(
+            "--state",
+            metavar="STATE",
+            help="All jobs in this state instead that no newer job replaced: failed, quarantined, canceled, or, with "
+            "--force, completed.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Also jobs that were completed.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Start finished jobs anew: each gets a new job, and the old one points to it."""
+    """Start ended jobs anew: each gets a new job, and the old one points to it.
+
+    It is measured with the profile's settings of then; after a change of the profile use 'syncctl submit --force'.
+    """
     if bool(job_ids) == (state is not None):
         raise SyncdError(ErrorCode.USAGE, "Name jobs or --state, one of the two.")
     wanted = job_ids or jobs_in_state(config, state)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from syncd.cli.access import ledger
 from syncd.cli.jobs import parse_since
-from syncd.cli.options import ConfigOption, JsonOption
+from syncd.cli.options import WHEN, ConfigOption, JsonOption
 from syncd.cli.output import console, plain, print_json
 from syncd.clock import utc_now
 from syncd.ledger.stats import Day, Spread, Stats
@@ -22,7 +22,7 @@ DEFAULT_SINCE: Final = "7d"
 
 def stats(
     since: Annotated[
-        str, typer.Option(help="Of jobs that ended since: 2026-11-20, 2026-11-20T14:00, or 30m, 6h, 2d.")
+        str, typer.Option("--since", metavar="WHEN", help=f"Of jobs that ended since {WHEN}.")
     ] = DEFAULT_SINCE,
     config: ConfigOption = None,
     as_json: JsonOption = False,

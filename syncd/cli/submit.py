@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from syncd.cli.access import ask_all, configuration, kept_note
-from syncd.cli.options import MAX_TRACK, ConfigOption, DubTrack, JsonOption, MasterTrack
+from syncd.cli.options import (
+    MAX_TRACK,
+    ConfigOption,
+    DubLanguage,
+    DubTrack,
+    JsonOption,
+    MasterTrack,
+    ProfileOption,
+    one_of,
+)
 from syncd.cli.output import print_json, printable
 from syncd.config import Config
 from syncd.domain import Priority
@@ -21,25 +30,40 @@ COLUMNS = ("master", "dub", "language", "profile", "priority", "master_track", "
 
 
 def submit(
-    master: Annotated[Path | None, typer.Argument(help="The reference programme.", show_default=False)] = None,
-    dub: Annotated[Path | None, typer.Argument(help="The dub; may be the same container.", show_default=False)] = None,
+    master: Annotated[
+        Path | None, typer.Argument(metavar="MASTER", help="The reference programme.", show_default=False)
+    ] = None,
+    dub: Annotated[
+        Path | None, typer.Argument(metavar="DUB", help="The dub; may be the same container.", show_default=False)
+    ] = None,
     batch: Annotated[
         Path | None,
         typer.Option(
-            help=f"A CSV file instead, with a heading line; columns: {', '.join(COLUMNS)} (the first two must be)."
+            "--batch",
+            metavar="FILE",
+            help=f"A CSV file instead, with a heading line; columns: {', '.join(COLUMNS)} (the first two must be). "
+            "What a row leaves empty, the options say.",
         ),
     ] = None,
-    profile: Annotated[str | None, typer.Option(help="A profile of the configuration.")] = None,
-    priority: Annotated[Priority | None, typer.Option(help="Rank in the queue.")] = None,
-    language: Annotated[str | None, typer.Option(help="The dub's language, a BCP 47 tag.")] = None,
-    title: Annotated[str | None, typer.Option(help="The title to list it under; else the master's name.")] = None,
+    profile: ProfileOption = None,
+    priority: Annotated[
+        Priority | None,
+        typer.Option("--priority", metavar="RANK", help=f"Rank in the queue: {one_of(Priority)}; else normal."),
+    ] = None,
+    language: DubLanguage = None,
+    title: Annotated[
+        str | None, typer.Option("--title", metavar="TEXT", help="The title to list it under; else the master's name.")
+    ] = None,
     master_track: MasterTrack = None,
     dub_track: DubTrack = None,
     force: Annotated[bool, typer.Option("--force", help="Measure again what has been measured.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Enqueue a pair by name, whatever the files are called and wherever they lie."""
+    """Enqueue a pair by name, whatever the files are called and wherever they lie.
+
+    The service must be able to read both files, and to write beside the dub.
+    """
     common = {"profile": profile, "priority": priority, "language": language, "title": title, "force": force}
     tracks = {"master_track": master_track, "dub_track": dub_track}
     if batch is not None:

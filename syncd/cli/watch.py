@@ -12,7 +12,7 @@ from rich.table import Table
 
 from syncd.cli.access import ledger
 from syncd.cli.jobs import STATE_STYLES, left_text, note, offset_text
-from syncd.cli.options import MAX_ID, ConfigOption, JsonOption
+from syncd.cli.options import ConfigOption, JsonOption, job_number
 from syncd.cli.output import console, plain, print_json
 from syncd.domain import FINAL_STATES, JobState
 from syncd.errors import ErrorCode, SyncdError
@@ -24,7 +24,7 @@ EXIT_JOB_FAILED: Final = 3
 RECENT: Final = 10
 MaybeJobId = Annotated[
     int | None,
-    typer.Argument(metavar="[ID]", min=1, max=MAX_ID, help="One job, until it ends.", show_default=False),
+    typer.Argument(metavar="ID", parser=job_number, help="One job, until it ends; else all.", show_default=False),
 ]
 
 
@@ -33,7 +33,10 @@ def watch(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Follow what is running, live; with an ID, one job until it ends (exit status 3 if it failed)."""
+    """Follow what is running, live, until Ctrl-C; with an ID, one job until it ends.
+
+    With --json a line is printed whenever a job has changed.
+    """
     with ledger(config) as reader:
         if as_json:
             _follow_json(reader, job_id)

@@ -21,6 +21,7 @@ from syncd.errors import SyncdError
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import Job, JobFilter
 from syncd.reports.sidecar import schema_text
+from tests.docs.shapes import closed_shape, command_of, report_is_valid
 
 T = TypeVar("T")
 
@@ -187,7 +188,11 @@ class Service:
         return done.stdout if expect in (0, 3) else done.stderr + done.stdout
 
     def syncctl_json(self, *arguments: str, expect: int = 0) -> Any:
-        return json.loads(self.syncctl(*arguments, "--json", expect=expect))
+        document = json.loads(self.syncctl(*arguments, "--json", expect=expect))
+        command = command_of((*arguments, "--json")) if set(document) != {"error"} else "error"
+        jsonschema.validate(document, closed_shape(command))
+        report_is_valid(command, document)
+        return document
 
 
 def workers_of(daemon_pid: int) -> list[psutil.Process]:

@@ -98,17 +98,17 @@ def test_stats_and_exports_tell_what_was_done(running: Service, short_pair: Pair
 
 
 def test_pause_holds_jobs_and_cancel_calls_them_off(running: Service, short_pair: PairTruth) -> None:
-    running.syncctl("pause")
+    assert running.syncctl_json("pause")["outcome"] == {"paused": True}
     drop(running, short_pair, "alpha")
     drop(running, short_pair, "beta")
     wait_for(lambda: len(running.jobs()) == 2, what="two jobs")
     alpha, beta = (job.job_id for job in sorted(running.jobs(), key=lambda job: job.title))
-    running.syncctl("cancel", str(alpha))
-    running.syncctl("priority", str(beta), "--to", "high")
+    assert running.syncctl_json("cancel", str(alpha))["outcome"]["canceled"] == [alpha]
+    assert running.syncctl_json("priority", str(beta), "--to", "high")["outcome"]["changed"] == [beta]
     assert running.job(alpha).state is JobState.CANCELED
     assert running.job(beta).priority.value == "high"
     assert running.job(beta).state is JobState.QUEUED
-    running.syncctl("resume")
+    assert running.syncctl_json("resume")["outcome"] == {"paused": False}
     running.wait_for_jobs(2)
     assert running.job(alpha).state is JobState.CANCELED
     assert running.job(beta).state is JobState.COMPLETED
@@ -134,6 +134,9 @@ def test_retry_makes_a_new_job_and_the_old_one_points_to_it(running: Service, sh
     assert jobs[0].superseded_by == 2
     assert jobs[0].state is JobState.COMPLETED
     assert "nothing to retry" in running.syncctl("retry", "--state", "failed")
+    assert running.syncctl_json("retry", "2", "--force")["outcome"] == {"jobs": {"2": 3}}
+    running.wait_for_jobs(3)
+    assert running.syncctl_json("prune", "--keep", "0")["outcome"] == {"removed": 2}
 
 
 def test_submit_takes_any_names_and_batches(running: Service, short_pair: PairTruth, tmp_path: Path) -> None:

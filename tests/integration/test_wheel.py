@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -56,6 +58,38 @@ def run(program: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProces
     return subprocess.run(
         [program, *arguments], cwd=cwd, env=clean, capture_output=True, text=True, timeout=120, check=False
     )
+
+
+def test_the_wheel_holds_the_documentation_and_the_manual_pages(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    for page in (REPOSITORY / "docs").rglob("*.md"):
+        shipped = tmp_path / "syncd" / "share" / page.relative_to(REPOSITORY)
+        assert shipped.read_bytes() == page.read_bytes()
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            assert target.startswith("https://") or (shipped.parent / target).exists(), f"{page.name}: {target}"
+    (data,) = tmp_path.glob("*.data/data/share/man")
+    for page in (REPOSITORY / "man").rglob("*.?"):
+        assert (data / page.relative_to(REPOSITORY / "man")).read_bytes() == page.read_bytes()
+
+
+def test_installed_alone_it_says_where_the_documentation_lies(environment: Path, tmp_path: Path) -> None:
+    told = "".join(run(environment / "bin" / "syncctl", "--help", cwd=tmp_path).stdout.split())
+    (index,) = environment.glob("lib/*/site-packages/syncd/share/docs/index.md")
+    assert str(index) in told
+    assert (environment / "share" / "man" / "man8" / "syncd.8").is_file()
+    printed = run(environment / "bin" / "syncctl", "schema", "list", cwd=tmp_path)
+    assert json.loads(printed.stdout)["$id"] == "urn:syncd:syncctl.v1:list"
+
+
+@pytest.mark.skipif(shutil.which("man") is None, reason="man is not there (package man-db).")
+def test_man_finds_the_pages_of_what_is_on_the_path(environment: Path, tmp_path: Path) -> None:
+    path = f"{environment / 'bin'}:{os.environ['PATH']}"
+    env = {key: value for key, value in os.environ.items() if key != "MANPATH"} | {"PATH": path}
+    found = subprocess.run(
+        ["man", "-w", "syncctl-list"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert found.stdout.strip() == str(environment / "share" / "man" / "man1" / "syncctl-list.1"), found.stderr
 
 
 def test_the_wheel_holds_migrations_schema_templates_and_units(wheel: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from syncd.cli.service_files import Installation, service_files
 from syncd.config import parse_config
 
-DOCS = Path(__file__).parents[2] / "docs" / "systemd.md"
+DOCS = Path(__file__).parents[2] / "docs"
 needs_analyze = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is not there (package systemd)."
 )
@@ -65,8 +65,9 @@ def test_the_unit_is_clean_and_as_closed_as_promised(variant: str, tmp_path: Pat
 
 @needs_analyze
 def test_every_drop_in_of_the_documentation_is_clean(tmp_path: Path) -> None:
-    examples = re.findall(r"```ini\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) >= 3
+    pages = "".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.rglob("*.md")))
+    examples = re.findall(r"```ini\n(.*?)```", pages, re.DOTALL)
+    assert len(examples) >= 4
     for number, example in enumerate(examples):
         folder = tmp_path / str(number)
         folder.mkdir()

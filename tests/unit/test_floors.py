@@ -1,4 +1,4 @@
-"""The house, as ../../README.md draws it: imports point down only, and what is heavy stays in the workers."""
+"""The house, as docs/architecture.md draws it: imports point down only, and what is heavy stays in the workers."""
 
 from __future__ import annotations
 
