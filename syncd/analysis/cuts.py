@@ -40,6 +40,10 @@ SHARED_SHARE: Final = 0.5
 PAUSES_QUANTILE: Final = 0.2
 PAUSES_POWER: Final = 0.05
 """Of the shared bed's. What a room leaves between words, where nothing but dialogue is, lies 15 to 20 dB below it."""
+WORDS_QUANTILE: Final = 0.9
+SUSTAINED_SHARE: Final = 0.1
+FAINT_POWER: Final = 0.003
+"""A fainter bed, down to 25 dB below the shared one, is one where it does not fall by 10 dB between the words."""
 LEAST_SHARED_SHARE: Final = 0.5
 """Of the seconds, in which something agrees: below it a while without is nothing unusual."""
 LONGEST_TALK_S: Final = 30.0
@@ -163,8 +167,9 @@ def is_another_bed(
     if not shared.any():
         return None
     bed = np.median(power[:, shared], axis=1)
-    pauses = np.quantile(power[:, begin:end], PAUSES_QUANTILE, axis=1)
-    if bool(np.any(pauses < PAUSES_POWER * bed)):
+    pauses, words = np.quantile(power[:, begin:end][:, heard], (PAUSES_QUANTILE, WORDS_QUANTILE), axis=1)
+    goes_on = (pauses >= PAUSES_POWER * bed) | ((pauses >= SUSTAINED_SHARE * words) & (pauses >= FAINT_POWER * bed))
+    if not goes_on.all():
         return False
     residue = abs(float(values[begin:end][heard].mean()))
     return residue <= max(RESIDUE_SHARE * usual, RESIDUE_DEVIATIONS / float(np.sqrt(count)))

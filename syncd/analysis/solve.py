@@ -52,7 +52,7 @@ def solve(
 
     def stretches_of(known: Alignment, turn: int) -> tuple[Stretch, ...]:
         told = part_of(beat, turn, MOST_ROUNDS + 1)
-        return find_stretches(known, pairs, surveyor.fits, master_s, dub_s * known.rate, told)
+        return find_stretches(known, pairs, surveyor, master_s, dub_s * known.rate, told)
 
     beat(0, MOST_ROUNDS + 1)
     stretches = stretches_of(alignment, 0)

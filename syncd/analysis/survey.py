@@ -191,6 +191,14 @@ class Surveyor:
         others = [side for side in self._sides if side is not first]
         return any(side.fits(rate, lag_s, start_s, end_s) for side in (first, *others))
 
+    def along(self, rate: float, lag_s: float, start_s: float, end_s: float) -> tuple[float, NDArray[np.float64]]:
+        """How well onsets agree at a lag, frame by frame, by all channels: seconds a frame, and shape (frames,).
+
+        What waveforms say more finely, for beds whose waveforms were made anew.
+        """
+        found = [side.along(rate, lag_s, start_s, end_s) for side in self._sides]
+        return self._sides[0].frame_s, np.sum(found, axis=0, dtype=np.float64)
+
     def repeating(self, beat: Beat = quietly) -> tuple[str, ...]:
         """The sides that fit themselves elsewhere."""
         return self._sides[0].repeating(beat) if self._sides else ()
@@ -374,6 +382,24 @@ class _Channel:
         return tuple(
             replace(p, start_s=p.start_s + start_s, end_s=p.end_s + start_s, lag_s=p.lag_s + shift_s) for p in pieces
         )
+
+    @property
+    def frame_s(self) -> float:
+        """Seconds a frame."""
+        return 1.0 / self._fps
+
+    def along(self, rate: float, lag_s: float, start_s: float, end_s: float) -> NDArray[np.float32]:
+        """Products of the curves at a lag, summed over the bands; 0 where a side has nothing. Shape (frames,)."""
+        first, frames = round(start_s * self._fps), round((end_s - start_s) * self._fps)
+        values = np.zeros(max(0, frames), dtype=np.float32)
+        shift = round(lag_s * self._fps)
+        from_frame = max(first, 0, -shift)
+        to_frame = min(first + frames, int(self._dub.shape[1] * rate), self._master.shape[1] - shift)
+        if to_frame > from_frame:
+            dub = _stretched_part(self._dub, rate, from_frame, to_frame).astype(np.float32)
+            master = self._master[:, from_frame + shift : to_frame + shift].astype(np.float32)
+            values[from_frame - first : to_frame - first] = (dub * master).sum(axis=0) / STEPS_A_DEVIATION**2
+        return values
 
     def fits(self, rate: float, lag_s: float, start_s: float, end_s: float) -> bool:
         """Whether the stretch agrees with the master at the lag more than at those within some seconds of it."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from syncd.analysis.agreement import FRAME_SAMPLES, HOP_SAMPLES, Agreement, agreement
 from syncd.analysis.align import Aligned, Alignment
@@ -71,14 +72,20 @@ class Stretch:
         return tuple(replace(self, start_s=a, end_s=b, lacking_s=()) for a, b in parts if b - a > LEAST_GAP_S)
 
 
-Fits = Callable[[str, float, float, float, float], bool]
-"""Whether onsets say that a stretch lies at a lag: channel, rate, lag (s), from and to (s, stretched clock)."""
+class Onsets(Protocol):
+    """What the survey's curves say of a stretch."""
+
+    def fits(self, channel: str, rate: float, lag_s: float, start_s: float, end_s: float) -> bool:
+        """Whether it lies at a lag (times in s, on the stretched clock)."""
+
+    def along(self, rate: float, lag_s: float, start_s: float, end_s: float) -> tuple[float, NDArray[np.float64]]:
+        """How well it agrees at a lag: seconds a frame, and a value a frame."""
 
 
 def find_stretches(
     alignment: Alignment,
     pairs: Sequence[ChannelPair],
-    fits: Fits,
+    onsets: Onsets,
     master_s: float,
     dub_s: float,
     beat: Beat = quietly,
@@ -91,7 +98,7 @@ def find_stretches(
     parts = 2 * len(pieces)
     for i, (first, second) in enumerate(itertools.pairwise(pieces)):
         beat(i, parts)
-        ends += _cut(alignment, pairs, first, second, ends[-1])
+        ends += _cut(alignment, pairs, onsets, first, second, ends[-1])
     ends.append(min(dub_s, master_s - pieces[-1].piece.lag_s))
     stretches: list[Stretch] = []
     for i, piece in enumerate(pieces):
@@ -99,7 +106,7 @@ def find_stretches(
         if end_s > start_s:
             cut = i > 0, i < len(pieces) - 1
             told = part_of(beat, len(pieces) + i, parts)
-            stretches += _without_foreign(alignment, pairs, fits, Stretch(start_s, end_s, piece), cut, told)
+            stretches += _without_foreign(alignment, pairs, onsets, Stretch(start_s, end_s, piece), cut, told)
     return tuple(stretches)
 
 
@@ -118,7 +125,12 @@ def _merged(pieces: Sequence[Aligned]) -> list[Aligned]:
 
 
 def _cut(
-    alignment: Alignment, pairs: Sequence[ChannelPair], first: Aligned, second: Aligned, earliest_s: float
+    alignment: Alignment,
+    pairs: Sequence[ChannelPair],
+    onsets: Onsets,
+    first: Aligned,
+    second: Aligned,
+    earliest_s: float,
 ) -> list[float]:
     """Where the first piece ends and the second starts."""
     one, other = first.piece, second.piece
@@ -128,19 +140,30 @@ def _cut(
     from_s = max(earliest_s, (one.start_s + one.end_s) / 2, min(one.end_s, other.start_s) - REACH_S)
     to_s = min((other.start_s + other.end_s) / 2, max(one.end_s, other.start_s) + REACH_S) - inserted_s
     to_s = max(to_s, from_s + 2.0)
+    if not alignment.by_waves:
+        # Waveforms that were made anew agree nowhere, and so say nothing of where they end to agree.
+        step_s, ours = onsets.along(alignment.rate, one.lag_s, from_s, to_s)
+        theirs = onsets.along(alignment.rate, other.lag_s, from_s + inserted_s, to_s + inserted_s)[1]
+        end_s = from_s + place_cut(ours, theirs) * step_s
+        return [end_s, end_s + inserted_s]
     for hop_samples in (WHOLE_HOP_SAMPLES, HOP_SAMPLES):
-        ours, theirs = (
+        near, far = (
             agreement(pairs, alignment.rate, lag_s, from_s + late_s, to_s + late_s, hop_samples=hop_samples)
             for lag_s, late_s in ((one.lag_s, 0.0), (other.lag_s, inserted_s))
         )
-        kept = place_cut(ours.values, theirs.values)
-        end_s = ours.first_s + (kept - 0.5) * ours.step_s
+        kept = place_cut(near.values, far.values)
+        end_s = near.first_s + (kept - 0.5) * near.step_s
         from_s, to_s = end_s - NEAR_S, end_s + NEAR_S
     return [end_s, end_s + inserted_s]
 
 
 def _without_foreign(
-    alignment: Alignment, pairs: Sequence[ChannelPair], fits: Fits, whole: Stretch, cut: tuple[bool, bool], beat: Beat
+    alignment: Alignment,
+    pairs: Sequence[ChannelPair],
+    onsets: Onsets,
+    whole: Stretch,
+    cut: tuple[bool, bool],
+    beat: Beat,
 ) -> list[Stretch]:
     """The parts of a stretch between those that share nothing with the master."""
     found = agreement(
@@ -158,7 +181,7 @@ def _without_foreign(
         from_s, to_s = _edges(found, begin, end, whole)
         # At the ends of a side, and beside a cut, something was done to the sound; nothing is lost by saying so.
         at_end = begin == 0 or end == found.values.size
-        in_place = fits(alignment.channel, alignment.rate, whole.lag_s, from_s, to_s)
+        in_place = onsets.fits(alignment.channel, alignment.rate, whole.lag_s, from_s, to_s)
         if in_place or not (at_end or _is_foreign(found, (begin, end), foreign)):
             if to_s - from_s >= LEAST_LACKING_S:
                 lacking_s.append((from_s, to_s))

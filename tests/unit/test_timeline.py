@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from syncd.analysis.align import Aligned, Alignment
 from syncd.analysis.evidence import MID
-from syncd.analysis.survey import Gap, Piece
+from syncd.analysis.survey import Gap, Piece, Surveyor
 from syncd.analysis.timeline import (
     LEAST_GAP_S,
     LEAST_TOLD_S,
@@ -216,12 +216,44 @@ def test_looking_for_foreign_stretches_tells_how_far_it_is_every_minute_or_so() 
     find_stretches(
         Alignment(MID, 1.0, None, (stretch(0.0, 240.0, 0.0).aligned,)),
         (pair_of(sound, sound),),
-        lambda *_: False,
+        Surveyor((pair_of(sound, sound),)),
         240.0,
         240.0,
         lambda done, total: told.append((done, total)),
     )
     assert told == [(4, 8), (5, 8), (6, 8), (7, 8)]
+
+
+@pytest.mark.parametrize("missing_s", [12.0, -7.0])
+def test_a_cut_in_a_bed_whose_waveforms_were_made_anew_lies_where_its_onsets_part(missing_s: float) -> None:
+    """Of such a bed the waveforms agree nowhere: they would put the cut anywhere within half a minute."""
+    hits_s = np.cumsum(np.random.default_rng(2).uniform(0.15, 0.6, 400))
+    hits_s = hits_s[hits_s < 115.0]
+    cut_s = 50.0
+    moved_s = np.where(hits_s < cut_s, hits_s, hits_s - missing_s)
+    kept = (hits_s < cut_s) | (hits_s >= cut_s + max(0.0, missing_s))
+    master, dub = struck(hits_s, 120.0, seed=3), struck(moved_s[kept], 120.0 - missing_s, seed=4)
+    pair = pair_of(master, dub)
+    pieces = tuple(
+        Aligned(Piece(start_s, end_s, lag_s, 50.0), None, None)
+        for start_s, end_s, lag_s in ((0.0, 60.0, 0.0), (60.0, 105.0, missing_s))
+    )
+    alignment = Alignment(MID, 1.0, None, pieces, by_onsets=True)
+    first, second = find_stretches(alignment, (pair,), Surveyor((pair,)), 120.0, 120.0 - missing_s)
+    assert first.end_s == pytest.approx(cut_s, abs=0.7)
+    assert second.start_s - first.end_s == pytest.approx(max(0.0, -missing_s), abs=1e-6)
+
+
+def struck(hits_s: np.ndarray, length_s: float, *, seed: int) -> np.ndarray:
+    """Bursts of noise at those moments, whose waveforms are of this seed alone."""
+    rng = np.random.default_rng(seed)
+    sound = 1e-4 * rng.standard_normal(round(length_s * SR_HZ))
+    decay = np.exp(-np.arange(SR_HZ // 4) / (0.05 * SR_HZ))
+    for hit_s in hits_s:
+        at = round(hit_s * SR_HZ)
+        room = max(0, min(decay.size, sound.size - at))
+        sound[at : at + room] += 0.2 * rng.standard_normal(room) * decay[:room]
+    return sound
 
 
 def test_the_longest_stretch_stands_for_the_dub() -> None:
