@@ -26,7 +26,7 @@ from syncd.analysis.steadiness import is_match, support_of
 from syncd.analysis.stretch import SR_HZ
 from syncd.analysis.survey import LagProfile, Piece, Survey, Surveyor
 from syncd.analysis.thresholds import THRESHOLDS
-from syncd.analysis.timeline import longest, segments_of, uncertainty_ms
+from syncd.analysis.timeline import explaining_as_much, longest, segments_of, uncertainty_ms
 from syncd.analysis.verdict import Decision, Findings, Heard, Placed, decide
 from syncd.clock import monotonic_s
 from syncd.domain import AnalysisSettings, Candidate, Estimate, Inconclusive, MethodResult, MethodStatus, Rate
@@ -338,13 +338,7 @@ def _rivals(evidence: Evidence, solution: Solution | None, watcher: Watcher) -> 
     alignment = solution.alignment
     primary = longest(solution.stretches)
     master_s = evidence.pair(alignment.channel).master.sound.samples / SR_HZ
-
-    def explained_s(lag_s: float) -> float:
-        """How much of the stretch has something beside it at a lag: music that comes again later is no rival."""
-        return min(primary.end_s, master_s - lag_s) - max(primary.start_s, -lag_s)
-
-    least_s = THRESHOLDS.ambiguous_ratio * explained_s(primary.lag_s)
-    lags_s = [lag_s for lag_s in primary.aligned.piece.rivals_s if explained_s(lag_s) >= least_s]
+    lags_s = explaining_as_much(primary, primary.aligned.piece.rivals_s, master_s)
     if not lags_s:
         return ()
     own = primary.aligned.waves if alignment.by_waves else None

@@ -27,6 +27,7 @@ from syncd.analysis.evidence import Beat, ChannelPair, part_of, quietly
 from syncd.analysis.steadiness import agreeing, spread_ms
 from syncd.analysis.stretch import SR_HZ
 from syncd.analysis.survey import Gap
+from syncd.analysis.thresholds import THRESHOLDS
 from syncd.domain import Coverage, Segment, SegmentKind
 
 REACH_S: Final = 26.0
@@ -355,6 +356,19 @@ def is_edited(timeline: Sequence[Segment]) -> bool:
     return bool(kinds & {SegmentKind.MISSING, SegmentKind.INSERTED, SegmentKind.REPLACED}) or (
         len({round(s.offset_s or 0.0, 4) for s in timeline if s.kind is SegmentKind.MATCH}) > 1
     )
+
+
+def explaining_as_much(stretch: Stretch, lags_s: Sequence[float], master_s: float) -> list[float]:
+    """Of other lags (s) those at which about as much of the stretch has something beside it.
+
+    Music that comes again a minute later fits there as well, but leaves a minute of the dub without a master.
+    """
+
+    def explained_s(lag_s: float) -> float:
+        return min(stretch.end_s, master_s - lag_s) - max(stretch.start_s, -lag_s)
+
+    least_s = THRESHOLDS.ambiguous_ratio * explained_s(stretch.lag_s)
+    return [lag_s for lag_s in lags_s if explained_s(lag_s) >= least_s]
 
 
 def longest(stretches: Sequence[Stretch]) -> Stretch:

@@ -52,6 +52,39 @@ def test_a_programme_is_in_sync_with_itself(tmp_path: Path, master: Sound) -> No
     assert not result.review
 
 
+@pytest.fixture(scope="module")
+def dubbed() -> Sound:
+    """The master in another language."""
+    return np.asarray(Programme(1, 60.0, RATE_HZ).mix(2)(0, 60 * RATE_HZ), dtype=np.float32)
+
+
+def parts(*pieces: tuple[Sound, float]) -> Sound:
+    """So many seconds of each, one after another."""
+    return np.concatenate([sound[:, : int(seconds * RATE_HZ)] for sound, seconds in pieces], axis=1)
+
+
+def test_music_that_comes_again_does_not_make_the_whole_ambiguous(
+    tmp_path: Path, master: Sound, dubbed: Sound, stranger: Sound
+) -> None:
+    """The two halves are one, and between them the bed is not heard: its repetition stands nearly as high."""
+    other = np.asarray(Programme(52, 30.0, RATE_HZ).mix(2)(0, 30 * RATE_HZ), dtype=np.float32)
+    ours, theirs = (
+        parts((sound, 45.0), (between, 30.0), (sound, 45.0)) for sound, between in ((master, stranger), (dubbed, other))
+    )
+    result = measured(tmp_path, ours, theirs)
+    assert result.consensus is not None, result.reasons
+    assert result.consensus.offset_s == pytest.approx(0.0, abs=1e-4)
+
+
+def test_episodes_that_share_a_quarter_are_no_master_and_dub(
+    tmp_path: Path, master: Sound, dubbed: Sound, stranger: Sound
+) -> None:
+    other = np.asarray(Programme(52, 50.0, RATE_HZ).mix(2)(0, 50 * RATE_HZ), dtype=np.float32)
+    result = measured(tmp_path, parts((master, 16.0), (stranger, 48.0)), parts((dubbed, 16.0), (other, 48.0)))
+    assert (result.verdict, result.consensus) == (Verdict.INCONCLUSIVE, None)
+    assert "share a title" in result.reasons[0]
+
+
 def misplaced_s(result: Result, at_s: float, length_s: float) -> float:
     """How many seconds of the dub are said to match where they do not lie (by more than 10 ms)."""
     total_s = 0.0

@@ -18,6 +18,7 @@ from syncd.analysis.timeline import (
     LEAST_TOLD_S,
     Stretch,
     coverage_of,
+    explaining_as_much,
     find_stretches,
     gaps_between,
     is_edited,
@@ -254,6 +255,13 @@ def struck(hits_s: np.ndarray, length_s: float, *, seed: int) -> np.ndarray:
         room = max(0, min(decay.size, sound.size - at))
         sound[at : at + room] += 0.2 * rng.standard_normal(room) * decay[:room]
     return sound
+
+
+def test_a_rival_explains_as_much_of_the_dub_as_what_it_rivals() -> None:
+    """Of a whole dub, 240 s long: a bar later, and where the music comes again 150 s later, and before it began."""
+    assert explaining_as_much(stretch(0.0, 240.0, 0.0), [-16.0, -150.0, 150.0], 240.0) == [-16.0]
+    excerpt = stretch(0.0, 30.0, 60.0)
+    assert explaining_as_much(excerpt, [20.0, 80.0, 205.0, 235.0], 240.0) == [20.0, 80.0, 205.0]
 
 
 def test_the_longest_stretch_stands_for_the_dub() -> None:
