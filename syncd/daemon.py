@@ -261,6 +261,7 @@ class Daemon:
             paused = "paused; " if self._ledger.is_paused() else f"{resting}; " if resting else ""
             trouble = f"{self._trouble.code.value}: {self._trouble.message} " if self._trouble is not None else ""
             trouble += "".join(f"{folder} does not answer; " for folder in self._intake.hung_folders(time.monotonic()))
+            trouble += "".join(f"{folder} cannot be read; " for folder in self._intake.missing_folders)
             counts = f"{self._ledger.queued_count()} queued, {self._dispatcher.running_count()} running"
         except SyncdError as error:
             return error.message
@@ -301,9 +302,11 @@ class Daemon:
             self._refuse_what_needs_a_restart(config)
             self._exporter.listen(config.metrics.address)
         except SyncdError as error:
-            log.error("reload_refused", reason=error.message)
-            self._refused = error.message
-            self._notify.ready(self._status())
+            self._refuse(error.message)
+            return
+        except Exception as error:
+            log.exception("reload_broke")
+            self._refuse(f"the reload broke off ({type(error).__name__}); its trace is in the log")
             return
         self._refused = ""
         if config.watch != self._config.watch or config.reports != self._config.reports:
@@ -320,6 +323,11 @@ class Daemon:
         tell_program_fault(config)
         self._upkeep.section, self._upkeep.fallback = config.ledger, config.reports.fallback
         log.info("reloaded", folders=len(config.watch))
+        self._notify.ready(self._status())
+
+    def _refuse(self, reason: str) -> None:
+        log.error("reload_refused", reason=reason)
+        self._refused = reason
         self._notify.ready(self._status())
 
     def _refuse_what_needs_a_restart(self, config: Config) -> None:
@@ -432,6 +440,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         set_log_level(chosen.log_level or config.log.level)
         sys.exit(Daemon(config, config_path, log_level=chosen.log_level).run(once=chosen.once))
     except SyncdError as error:
+        ServiceNotifier().status(error.message)
         sys.stderr.write(f"{priority_mark('error')}syncd: {error}\n")
         sys.exit(error_exit_code(error.code))
     except KeyboardInterrupt:

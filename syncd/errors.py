@@ -132,7 +132,9 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
         ErrorKind.MEDIA, "Leave one master per title in the folder, or name the pair with 'syncctl submit'."
     ),
     ErrorCode.PERMISSION_DENIED: _Meaning(
-        ErrorKind.MACHINERY, "Give the service's user the right to read the file and to write beside it."
+        ErrorKind.MACHINERY,
+        "Give the service's user the right to read the file and to write beside it; whoever uses syncctl joins the "
+        "group syncd.",
     ),
     ErrorCode.DISK_FULL: _Meaning(ErrorKind.MACHINERY, "Free some space on the named file system."),
     ErrorCode.DISK_FAULT: _Meaning(
@@ -182,7 +184,7 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
         ErrorKind.OPERATOR, "Stop the other syncd on this ledger first ('systemctl stop syncd').", 11
     ),
     ErrorCode.LEDGER_NEWER: _Meaning(
-        ErrorKind.OPERATOR, "Install the newer syncd again, or restore the backup beside the ledger."
+        ErrorKind.OPERATOR, "Install the newer syncd again, or restore the backup beside the ledger.", 12
     ),
     ErrorCode.LEDGER_DAMAGED: _Meaning(
         ErrorKind.OPERATOR,

@@ -153,6 +153,11 @@ class Intake:
         """Whether one has ended that should not: the service manager is left to find out."""
         return not all(watcher.is_alive() for watcher in self._watchers)
 
+    @property
+    def missing_folders(self) -> list[Path]:
+        """Watched folders that are not there, or may not be read."""
+        return [self._sections[index].path for index in sorted(self._missing)]
+
     def hung_folders(self, now_s: float) -> list[Path]:
         """Those whose watchers hang in a file system. No restart would mend that, and it would stop all the others."""
         watched = zip(self._sections, self._watchers, strict=False)

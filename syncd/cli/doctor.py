@@ -115,8 +115,8 @@ def _metrics(address: Address) -> Check:
         told = json.loads(connection.getresponse().read(65_536))
     except OSError:
         advice = (
-            "Start syncd, or 'systemctl reload syncd' if the address is new; docs/installing.md gives the unit a "
-            "network."
+            "Start syncd. Under the unit call 'syncctl install-service' first, which allows the address, then "
+            "'systemctl daemon-reload && systemctl restart syncd'."
         )
         return Check(name, Finding.WRONG, f"Nobody answers at {address}.", advice)
     except (http.client.HTTPException, ValueError):

@@ -22,7 +22,7 @@ from syncd.cli.options import (
     VerdictOption,
     job_number,
 )
-from syncd.cli.output import console, plain, print_json
+from syncd.cli.output import confidence_text, console, plain, print_json
 from syncd.clock import utc_now
 from syncd.domain import JobState, Priority, Verdict
 from syncd.errors import ErrorCode, SyncdError
@@ -104,7 +104,7 @@ def job_table(jobs: tuple[Job, ...]) -> Table:
         table.add_column(heading, justify="right" if right else "left", no_wrap=heading != "TITLE")
     table.add_column("OFFSET", justify="right", no_wrap=True)
     table.add_column("CONF", justify="right", no_wrap=True)
-    table.add_column("NOTE")
+    table.add_column("NOTE", overflow="fold")
     for job in jobs:
         verdict = f"{job.verdict.value}{' (check)' if job.review else ''}" if job.verdict else ""
         table.add_row(
@@ -114,7 +114,7 @@ def job_table(jobs: tuple[Job, ...]) -> Table:
             plain(job.language or ""),
             verdict,
             offset_text(job.offset_s),
-            "" if job.confidence is None else f"{job.confidence:.2f}",
+            "" if job.confidence is None else confidence_text(job.confidence),
             plain(note(job)),
         )
     return table

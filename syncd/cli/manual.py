@@ -17,6 +17,7 @@ STATUSES: Final[Mapping[int, str]] = {
     4: "what was asked for does not exist",
     10: "there is no ledger yet",
     11: "the ledger is in use by another syncd",
+    12: "the ledger was changed by a newer syncd",
 }
 """Of syncd and of every syncctl command; a signal's are 128 and its number."""
 

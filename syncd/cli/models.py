@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ def _line(config: Config, model: str, source: str, *, checksums: bool) -> ModelL
             message = f"{path} is damaged: its checksum is not the one that it was made with; copy it again."
             return ModelLine(model, source, profiles, Standing.WRONG, message, files.size_bytes, checksum)
     except SyncdError as error:
-        is_missing = not path.exists() and not profiles
+        is_missing = not os.path.lexists(path) and not profiles
         return ModelLine(model, source, profiles, Standing.MISSING if is_missing else Standing.WRONG, error.message)
     except OSError as error:
         return ModelLine(model, source, profiles, Standing.WRONG, f"{path} cannot be read: {error.strerror}.")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 import sys
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from rich.console import Console
@@ -15,10 +17,18 @@ from rich.text import Text
 
 from syncd.clock import utc_to_text
 
+PIPED_WIDTH: Final = 400
+
 
 def console() -> Console:
-    """Standard output; plain where it is no terminal."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    """Standard output; plain where it is no terminal, and then so wide that nothing is cut that is looked for."""
+    is_terminal = sys.stdout.isatty()
+    return Console(highlight=False, soft_wrap=not is_terminal, width=None if is_terminal else PIPED_WIDTH)
+
+
+def confidence_text(confidence: float) -> str:
+    """Two digits, never rounded up: nothing is certain."""
+    return f"{math.floor(100.0 * confidence) / 100.0:.2f}"
 
 
 def printable(value: object) -> str:

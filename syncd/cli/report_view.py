@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from syncd.cli.jobs import offset_text
-from syncd.cli.output import plain
+from syncd.cli.output import confidence_text, plain, printable
 
 VERDICT_STYLES = {"in_sync": "bold green", "offset": "bold yellow", "no_match": "bold red", "inconclusive": "bold red"}
 
@@ -26,8 +26,17 @@ def report_view(report: dict[str, Any]) -> Group:
     if report["method_results"]:
         parts += [Text(), _methods(report["method_results"])]
     parts += [plain(f"! {warning}", "yellow") for warning in report["warnings"]]
-    parts += [Text(), *(plain(f"* {advice}") for advice in report["recommendations"])]
+    parts += [Text(), *(part for advice in report["recommendations"] for part in _advice(advice, report))]
     return Group(*parts)
+
+
+def _advice(advice: str, report: dict[str, Any]) -> list[Text]:
+    """A command stands on a line of its own, which is never broken: it is there to be copied."""
+    shell = (report["correction"] or {}).get("shell")
+    if not shell or not advice.endswith(shell):
+        return [plain(f"* {advice}")]
+    command = Text(printable(shell), no_wrap=True, overflow="ignore")
+    return [plain(f"* {advice.removesuffix(shell).rstrip()}"), command]
 
 
 def _figures(report: dict[str, Any]) -> Table:
@@ -38,7 +47,8 @@ def _figures(report: dict[str, Any]) -> Table:
         frames = consensus["offset_frames"]
         table.add_row("Offset", f"{offset_text(consensus['offset_seconds'])} (± {consensus['uncertainty_ms']} ms)")
         table.add_row("In frames", ", ".join(f"{abs(frames[fps])} at {fps}" for fps in ("23.976", "25.0", "29.97")))
-        table.add_row("Confidence", f"{consensus['confidence']:.2f}")
+        whole = confidence_text(report["overall_confidence"])
+        table.add_row("Confidence", f"{confidence_text(consensus['confidence'])} in the offset, {whole} in the whole")
     for side in ("master", "dub"):
         table.add_row(side.capitalize(), plain(_side(report[side])))
     tolerance = report["tolerance"]
@@ -79,7 +89,7 @@ def _methods(results: list[dict[str, Any]]) -> Table:
         table.add_row(
             plain(result["method"]),
             plain(said),
-            f"{offset['confidence']:.2f}" if offset else "",
+            confidence_text(offset["confidence"]) if offset else "",
             "" if result["quality_score"] is None else f"{result['quality_score']:.1f}",
             f"{result['processing_seconds']:.2f}",
         )

@@ -141,15 +141,18 @@ def _to_bytes(answer: Answer, *, with_body: bool = True) -> bytes:
 
 
 def _listen(address: Address) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM)
+    listener: socket.socket | None = None
     try:
+        listener = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM)
         # A restart must not wait for what the last run's connections left behind.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address.host, address.port))
         listener.listen(CONNECTIONS)
     except OSError as error:
-        listener.close()
-        message = f"metrics.listen: {address} cannot be listened on: {error.strerror}."
+        if listener is not None:
+            listener.close()
+        allowed = " Under the unit 'syncctl install-service', then a restart, allows it." if listener is None else ""
+        message = f"metrics.listen: {address} cannot be listened on: {error.strerror}.{allowed}"
         raise SyncdError(ErrorCode.CONFIG_INVALID, message) from error
     listener.settimeout(0.0)
     return listener

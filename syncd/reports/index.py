@@ -49,6 +49,10 @@ def address_of(path: Path, folder: Path) -> str:
     return "./" + quote_from_bytes(os.fsencode(path.relative_to(folder)), safe="/")
 
 
+def _moment(line: Listed) -> float:
+    return line.created_at.timestamp() if line.created_at else 0.0
+
+
 def index_page(folder: Path, lines: Sequence[Listed], *, more: bool) -> str:
     """The index of a folder; `more`: there are reports that it leaves out."""
     rows = [
@@ -60,9 +64,9 @@ def index_page(folder: Path, lines: Sequence[Listed], *, more: bool) -> str:
             "review": line.review,
             "offset_s": line.offset_s,
             "date": line.created_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M") if line.created_at else None,
-            "moment": line.created_at.timestamp() if line.created_at else 0.0,
+            "moment": _moment(line),
             "link": line.link,
         }
-        for line in lines
+        for line in sorted(lines, key=_moment, reverse=True)
     ]
     return render_index(folder=path_text(folder), rows=rows, more=more)

@@ -119,7 +119,8 @@ DAEMON_EXAMPLES = (
 )
 DAEMON_STATUSES = (
     "1 it could not start or go on (its last line says why), or --once was broken off, met a missing folder or a "
-    "paused ledger; 2 the configuration is wrong; 3 with --once: a job failed; 11 another syncd has the ledger."
+    "paused ledger; 2 the configuration is wrong; 3 with --once: a job failed; 11 another syncd has the ledger; "
+    "12 a newer syncd has changed it."
 )
 SIGNALS: tuple[Row, ...] = (
     ("TERM, INT", "Start no more jobs, hand running ones back, and end within five seconds; a second one: at once."),

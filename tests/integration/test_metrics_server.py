@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import threading
 import time
@@ -163,3 +165,18 @@ def test_a_port_that_is_taken_is_an_error_of_the_configuration(server: MetricsSe
         MetricsServer(server.address, answer)
     assert caught.value.code is ErrorCode.CONFIG_INVALID
     assert caught.value.message == f"metrics.listen: {server.address} cannot be listened on: Address already in use."
+
+
+def test_a_family_of_addresses_that_the_service_may_not_use_is_a_fault_of_the_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As under the unit without its drop-in."""
+
+    def refused(*_: object) -> socket.socket:
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+
+    monkeypatch.setattr("syncd.metrics.server.socket.socket", refused)
+    with pytest.raises(SyncdError) as caught:
+        MetricsServer(Address("127.0.0.1", 9), lambda path: Answer(404, "text/plain", path.encode()))
+    assert caught.value.code is ErrorCode.CONFIG_INVALID
+    assert "install-service" in caught.value.message

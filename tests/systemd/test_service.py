@@ -292,6 +292,18 @@ def test_what_its_configuration_asks_for_is_allowed_once_install_service_was_cal
         unit.machine.shell("rm -r /etc/systemd/system/syncd.service.d /usr/local/bin/tell; systemctl daemon-reload")
 
 
+def test_an_address_that_the_unit_does_not_allow_is_refused_by_a_reload_and_ends_no_daemon(unit: Unit) -> None:
+    unit.start()
+    pid = unit.pid
+    unit.configure(watch='[metrics]\nlisten = "127.0.0.1:9419"')
+    unit.systemctl("reload")
+    assert "install-service" in unit.wait_for_status("old configuration kept: metrics.listen")
+    assert unit.pid == pid
+    unit.stop()
+    unit.systemctl("start", expect=1)
+    assert unit.shown("ExecMainStatus") == "2"
+
+
 def test_it_sees_that_somebody_else_still_writes_a_file(unit: Unit, short_pair: PairTruth) -> None:
     """With the capability for leases, and nothing beside it."""
     unit.start()

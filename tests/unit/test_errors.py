@@ -9,7 +9,7 @@ from syncd.errors import ErrorCode, ErrorKind, SyncdError, error_advice, error_e
 def test_every_code_says_who_can_mend_it_and_how(code: ErrorCode) -> None:
     assert error_kind(code) in ErrorKind
     assert error_advice(code).endswith(".")
-    assert error_exit_code(code) in {1, 2, 3, 4, 10, 11}
+    assert error_exit_code(code) in {1, 2, 3, 4, 10, 11, 12}
 
 
 def test_an_error_reads_as_what_happened_and_what_to_do() -> None:
