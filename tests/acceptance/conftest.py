@@ -26,5 +26,5 @@ def short_pair(tmp_path_factory: pytest.TempPathFactory) -> PairTruth:
 
 @pytest.fixture(scope="session")
 def long_pair(tmp_path_factory: pytest.TempPathFactory) -> PairTruth:
-    """Ten minutes: long enough to be interrupted."""
-    return make_swelling_pair(tmp_path_factory.mktemp("long"), 600.0, offset_s=1.25)
+    """Twenty minutes: long enough to be interrupted."""
+    return make_swelling_pair(tmp_path_factory.mktemp("long"), 1200.0, offset_s=1.25)
