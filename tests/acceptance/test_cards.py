@@ -17,7 +17,7 @@ from tests.material import PairTruth, make_pair
 from tests.material.swell import make_swelling_pair
 from tests.standin.world import World
 
-STALL_S = 3.0
+STALL_S = 10.0
 AI = 'ai = "wav2vec2"'
 
 
