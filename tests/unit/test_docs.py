@@ -166,6 +166,9 @@ def test_the_index_names_every_page() -> None:
     assert [name_of(page) for page in DOCS.rglob("*.md") if page.resolve() not in named | {index.resolve()}] == []
 
 
+HOSTS = frozenset({"github.com", "127.0.0.1", "storage.googleapis.com"})
+
+
 def test_pages_named_by_commands_and_files_of_the_service_exist() -> None:
     sources = [*(ROOT / "syncd").rglob("*.py"), *(ROOT / "systemd").iterdir(), *(ROOT / "syncd").rglob("*.json")]
     named = {name for path in sources for name in re.findall(r"docs/[a-z/-]+\.md", path.read_text(encoding="utf-8"))}
@@ -174,7 +177,10 @@ def test_pages_named_by_commands_and_files_of_the_service_exist() -> None:
 
 
 def test_nothing_is_named_that_readers_do_not_have() -> None:
-    assert re.findall(r"/work\b|/tmp/docs|pypi|huggingface|pythonhosted", ALL) == []
+    """Addresses are those of projects that are spoken of, and examples' own; files lie where a host keeps them."""
+    hosts = {address.partition(":")[0] for address in re.findall(r"https?://([^/\s)>`\"'<]+)", ALL)}
+    assert hosts <= HOSTS, sorted(hosts - HOSTS)
+    assert re.findall(r"(?<![\w./-])/(?:root/\w|tmp/\w)[\w./-]*", ALL) == []
 
 
 # --- what is shown works ----------------------------------------------------------------------------------------------
