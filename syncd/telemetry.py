@@ -109,20 +109,20 @@ def _render_line(logger: structlog.typing.WrappedLogger, name: str, event: struc
 
 
 class _Unfailing:
-    """The part of a text file that a log needs; what cannot be written (a full disk, a closed pipe) is lost."""
+    """The part of a text file that a log needs; what cannot be written (a full disk, a closed file) is lost."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
         """Write it, or not."""
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             return self._stream.write(text)
         return 0
 
     def flush(self) -> None:
         """Have it written, or not."""
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             self._stream.flush()
 
 

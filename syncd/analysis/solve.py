@@ -124,7 +124,7 @@ def _lasts(one: Aligned, pairs: Sequence[ChannelPair], rate: float) -> bool:
 
 
 def _laid_into(known: Sequence[Aligned], new: Sequence[Aligned]) -> tuple[Aligned, ...]:
-    """In order of time; a known piece with a new one in the middle of it is two, before it and after it."""
+    """In order of time; of a known piece with a new one in it is left what lies before it and after it."""
     laid = list(known)
     for one in new:
         first_s, last_s = one.piece.start_s, one.piece.end_s
@@ -137,7 +137,7 @@ def _around(whole: Aligned, first_s: float, last_s: float) -> list[Aligned]:
     if not piece.start_s < first_s < last_s < piece.end_s:
         return [whole]
     parts = replace(piece, end_s=first_s), replace(piece, start_s=last_s)
-    return [replace(whole, piece=part) for part in parts]
+    return [replace(whole, piece=part) for part in parts if part.end_s - part.start_s >= LEAST_GAP_S]
 
 
 def _unaligned(piece: Piece) -> Aligned:

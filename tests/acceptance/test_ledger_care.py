@@ -96,7 +96,7 @@ def test_prune_removes_ended_jobs_and_nothing_is_measured_again(service: Service
     sidecar = measured(service, short_pair)
     written = sidecar.stat().st_mtime_ns
     assert "Say what may go" in service.syncctl("prune", expect=2)
-    assert service.syncctl_json("prune", "--keep", "0") == {"outcome": {"removed": 0}}
+    assert service.syncctl_json("prune", "--keep", "0") == {"request_id": None, "outcome": {"removed": 0}}
     away = service.drop.rename(service.home / "away")
     service.drop.mkdir()
     assert "Jobs removed: 2" in service.syncctl("prune", "--keep", "0", "--older-than", "0")
@@ -115,7 +115,7 @@ def test_a_running_daemon_prunes_when_it_is_asked(service: Service, short_pair: 
     shutil.copy(short_pair.dub_path, service.drop / "alpha_dub_fr.wav")
     service.wait_for_jobs(1)
     (service.drop / "alpha_dub_fr.wav").unlink()
-    assert service.syncctl_json("prune", "--older-than", "0") == {"outcome": {"removed": 1}}
+    assert service.syncctl_json("prune", "--older-than", "0")["outcome"] == {"removed": 1}
     assert service.jobs() == []
 
 

@@ -265,7 +265,7 @@ def test_doctor_asks_the_address(scraped: Scraped) -> None:
     scraped.listen(nowhere)
     (check,) = found(status=1)
     assert (check["finding"], check["message"]) == ("wrong", f"Nobody answers at {nowhere}.")
-    assert "systemctl reload syncd" in check["advice"]
+    assert "systemctl restart syncd" in check["advice"]
     with HTTPServer(("127.0.0.1", 0), SomethingElse) as other:
         threading.Thread(target=other.serve_forever, daemon=True).start()
         scraped.listen(f"127.0.0.1:{other.server_port}")

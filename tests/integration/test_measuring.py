@@ -276,7 +276,7 @@ def test_a_half_replaced_dub_keeps_its_offset_and_asks_for_a_look(tmp_path: Path
     result = answer(tmp_path, write_wav(tmp_path / "1.wav", master), write_wav(tmp_path / "2.wav", replaced))
     assert offset_s(result) == pytest.approx(0.0, abs=1e-5)
     assert result.review
-    assert any("nothing agrees" in warning for warning in result.warnings)
+    assert any("nothing can be heard to agree" in warning for warning in result.warnings)
 
 
 def test_every_method_finds_the_offset_by_itself_and_says_how_sure_it_is(tmp_path: Path) -> None:

@@ -21,6 +21,12 @@ def test_a_piece_that_is_found_inside_another_parts_it() -> None:
     assert told(*laid) == [(0.0, 43.0, -0.5), (43.0, 49.0, 4.3), (49.0, 240.0, -0.5)]
 
 
+def test_nothing_is_left_of_a_piece_but_what_is_long_enough_to_be_one() -> None:
+    """A rest of 20 ms behind a cut would be a second cut, and half a second beside it nobody's."""
+    laid = _laid_into((piece(0.0, 59.02, 0.0),), (piece(50.02, 59.0, 1.0),))
+    assert told(*laid) == [(0.0, 50.02, 0.0), (50.02, 59.0, 1.0)]
+
+
 def test_pieces_found_beside_others_lie_in_order_of_time() -> None:
     laid = _laid_into((piece(60.0, 90.0, 5.0), piece(90.0, 200.0, 9.0)), (piece(0.0, 50.0, 1.0),))
     assert told(*laid) == [(0.0, 50.0, 1.0), (60.0, 90.0, 5.0), (90.0, 200.0, 9.0)]

@@ -71,6 +71,12 @@ def test_a_log_that_cannot_be_written_ends_nothing() -> None:
     assert done.stdout == "alive\n"
 
 
+def test_a_log_whose_file_was_closed_ends_nothing_either() -> None:
+    closes = LOGS_TO_A_CLOSED_PIPE.replace("for _ in", "sys.stderr.close()\nfor _ in").replace("import", "import sys,", 1)
+    done = subprocess.run([sys.executable, "-c", closes], stdout=subprocess.PIPE, timeout=60, check=True)
+    assert done.stdout == b"alive\n"
+
+
 def test_a_trouble_that_lasts_is_told_at_first_and_every_minute() -> None:
     seldom = Seldom()
     told_at_s = [now_s for now_s in range(0, 200, 10) if seldom.is_due("full disk", float(now_s))]
