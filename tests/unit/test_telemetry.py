@@ -72,7 +72,7 @@ def test_a_log_that_cannot_be_written_ends_nothing() -> None:
 
 
 def test_a_log_whose_file_was_closed_ends_nothing_either() -> None:
-    closes = LOGS_TO_A_CLOSED_PIPE.replace("for _ in", "sys.stderr.close()\nfor _ in").replace("import", "import sys,", 1)
+    closes = "import sys\n" + LOGS_TO_A_CLOSED_PIPE.replace("for _ in", "sys.stderr.close()\nfor _ in")
     done = subprocess.run([sys.executable, "-c", closes], stdout=subprocess.PIPE, timeout=60, check=True)
     assert done.stdout == b"alive\n"
 
