@@ -17,8 +17,9 @@ from syncd.config import Config
 from syncd.domain import JobState
 from syncd.errand import Errand
 from syncd.errors import SyncdError
+from syncd.heap import give_back_memory
 from syncd.ledger.reader import LedgerReader
-from syncd.ledger.records import Job
+from syncd.ledger.records import Reported
 from syncd.reports.index import INDEX_NAME, MOST_LISTED, Listed, index_page, link_of
 from syncd.reports.pages import is_page_of_ours, write_page
 
@@ -78,6 +79,7 @@ class Indexer:
         if not errand.wait(0.0):
             return False
         del self._errands[folder]
+        give_back_memory()  # A thousand rows, and the page that they made.
         try:
             errand.answer()
         except (SyncdError, OSError) as error:
@@ -111,17 +113,16 @@ def write_index(folder: Path, ledger: Path) -> None:
         write_page(path, page)
 
 
-def _line(job: Job, folder: Path) -> Listed | None:
+def _line(job: Reported, folder: Path) -> Listed | None:
     """None where the report is not there any more."""
-    link = None if job.sidecar_path is None else link_of(job.sidecar_path, folder)
+    link = link_of(job.sidecar_path, folder)
     if link is None:
         return None
-    is_completed = job.state is JobState.COMPLETED and job.verdict is not None
     return Listed(
         title=job.title,
         language=job.language,
         dub=job.dub_path.name,
-        verdict=job.verdict.value if is_completed and job.verdict else "failed",
+        verdict=job.verdict.value if job.state is JobState.COMPLETED and job.verdict else "failed",
         review=True if job.review is None else job.review,
         offset_s=job.offset_s,
         created_at=job.finished_at,

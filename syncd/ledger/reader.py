@@ -17,18 +17,20 @@ from syncd.ledger.columns import readable
 from syncd.ledger.engine import reading_engine, transaction
 from syncd.ledger.lock import is_held
 from syncd.ledger.models import jobs, media, reports, requests, service
-from syncd.ledger.records import Attempt, Event, Job, JobFilter, JobPage, OrphanRecord, PageKey, Request
+from syncd.ledger.records import Attempt, Event, Job, JobFilter, JobPage, OrphanRecord, PageKey, Reported, Request
 from syncd.ledger.rows import (
     count_by_state,
     select_attempts,
     select_events,
     select_jobs,
     select_orphans,
+    select_reported,
     select_requests,
     to_attempt,
     to_event,
     to_job,
     to_orphan,
+    to_reported,
     to_request,
 )
 from syncd.ledger.schema import require_current
@@ -95,15 +97,15 @@ class LedgerReader:
         with self._snapshot() as connection:
             return [to_orphan(row) for row in connection.execute(select_orphans().limit(limit))]
 
-    def reported_under(self, folder: Path, *, limit: int) -> list[Job]:
+    def reported_under(self, folder: Path, *, limit: int) -> list[Reported]:
         """The newest ended job of every report in a folder and below it, newest first."""
         # Bytes sort as they stand, so all that begins with "folder/" lies between it and "folder0".
         first, beyond = (os.fsdecode(os.fsencode(folder).rstrip(b"/") + end) for end in (b"/", b"0"))
         within = jobs.c.sidecar_path.between(Path(first + "\x01"), Path(beyond))
         newest = select(func.max(jobs.c.id)).where(within, jobs.c.state.in_(_REPORTED)).group_by(jobs.c.sidecar_path)
-        statement = select_jobs().where(jobs.c.id.in_(newest)).order_by(jobs.c.id.desc()).limit(limit)
+        statement = select_reported().where(jobs.c.id.in_(newest)).order_by(jobs.c.id.desc()).limit(limit)
         with self._snapshot() as connection:
-            return [to_job(row) for row in connection.execute(statement)]
+            return [to_reported(row) for row in connection.execute(statement)]
 
     def counts(self) -> dict[JobState, int]:
         """How many jobs stand where; every state is there."""

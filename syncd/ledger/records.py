@@ -90,6 +90,21 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """What a list of reports says of an ended job: few of its columns, since a folder has many."""
+
+    title: str
+    language: str | None
+    dub_path: Path
+    state: JobState
+    verdict: Verdict | None
+    review: bool | None
+    offset_s: float | None
+    finished_at: datetime | None
+    sidecar_path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class JobFilter:
     """Which jobs; every condition given must hold, an empty one asks nothing."""
 

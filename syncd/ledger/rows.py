@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ from syncd.domain import (
 from syncd.errors import ErrorCode
 from syncd.ledger.columns import from_json
 from syncd.ledger.models import attempts, events, jobs, media, memory_observations, orphans, requests
-from syncd.ledger.records import Attempt, AttemptOutcome, Event, Job, OrphanRecord, Request, RequestKind
+from syncd.ledger.records import Attempt, AttemptOutcome, Event, Job, OrphanRecord, Reported, Request, RequestKind
 
 AnyRow = Row[Any]
 
@@ -139,6 +140,27 @@ def to_job(row: AnyRow) -> Job:
         failure=to_failure(row),
         sidecar_path=row.sidecar_path,
         superseded_by=row.superseded_by,
+    )
+
+
+def select_reported() -> Select[Any]:
+    """What `to_reported` reads."""
+    columns = (getattr(jobs.c, each.name) for each in fields(Reported) if each.name != "dub_path")
+    return select(*columns, DUBS.c.path.label("dub_path")).join(DUBS, DUBS.c.id == jobs.c.dub_id)
+
+
+def to_reported(row: AnyRow) -> Reported:
+    """What an index lists."""
+    return Reported(
+        title=row.title,
+        language=row.language,
+        dub_path=row.dub_path,
+        state=JobState(row.state),
+        verdict=None if row.verdict is None else Verdict(row.verdict),
+        review=None if row.review is None else bool(row.review),
+        offset_s=row.offset_s,
+        finished_at=row.finished_at,
+        sidecar_path=row.sidecar_path,
     )
 
 

@@ -22,6 +22,7 @@ from typing import Final
 
 from syncd.domain import Failure, MethodResult
 from syncd.errors import ErrorCode, SyncdError
+from syncd.heap import give_back_memory
 from syncd.protocol import (
     CARD_FAILED_STATUS,
     PROTOCOL_VERSION,
@@ -43,7 +44,6 @@ from syncd.protocol import (
     encode_frame,
 )
 from syncd.worker.gpu import CardFailed
-from syncd.worker.heap import give_back_memory
 from syncd.worker.model_cache import ModelCache
 
 _PR_SET_PDEATHSIG: Final = 1

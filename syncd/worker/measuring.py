@@ -27,6 +27,7 @@ from syncd.analysis.thresholds import THRESHOLDS
 from syncd.clock import monotonic_s
 from syncd.domain import AudioTrack, CacheUse, MeasuredSide, MediaInfo, Metadata, MethodResult, Result, Role
 from syncd.errors import ErrorCode, SyncdError, is_of_the_disk
+from syncd.heap import give_back_memory
 from syncd.media.choosing import choose_track
 from syncd.media.decode import SAMPLE_RATE_HZ, DecodeReport, decode_blocks
 from syncd.media.disk import disk_fault
@@ -40,7 +41,6 @@ from syncd.protocol import FileVersion, MeasureRequest, ProbeRequest, StemFile
 from syncd.watch.examine import identify
 from syncd.worker.confirming import Decided, confirm, sounds_of
 from syncd.worker.feature_cache import CacheLost, FeatureCache, Features, Source, feature_cache
-from syncd.worker.heap import give_back_memory
 from syncd.worker.model_cache import ModelCache
 from syncd.worker.scratch import Scratch, ScratchCurve, ScratchSound
 from syncd.worker.timecodes import timecode_offset_s, timecode_warning

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING, Final
 
+from syncd.heap import give_back_memory
 from syncd.protocol import AiOrder
 from syncd.worker.gpu import Memory, choose_device, memory_of
-from syncd.worker.heap import give_back_memory
 
 if TYPE_CHECKING:  # A worker starts in milliseconds: what is heavy comes with the first model.
     from syncd.analysis.embeddings import Embedder

@@ -25,6 +25,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "headers",
             "temporary",
             "errand",
+            "heap",
             "__init__",
         }
     ),
