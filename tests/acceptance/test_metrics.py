@@ -218,7 +218,7 @@ def test_a_reload_moves_the_port_or_keeps_all_as_it_was(scraped: Scraped) -> Non
     scraped.listen(f"127.0.0.1:{moved}")
     scraped.service.process.send_signal(signal.SIGHUP)
     wait_for(lambda: scraped.get("/healthz", port=moved)[0] == 200, what="health at the new port")
-    assert scraped.get("/healthz") == (0, b"")
+    wait_for(lambda: scraped.get("/healthz") == (0, b""), what="silence at the old port")
     scraped.listen("")
     scraped.service.process.send_signal(signal.SIGHUP)
     wait_for(lambda: scraped.get("/healthz", port=moved)[0] == 0, what="silence")
