@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +28,7 @@ from tests.docs.shapes import closed_shape, command_of, report_is_valid
 T = TypeVar("T")
 
 DEADLINE_S = 60.0
+POLL_S = 0.05
 OWNER = "SYNCD_TEST_HOME"
 """Names the service that a process belongs to: whatever the daemon starts inherits it."""
 SCHEMA = json.loads(schema_text())
@@ -37,7 +40,7 @@ def wait_for(condition: Callable[[], T], *, deadline_s: float = DEADLINE_S, what
     while time.monotonic() < end_s:
         if value := condition():
             return value
-        time.sleep(0.02)
+        time.sleep(POLL_S)
     raise AssertionError(f"{what} did not come true within {deadline_s} s")
 
 
@@ -143,6 +146,14 @@ class Service:
         finally:
             reader.close()
 
+    def states(self) -> dict[int, JobState]:
+        """By number. Asked twenty times a second, and so without all that a reader of the ledger makes sure of."""
+        try:
+            with closing(sqlite3.connect(f"{self.ledger.as_uri()}?mode=ro", uri=True)) as connection:
+                return {number: JobState(state) for number, state in connection.execute("SELECT id, state FROM jobs")}
+        except sqlite3.Error:
+            return {}
+
     def jobs(self) -> list[Job]:
         """Oldest first; none while there is no ledger yet."""
         try:
@@ -159,8 +170,9 @@ class Service:
         """Until that many jobs are there and all have ended."""
 
         def ended() -> list[Job]:
-            jobs = self.jobs()
-            return jobs if len(jobs) >= count and all(job.state in FINAL_STATES for job in jobs) else []
+            states = self.states()
+            is_over = len(states) >= count and set(states.values()) <= FINAL_STATES
+            return self.jobs() if is_over else []
 
         try:
             return wait_for(ended, deadline_s=deadline_s, what=f"{count} finished jobs")
@@ -168,9 +180,8 @@ class Service:
             raise AssertionError(f"{error}\n{self.jobs()}\n{self.log()}") from error
 
     def wait_for_state(self, job_id: int, state: JobState) -> Job:
-        return wait_for(
-            lambda: (job := self.job(job_id)).state is state and job, what=f"job {job_id} {state.value}"
-        ) or self.job(job_id)
+        wait_for(lambda: self.states().get(job_id) is state, what=f"job {job_id} {state.value}")
+        return self.job(job_id)
 
     # --- the commands ------------------------------------------------------------------------------------------------
 
