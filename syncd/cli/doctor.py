@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import os
 import shutil
@@ -28,11 +29,14 @@ from syncd.handover.command import program_fault
 from syncd.ledger.reader import LedgerReader
 from syncd.protocol import Failed, Probed, ProbeRequest
 from syncd.supervisor.pool import Worker, WorkerGone, exit_text
+from syncd.watch.names import is_ignored
 
 MIN_FREE_BYTES: Final = 2_000_000_000
 WORKER_WAIT_S: Final = 10.0
 METRICS_WAIT_S: Final = 2.0
 INOTIFY_WATCHES: Final = Path("/proc/sys/fs/inotify/max_user_watches")
+SUBFOLDERS_LOOKED_AT: Final = 1000
+SUBFOLDERS_NAMED: Final = 3
 
 
 class Finding(StrEnum):
@@ -82,7 +86,7 @@ def examine(config_path: Path) -> Iterator[Check]:
     yield from _ledger(config)
     if (address := config.metrics.address) is not None:
         yield _metrics(address)
-    yield from _folders(config)
+    yield from folder_checks(config)
     yield from _handover(config)
     yield _cache(config)
     yield _worker()
@@ -131,11 +135,17 @@ def _metrics(address: Address) -> Check:
     return Check(name, Finding.OK, f"They are served at {address}.")
 
 
-def _folders(config: Config) -> Iterator[Check]:
+def folder_checks(config: Config) -> Iterator[Check]:
+    """The watched folders, and what people made right in them."""
     if not config.watch:
         yield Check("folders", Finding.WARNING, "No folder is watched.", "Add a [[watch]] with a path.")
+    watched = {section.path for section in config.watch}
     for section in config.watch:
-        yield _folder(section.path, config.reports.fallback)
+        found = _folder(section.path, config.reports.fallback)
+        yield found
+        if section.recursive and found.finding is Finding.OK:
+            below = [path for path in _subfolders(section.path) if path not in watched]
+            yield from _below(section.path, below, config.reports.fallback)
     try:
         limit = int(INOTIFY_WATCHES.read_text(encoding="ascii"))
     except (OSError, ValueError):
@@ -165,6 +175,39 @@ def _folder(path: Path, fallback: Path | None) -> Check:
             "Give the service's user the right to write there, or set reports.fallback.",
         )
     return Check(name, Finding.OK, f"{path} can be read and written.")
+
+
+def _subfolders(path: Path) -> list[Path]:
+    """Those right in the folder that count, as far as a short look goes."""
+    try:
+        with os.scandir(path) as entries:
+            seen = list(itertools.islice(entries, SUBFOLDERS_LOOKED_AT))
+    except OSError:
+        return []
+    return sorted(path / e.name for e in seen if not is_ignored(e.name) and e.is_dir(follow_symlinks=False))
+
+
+def _below(path: Path, subfolders: list[Path], fallback: Path | None) -> Iterator[Check]:
+    """What people made in a watched folder, with their own umask and group."""
+    unread = [folder for folder in subfolders if not os.access(folder, os.R_OK | os.X_OK)]
+    unwritten = [folder for folder in subfolders if folder not in unread and not os.access(folder, os.W_OK)]
+    if unread:
+        advice = "Give the service's group the right to read what is meant to be measured ('chmod g+rx')."
+        yield Check("folder", Finding.WARNING, f"In {path} nothing is found in {_names(unread)}: not readable.", advice)
+    if unwritten and fallback is None:
+        advice = (
+            "Make them the service's group's to write to ('chgrp syncd', 'chmod g+ws'), or set reports.fallback. "
+            f"'setfacl -m d:u::rwx,d:g::rwx,d:o::rx {path}' does it for those that are made from now on."
+        )
+        yield Check(
+            "folder", Finding.WRONG, f"In {path} no report can be written beside dubs in {_names(unwritten)}.", advice
+        )
+
+
+def _names(folders: list[Path]) -> str:
+    named = ", ".join(folder.name for folder in folders[:SUBFOLDERS_NAMED])
+    more = len(folders) - SUBFOLDERS_NAMED
+    return f"{named} and {more} more" if more > 0 else named
 
 
 def _handover(config: Config) -> Iterator[Check]:
