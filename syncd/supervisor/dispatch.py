@@ -22,7 +22,7 @@ from syncd.devices.health import JobHold
 from syncd.devices.inventory import CPU
 from syncd.devices.memory_model import Need
 from syncd.devices.views import SERVICE_KEY, view_to_text
-from syncd.domain import Failure, ReadyJob, Result
+from syncd.domain import Failure, Progress, ReadyJob, Result
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.records import Attempt, StaleLease
@@ -64,6 +64,7 @@ IDLE_VIEW_INTERVAL_S: Final = 20.0
 """How often the devices are told of, while jobs run and while none do."""
 FULL_PAUSE_S: Final = 0.25
 """For so long the queue is not looked through again for the same running jobs, beside which nobody had room."""
+REPORT_STAGE: Final = "report"
 REPORTS_WAITING: Final = 16
 """With so many reports unwritten nothing more is claimed: the disk is what is slow."""
 
@@ -330,7 +331,7 @@ class Dispatcher:
             return
         if isinstance(decision, Quarantine):
             task.quarantine_reason = decision.reason
-        task.pulse = task.pulse.beat("report", 0, now_s)
+        task.pulse = task.pulse.beat(REPORT_STAGE, 0, now_s)
         self._report(task, failure)
 
     def _standing_after(self, task: Task, failure: Failure, now_s: float) -> Standing:
@@ -383,6 +384,8 @@ class Dispatcher:
             return False
         log.warning("report_again", job=task.job.job_id, code=failure.code.value, delay_s=decision.delay_s)
         task.report_again_at_s = now_s + decision.delay_s
+        waits = Progress(REPORT_STAGE, 0, 1, f"waits for its report: {failure.code.value}: {failure.message}")
+        self._note(partial(self._ledger.record_progress, task.lease, waits))
         return True
 
     def _complete(self, task: Task, result: Result, written: WrittenReport, answer: ReportDone) -> None:

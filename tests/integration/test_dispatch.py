@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from syncd.cli.jobs import note
 from syncd.config import Config, WorkersSection
 from syncd.domain import TOLERANCES, AnalysisSettings, JobState, Pair, Priority
-from syncd.errors import ErrorCode
+from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import Attempt, AttemptOutcome, Job
 from syncd.reports.past import find_past_report
 from syncd.supervisor import pool as pool_module
+from syncd.supervisor import reporter as reporter_module
 from syncd.supervisor import retry as retry_module
 from syncd.supervisor.cards import Cards
 from syncd.supervisor.counted import WorkerEnd
@@ -132,6 +134,22 @@ def test_a_worker_that_goes_or_speaks_nonsense_is_a_crashed_one(
     assert job.state is JobState.FAILED
     assert job.failure is not None
     assert job.failure.code is ErrorCode.WORKER_CRASHED
+
+
+def test_a_job_whose_report_cannot_be_written_yet_says_so(
+    bench: Bench, workers_that: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise SyncdError(ErrorCode.DISK_FULL, "The disk of the dub is full.")
+
+    workers_that("behave")
+    bench.dispatcher.reconfigure(Config(workers=WorkersSection(devices="cpu", max_attempts=2)))
+    job_id = bench.enqueue()
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(reporter_module, "write_reports", refuse)
+        bench.turn_until(lambda: "report" in note(bench.job(job_id)))
+    assert note(bench.job(job_id)) == "waits for its report: DISK_FULL: The disk of the dub is full."
+    assert bench.run(job_id).state is JobState.COMPLETED
 
 
 def test_an_answer_counts_even_if_the_worker_ends_right_after_it(

@@ -14,7 +14,7 @@ from syncd.config import Config, ReportsSection, WatchSection
 @pytest.fixture(autouse=True)
 def nobody_is_root(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rights are those of the folder's owner, whoever runs the tests."""
-    monkeypatch.setattr(os, "access", lambda path, wanted: (os.stat(path).st_mode >> 6) & wanted == wanted)
+    monkeypatch.setattr(os, "access", lambda path, wanted: (Path(path).stat().st_mode >> 6) & wanted == wanted)
 
 
 def checked(drop: Path, fallback: Path | None = None, *, recursive: bool = True) -> list[Check]:
