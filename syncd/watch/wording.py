@@ -1,4 +1,4 @@
-"""Sentences about files that found no partner."""
+"""Sentences about files that found no partner, and about folders."""
 
 from __future__ import annotations
 
@@ -30,3 +30,18 @@ def orphan_message(path: str, reason: OrphanReason, parsed: ParsedName | None) -
             )
         case OrphanReason.AMBIGUOUS_PAIR:
             return f"More than one master claims the title '{title}', so '{name}' was paired with nothing."
+
+
+def unwritable_message(folder: str, *, is_read_only: bool) -> tuple[str, str]:
+    """Why no report can be written in a watched folder, and what to do."""
+    if is_read_only:
+        message = f"The folder {folder} is read-only for the service: no report can be written beside its dubs."
+        advice = (
+            "Where the unit keeps it so: 'syncctl install-service', then 'systemctl daemon-reload && systemctl restart "
+            "syncd'. Else mount it for writing, or set reports.fallback."
+        )
+        return message, advice
+    return (
+        f"The folder {folder} may not be written to by this user: no report can be written beside its dubs.",
+        "Give the service's user the right to write there, or set reports.fallback; 'syncctl doctor' tries it.",
+    )
