@@ -21,6 +21,7 @@ from syncd.ledger.ledger import Ledger
 from syncd.ledger.records import Request, RequestKind, path_from_json
 from syncd.supervisor.dispatch import Dispatcher
 from syncd.watch.examine import identify_side
+from syncd.watch.pairing import match_in
 
 log = structlog.get_logger()
 
@@ -117,19 +118,22 @@ class RequestDesk:
         self._looks_elsewhere.pop(request_id, None)
 
     def _submit(self, request_id: int, payload: Payload, now_s: float) -> Outcome | None:
+        """What it does not say of a pair that a watched folder would find, that folder says: they are one job."""
         master, dub = self._looks[request_id].answer()
         limit = self.config.limits.max_queued
         if limit is not None and self._ledger.queued_count() >= limit:
             raise SyncdError(ErrorCode.QUEUE_FULL, f"{limit} jobs are waiting already.")
-        profile = str(payload.get("profile") or "default")
+        found = match_in(self.config.watch, master, dub)
+        folders, named = found if found is not None else (None, None)
+        profile = str(payload.get("profile") or ("default" if folders is None else folders.profile))
         if profile not in self.config.profiles:
             raise SyncdError(ErrorCode.USAGE, f"There is no profile named {profile}.")
         settings = self.config.profiles[profile].to_settings()
         pair = Pair(
-            title=str(payload.get("title") or master.path.stem),
+            title=str(payload.get("title") or (master.path.stem if named is None else named.title)),
             master=master,
             dub=dub,
-            language=_text(payload.get("language")),
+            language=_text(payload.get("language") or (None if named is None else named.language)),
             master_track=_number(payload.get("master_track")),
             dub_track=_number(payload.get("dub_track")),
         )

@@ -16,7 +16,6 @@ from syncd.cli.options import (
     DubTrack,
     JsonOption,
     MasterTrack,
-    ProfileOption,
     one_of,
 )
 from syncd.cli.output import print_json, printable
@@ -45,14 +44,24 @@ def submit(
             "What a row leaves empty, the options say.",
         ),
     ] = None,
-    profile: ProfileOption = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            help="A profile of the configuration; else that of the watched folder they lie in, or 'default'.",
+        ),
+    ] = None,
     priority: Annotated[
         Priority | None,
         typer.Option("--priority", metavar="RANK", help=f"Rank in the queue: {one_of(Priority)}; else normal."),
     ] = None,
     language: DubLanguage = None,
     title: Annotated[
-        str | None, typer.Option("--title", metavar="TEXT", help="The title to list it under; else the master's name.")
+        str | None,
+        typer.Option(
+            "--title", metavar="TEXT", help="The title to list it under; else the names', or the master's file name."
+        ),
     ] = None,
     master_track: MasterTrack = None,
     dub_track: DubTrack = None,
@@ -62,7 +71,8 @@ def submit(
 ) -> None:
     """Enqueue a pair by name, whatever the files are called and wherever they lie.
 
-    The service must be able to read both files, and to write beside the dub.
+    The service must be able to read both files, and to write beside the dub. Of a pair that a watched folder would find
+    by its names, title, language and profile are the folder's where they are not given.
     """
     common = {"profile": profile, "priority": priority, "language": language, "title": title, "force": force}
     tracks = {"master_track": master_track, "dub_track": dub_track}

@@ -161,6 +161,17 @@ def test_submit_takes_any_names_and_batches(running: Service, short_pair: PairTr
         assert job.state is JobState.COMPLETED
 
 
+def test_a_submitted_pair_that_its_folder_has_found_is_its_job_already(running: Service, short_pair: PairTruth) -> None:
+    drop(running, short_pair, "Some.Film", "pt-BR")
+    (job,) = running.wait_for_jobs(1)
+    files = [str(running.drop / f"Some.Film_{side}.wav") for side in ("master", "dub_pt-BR")]
+    assert "job 1 already" in running.syncctl("submit", *files)
+    running.syncctl("submit", *files, "--language", "fr")
+    submitted = running.wait_for_jobs(2)[1]
+    assert (job.language, job.superseded_by) == ("pt-BR", None)
+    assert (submitted.title, submitted.language) == ("Some.Film", "fr")
+
+
 def test_a_submit_at_fault_is_refused_with_a_sentence(running: Service, short_pair: PairTruth, tmp_path: Path) -> None:
     assert "nowhere.wav" in running.syncctl("submit", str(tmp_path / "nowhere.wav"), str(short_pair.dub_path), expect=1)
     unknown = running.syncctl("submit", "a", "b", "--profile", "gentle", expect=2)
