@@ -335,6 +335,35 @@ def load_config(path: Path) -> Config:
     return parse_config(text, str(path))
 
 
+def ledger_path_despite_faults(path: Path) -> Path | None:
+    """Where the ledger lies, by a file whose faults lie elsewhere; None: it does not say so for certain."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raw = _ledger_table_alone(text)
+    table = raw.get("ledger", {})
+    if not isinstance(table, dict) or ("ledger" not in raw and raw.keys() - Config.model_fields.keys()):
+        return None  # The name of an unknown section may be this one's, misspelled.
+    try:
+        return LedgerSection.model_validate({"path": table["path"]} if "path" in table else table).path
+    except ValidationError:
+        return None
+
+
+def _ledger_table_alone(text: str) -> dict[str, Any]:
+    """[ledger] of a file that as a whole is not TOML; an unknown key where it cannot be told what belongs to it."""
+    tables = re.split(r"^(?=[ \t]*\[)", text, flags=re.MULTILINE)
+    naming = [table for table in tables if re.search(r"^[ \t]*\[?[ \t]*[\"']?ledger\b", table, re.MULTILINE)]
+    try:
+        return tomllib.loads(naming[0]) if len(naming) == 1 else {"?": naming} if naming else {}
+    except tomllib.TOMLDecodeError:
+        return {"?": naming}
+
+
 def find_config_path(given: Path | None) -> Path:
     """The file that holds: --config, then $SYNCD_CONFIG, then /etc/syncd/syncd.toml."""
     if given is not None:

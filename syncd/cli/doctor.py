@@ -267,7 +267,7 @@ def _gpus(config: Config) -> Iterator[Check]:
     """Those that the configuration admits; a machine without any is in order."""
     if config.workers.devices == "cpu":
         return
-    view = daemons_view(config) or ask(config)
+    view = daemons_view(config.ledger.path) or ask(config)
     for sentence in view.warnings:
         yield Check("gpu", Finding.WARNING, sentence, "Mend it; 'syncctl devices' lists what there is.")
     if view.why_no_gpu is not None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from syncd.cli.access import ask_all, configuration, kept_note
+from syncd.cli.access import ask_all, configuration, kept_note, ledger_path
 from syncd.cli.options import (
     MAX_TRACK,
     ConfigOption,
@@ -19,7 +20,6 @@ from syncd.cli.options import (
     one_of,
 )
 from syncd.cli.output import print_json, printable
-from syncd.config import Config
 from syncd.domain import Priority
 from syncd.errors import ErrorCode, SyncdError, error_advice
 from syncd.ledger.records import Request, RequestKind, path_to_json
@@ -87,9 +87,9 @@ def submit(
         raise SyncdError(ErrorCode.USAGE, "A master and a dub are needed.")
     else:
         payloads = [payload_of({**common, **tracks, "master": master, "dub": dub}, Path.cwd())]
-    settings = configuration(config)
+    profiles = known_profiles(config)
     for line, payload in enumerate(payloads, start=2):
-        check_payload(settings, payload, where=f"{batch}, line {line}: " if batch is not None else "")
+        check_payload(profiles, payload, where=f"{batch}, line {line}: " if batch is not None else "")
     requests = ask_all(config, RequestKind.SUBMIT, payloads)
     failed = [request.error for request in requests if request.error is not None]
     if failed and batch is None and not as_json:
@@ -104,10 +104,19 @@ def submit(
         raise typer.Exit(EXIT_SOME_FAILED if len(failed) < len(requests) else 1)
 
 
-def check_payload(config: Config, payload: dict[str, object], *, where: str) -> None:
+def known_profiles(given: Path | None) -> Collection[str] | None:
+    """Those of the configuration; None: it has faults, and the daemon goes by an earlier one."""
+    try:
+        return configuration(given).profiles.keys()
+    except SyncdError:
+        ledger_path(given)
+        return None
+
+
+def check_payload(profiles: Collection[str] | None, payload: dict[str, object], *, where: str) -> None:
     """What can be said before the daemon sees it; raises `SyncdError` USAGE that begins with `where`."""
     profile, priority = payload.get("profile"), payload.get("priority")
-    if profile is not None and profile not in config.profiles:
+    if profiles is not None and profile is not None and profile not in profiles:
         raise SyncdError(ErrorCode.USAGE, f"{where}There is no profile named {profile}.")
     if priority is not None and priority not in set(Priority):
         raise SyncdError(ErrorCode.USAGE, f"{where}{priority} is no priority: low, normal or high.")

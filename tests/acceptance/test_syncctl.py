@@ -358,3 +358,19 @@ def test_a_fault_of_syncctl_itself_is_a_sentence_that_names_where_the_trace_lies
     assert told.startswith("syncctl: ")
     assert "KeyError" in kept.read_text(encoding="utf-8")
     kept.unlink()
+
+
+def test_a_broken_configuration_locks_nobody_out_of_a_running_daemon(running: Service, short_pair: PairTruth) -> None:
+    drop(running, short_pair, "alpha")
+    running.wait_for_jobs(1)
+    with running.config.open("a", encoding="utf-8") as file:
+        file.write("[workers]\ncpu_slots = none\n")
+    for command in (("list",), ("show", "1"), ("pause",), ("retry", "1", "--force"), ("resume",), ("devices",)):
+        done = running.call(*command)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("warning") == 1
+        assert str(running.ledger) in done.stderr
+    assert "alpha" in running.call("list").stdout
+    files = [str(running.drop / f"alpha_{side}.wav") for side in ("master", "dub_fr")]
+    assert "already" in running.call("submit", *files).stdout
+    assert [job.state for job in running.wait_for_jobs(2)] == [JobState.COMPLETED] * 2

@@ -5,7 +5,15 @@ from typing import get_args
 
 import pytest
 
-from syncd.config import Address, Config, MethodName, find_config_path, load_config, parse_config
+from syncd.config import (
+    Address,
+    Config,
+    MethodName,
+    find_config_path,
+    ledger_path_despite_faults,
+    load_config,
+    parse_config,
+)
 from syncd.domain import TOLERANCES, Priority, Tolerance
 from syncd.errors import ErrorCode, SyncdError
 
@@ -129,6 +137,42 @@ def test_other_profiles_leave_the_default_one_in_place() -> None:
 def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
     with pytest.raises(SyncdError, match="There is no configuration at"):
         load_config(tmp_path / "none.toml")
+
+
+LEDGER = '[ledger]\npath = "/data/ledger.db"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        (f"{LEDGER}[workers]\ncpu_slots = 0\n", "/data/ledger.db"),
+        (f"{LEDGER}kep_days = 3\n", "/data/ledger.db"),
+        (f"{LEDGER}[workers\n", "/data/ledger.db"),
+        (f'[[watch]]\npath = "/srv\n{LEDGER}', "/data/ledger.db"),
+        ("[workers]\ncpu_slots = 0\n", "/var/lib/syncd/ledger.db"),
+        ("[workers\n# of the ledger\n", "/var/lib/syncd/ledger.db"),
+        ('[legder]\npath = "/data/ledger.db"\n', None),
+        ('[ledger]\npaht = "/data/ledger.db"\n', None),
+        ('[ledger]\npath = "data/ledger.db"\n', None),
+        ('[ledger]\npath = "/data/ledger.db\n', None),
+        ('[ledger\npath = "/data/ledger.db"\n', None),
+        (f"{LEDGER}{LEDGER}", None),
+        (f"{LEDGER}[workers]\nledger.path = 3 4\n", None),
+        ("ledger = 3\n", None),
+    ],
+)
+def test_beside_faults_the_ledger_is_found_where_the_file_says_so_for_certain(
+    text: str, path: str | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "syncd.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(SyncdError):
+        load_config(file)
+    assert ledger_path_despite_faults(file) == (None if path is None else Path(path))
+
+
+def test_of_a_file_that_is_not_there_no_ledger_is_known(tmp_path: Path) -> None:
+    assert ledger_path_despite_faults(tmp_path / "none.toml") is None
 
 
 def test_the_option_goes_before_the_variable_and_that_before_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
