@@ -20,6 +20,7 @@ from syncd.errors import ErrorCode, SyncdError
 
 DEFAULT_CONFIG_PATH: Final = Path("/etc/syncd/syncd.toml")
 CONFIG_VARIABLE: Final = "SYNCD_CONFIG"
+_HIDDEN: Final = (Path("/home"), Path("/root"), Path("/run/user"), Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 _BRANCHES: Final = frozenset({"CustomTolerance", "int", "str"})
 
 MethodName = Literal["correlation", "mfcc", "onset", "spectral", "chunked", "speech", "chroma"]
@@ -362,6 +363,11 @@ def _ledger_table_alone(text: str) -> dict[str, Any]:
         return tomllib.loads(naming[0]) if len(naming) == 1 else {"?": naming} if naming else {}
     except tomllib.TOMLDecodeError:
         return {"?": naming}
+
+
+def hidden_folder(path: Path) -> Path | None:
+    """The folder above `path` that ProtectHome= or PrivateTmp= of the unit keeps from the service; None: none."""
+    return next((above for above in _HIDDEN if path.is_relative_to(above)), None)
 
 
 def find_config_path(given: Path | None) -> Path:

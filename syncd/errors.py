@@ -133,8 +133,8 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
     ),
     ErrorCode.PERMISSION_DENIED: _Meaning(
         ErrorKind.MACHINERY,
-        "Give the service's user the right to read the file and to write beside it; whoever uses syncctl joins the "
-        "group syncd.",
+        "If the service was refused, give its user the right to read the file and to write beside it; if you were, "
+        "join the group syncd ('usermod -aG syncd USER') and log in anew.",
     ),
     ErrorCode.DISK_FULL: _Meaning(ErrorKind.MACHINERY, "Free some space on the named file system."),
     ErrorCode.DISK_FAULT: _Meaning(
