@@ -13,11 +13,14 @@ def printable(text: str) -> str:
     return os.fsencode(text).decode("utf-8", "replace")
 
 
-def orphan_message(path: str, reason: OrphanReason, parsed: ParsedName | None) -> str:
-    """What is missing, by name."""
+def orphan_message(path: str, reason: OrphanReason, parsed: ParsedName | None, arriving: str | None = None) -> str:
+    """What is missing, by name; `arriving`: the path of a partner that is there and not complete yet."""
     name = printable(path.rpartition("/")[2])
     title = parsed.title if parsed is not None else "TITLE"
     extension = name.rpartition(".")[2]
+    if arriving is not None and reason in {OrphanReason.NO_MASTER, OrphanReason.NO_DUB}:
+        partner = printable(arriving.rpartition("/")[2])
+        return f"'{name}' waits for '{partner}', which is not complete: somebody still writes it, or it ends early."
     match reason:
         case OrphanReason.NO_MASTER:
             return f"'{name}' has no master: a file like '{title}_master.{extension}' is missing beside it."
