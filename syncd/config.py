@@ -15,13 +15,13 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from syncd.config_faults import faults_of
 from syncd.domain import TOLERANCES, AnalysisSettings, Priority, Tolerance
 from syncd.errors import ErrorCode, SyncdError
 
 DEFAULT_CONFIG_PATH: Final = Path("/etc/syncd/syncd.toml")
 CONFIG_VARIABLE: Final = "SYNCD_CONFIG"
 _HIDDEN: Final = (Path("/home"), Path("/root"), Path("/run/user"), Path("/tmp"), Path("/var/tmp"))  # noqa: S108
-_BRANCHES: Final = frozenset({"CustomTolerance", "int", "str"})
 
 MethodName = Literal["correlation", "mfcc", "onset", "spectral", "chunked", "speech", "chroma"]
 
@@ -316,7 +316,7 @@ def parse_config(text: str, origin: str) -> Config:
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        faults = list(dict.fromkeys(_fault(item["loc"], item["msg"]) for item in error.errors()))
+        faults = faults_of(error, Config)
     faults += _faults_between_sections(raw)
     if config is None or faults:
         raise _invalid(origin, faults)
@@ -410,12 +410,6 @@ def _faults_of_moving(reports: Any, watched: set[str]) -> list[str]:
             if folder == path or folder in path.parents or path in folder.parents
         ]
     return faults
-
-
-def _fault(location: tuple[int | str, ...], message: str) -> str:
-    # Of a union pydantic names the branch that it tried; to a person that is no key.
-    keys = [str(part) for part in location if not (part in _BRANCHES or "[" in str(part))]
-    return f"{'.'.join(keys)}: {message[0].lower()}{message[1:]}"
 
 
 def _invalid(origin: str, faults: list[str]) -> SyncdError:

@@ -68,6 +68,41 @@ def test_every_fault_is_reported_at_once_with_its_key() -> None:
         assert any(fault.startswith(key) for fault in faults), key
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("wach = 3", "wach: unknown key; did you mean watch?"),
+        ("colour = 3", "colour: unknown key"),
+        ("[workers]\ncpu_slot = 3", "workers.cpu_slot: unknown key; did you mean cpu_slots?"),
+        ("[[watch]]\npath = '/x'\nsettle = 1", "watch.0.settle: unknown key; did you mean settle_seconds?"),
+        ("[profiles.p]\nmethod = []", "profiles.p.method: unknown key; did you mean methods?"),
+        ("[profiles.p.tolerance]\nearly = 1\nearly_ms = 1\nlate_ms = 1", "profiles.p.tolerance.early: unknown key"),
+        ("[[watch]]\nrecursive = true", "watch.0.path: is missing"),
+        ("[watch]\npath = '/x'", "watch: must be written [[watch]], for there may be several"),
+        ("ledger = 3", "ledger: must be a table, not 3"),
+        ("[workers]\nmax_attempts = 1.5", "workers.max_attempts: must be a whole number, not 1.5"),
+        ("[cache]\nmax_bytes = '8G'", 'cache.max_bytes: must be a whole number, not "8G"'),
+        ("[workers]\ncpu_slots = 0", "workers.cpu_slots: must be 'auto' or at least 1, not 0"),
+        ("[workers]\ngpu_memory_fraction = 2", "workers.gpu_memory_fraction: must be at most 1, not 2"),
+        ("[workers]\nstall_seconds = inf", "workers.stall_seconds: must be a finite number, not inf"),
+        ("[workers]\ndevices = [1.5]", "workers.devices.0: must be a whole number or text, in quotes, not 1.5"),
+        ("[profiles.p]\nhtml = 'no way'", 'profiles.p.html: must be true or false, not "no way"'),
+        ("[profiles.p]\nmethods = []", "profiles.p.methods: must have at least 1"),
+        (
+            "[profiles.p]\ntolerance = {early_ms = 0, late_ms = 1}",
+            "profiles.p.tolerance.early_ms: must be more than 0, not 0",
+        ),
+        ("[log]\nlevel = 'loud'", "log.level: must be 'debug', 'info', 'warning' or 'error', not \"loud\""),
+        ("[cache]\npath = 4", "cache.path: must be a path, in quotes, not 4"),
+        ("[handover]\non_complete = 'x'", 'handover.on_complete: must be a list, in square brackets, not "x"'),
+        ("[cache]\npath = 'x'", 'cache.path: must be an absolute path, not "x"'),
+    ],
+)
+def test_a_fault_is_told_once_and_in_plain_words(text: str, fault: str) -> None:
+    (told,) = faults_of(text)
+    assert told.startswith(fault)
+
+
 def test_a_folder_asks_only_for_profiles_that_exist() -> None:
     faults = faults_of('[[watch]]\npath = "/a"\nprofile = "gentle"\n[[watch]]\npath = "/a"\n')
     assert faults == ["watch.0.profile: there is no [profiles.gentle]", "watch.1.path: /a is named twice"]
@@ -93,7 +128,7 @@ def test_an_unknown_profile_is_told_even_beside_other_faults() -> None:
 
 @pytest.mark.parametrize("section", ["ledger", "cache"])
 def test_paths_are_absolute(section: str) -> None:
-    assert faults_of(f"[{section}]\npath = 'here'\n") == [f"{section}.path: value error, must be an absolute path"]
+    assert faults_of(f"[{section}]\npath = 'here'\n") == [f'{section}.path: must be an absolute path, not "here"']
 
 
 def test_every_method_can_be_named_and_five_are_run_unless_others_are_named() -> None:
@@ -235,7 +270,7 @@ def test_a_command_is_named_by_an_absolute_path_and_has_its_time() -> None:
     assert config.handover.on_complete_seconds == 30.0
     assert Config().handover.on_complete == ()
     assert faults_of("[handover]\non_complete = ['notify']\n") == [
-        "handover.on_complete: value error, the program must be an absolute path"
+        "handover.on_complete: the program must be an absolute path"
     ]
     assert faults_of("[handover]\non_complete_seconds = 0\n")[0].startswith("handover.on_complete_seconds")
 
