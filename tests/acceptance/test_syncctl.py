@@ -228,6 +228,30 @@ def test_the_schema_is_printed_as_json_schema(service: Service) -> None:
     jsonschema.Draft202012Validator.check_schema(json.loads(service.syncctl("schema")))
 
 
+@pytest.mark.parametrize(
+    "command", ["list", "list --json", "export jobs", "pause", "show 9 --json", "--help", "schema"]
+)
+def test_output_that_no_disk_takes_ends_with_a_sentence(service: Service, command: str) -> None:
+    service.run_once()
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "syncd.cli.app", *command.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            env={**os.environ, "SYNCD_CONFIG": str(service.config)},
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "syncctl: Standard output cannot be written to: No space left on device.\n"
+
+
+@pytest.mark.parametrize("command", ["", "list", "export", "export jobs", "models check", "submit"])
+def test_help_has_a_short_name_too(service: Service, command: str) -> None:
+    assert service.syncctl(*command.split(), "-h") == service.syncctl(*command.split(), "--help")
+
+
 def test_output_into_a_closed_pipe_ends_quietly(service: Service) -> None:
     service.run_once()
     with subprocess.Popen(
