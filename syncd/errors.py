@@ -84,7 +84,7 @@ class ErrorCode(StrEnum):
     USAGE = "USAGE"
     """The command cannot be carried out as it was given."""
     NOT_FOUND = "NOT_FOUND"
-    """There is no such job, or its report has no timeline."""
+    """There is no such job, or it has no timeline."""
     NO_LEDGER = "NO_LEDGER"
     """There is no ledger where the configuration says: syncd has not run yet, or with another configuration."""
     LEDGER_IN_USE = "LEDGER_IN_USE"
@@ -176,7 +176,9 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
         ErrorKind.OPERATOR, "Mend what is named; 'syncd --check --config FILE' tries it.", 2
     ),
     ErrorCode.USAGE: _Meaning(ErrorKind.OPERATOR, "Add --help to the command to see how it is used.", 2),
-    ErrorCode.NOT_FOUND: _Meaning(ErrorKind.OPERATOR, "'syncctl list' shows the jobs that exist.", 4),
+    ErrorCode.NOT_FOUND: _Meaning(
+        ErrorKind.OPERATOR, "'syncctl list' shows the jobs that exist, 'syncctl show ID' what came of one.", 4
+    ),
     ErrorCode.NO_LEDGER: _Meaning(
         ErrorKind.OPERATOR, "Start syncd once, or name the right configuration with --config.", 10
     ),

@@ -108,6 +108,8 @@ def test_pause_holds_jobs_and_cancel_calls_them_off(running: Service, short_pair
     assert running.job(alpha).state is JobState.CANCELED
     assert running.job(beta).priority.value == "high"
     assert running.job(beta).state is JobState.QUEUED
+    assert "is canceled: it has no report, and" in running.syncctl("export", "timeline", str(alpha), expect=4)
+    assert "is queued: it has no report yet" in running.syncctl("export", "timeline", str(beta), expect=4)
     assert running.syncctl_json("resume")["outcome"] == {"paused": False}
     running.wait_for_jobs(2)
     assert running.job(alpha).state is JobState.CANCELED
@@ -137,6 +139,13 @@ def test_retry_makes_a_new_job_and_the_old_one_points_to_it(running: Service, sh
     assert running.syncctl_json("retry", "2", "--force")["outcome"] == {"jobs": {"2": 3}}
     running.wait_for_jobs(3)
     assert running.syncctl_json("prune", "--keep", "0")["outcome"] == {"removed": 2}
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "superseded", "completed"])
+def test_retry_names_the_states_that_it_takes(service: Service, state: str) -> None:
+    service.run_once()
+    told = service.syncctl("retry", "--state", state, expect=2)
+    assert f"No job that is {state} is retried: --state takes failed, quarantined, canceled and" in told
 
 
 def test_submit_takes_any_names_and_batches(running: Service, short_pair: PairTruth, tmp_path: Path) -> None:
