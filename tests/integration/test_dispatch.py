@@ -13,6 +13,7 @@ import pytest
 
 from syncd.cli.jobs import note
 from syncd.config import Config, WorkersSection
+from syncd.devices.views import SERVICE_KEY, text_to_view
 from syncd.domain import TOLERANCES, AnalysisSettings, JobState, Pair, Priority
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
@@ -65,6 +66,13 @@ class Bench:
             reader.close()
         assert job is not None
         return job
+
+    def service(self) -> dict[str, str]:
+        reader = LedgerReader.open(self.home / "ledger.db")
+        try:
+            return reader.service()
+        finally:
+            reader.close()
 
     def attempts(self, job_id: int) -> list[Attempt]:
         return self.ledger.attempts(job_id)
@@ -134,6 +142,22 @@ def test_a_worker_that_goes_or_speaks_nonsense_is_a_crashed_one(
     assert job.state is JobState.FAILED
     assert job.failure is not None
     assert job.failure.code is ErrorCode.WORKER_CRASHED
+
+
+def test_what_is_told_of_the_devices_names_no_job_that_has_ended(
+    bench: Bench, workers_that: Callable[[str], None]
+) -> None:
+    workers_that("behave")
+    told: list[set[int | None]] = []
+
+    def is_job_gone() -> bool:
+        text = bench.service().get(SERVICE_KEY)
+        devices = () if text is None or (view := text_to_view(text)) is None else view.devices
+        told.append({held.job_id for device in devices for held in device.held_by})
+        return {1} in told and told[-1] == set()
+
+    bench.enqueue()
+    bench.turn_until(is_job_gone)
 
 
 def test_a_job_whose_report_cannot_be_written_yet_says_so(
