@@ -194,7 +194,7 @@ class ReportsSection(_Section):
     failed: Annotated[AbsolutePath | None, Field(examples=["/srv/failed"])] = None
     """The same for failed and quarantined jobs."""
     index: bool = True
-    """Whether every watched folder has a page that lists its reports, `index.sync.html`."""
+    """Whether every watched folder has a page that lists its reports, `index.sync.html`; `done` and `failed` too."""
 
 
 @dataclass(frozen=True, slots=True)
