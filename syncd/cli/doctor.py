@@ -21,7 +21,7 @@ import typer
 from syncd.cli.devices import ask, daemons_view
 from syncd.cli.options import ConfigOption, JsonOption
 from syncd.cli.output import console, plain, print_json
-from syncd.config import Address, Config, find_config_path, load_config
+from syncd.config import Address, Config, find_config_path, ledger_path_despite_faults, load_config
 from syncd.devices.card_history import Cause
 from syncd.devices.inventory import DeviceKind
 from syncd.errors import SyncdError
@@ -81,9 +81,11 @@ def examine(config_path: Path) -> Iterator[Check]:
         config = load_config(config_path)
     except SyncdError as error:
         yield Check("configuration", Finding.WRONG, error.message, "Mend it; 'syncd --check' tries it.")
+        if (path := ledger_path_despite_faults(config_path)) is not None:
+            yield from _ledger(path)
         return
     yield Check("configuration", Finding.OK, f"{config_path} is valid.")
-    yield from _ledger(config)
+    yield from _ledger(config.ledger.path)
     if (address := config.metrics.address) is not None:
         yield _metrics(address)
     yield from folder_checks(config)
@@ -93,15 +95,15 @@ def examine(config_path: Path) -> Iterator[Check]:
     yield from _gpus(config)
 
 
-def _ledger(config: Config) -> Iterator[Check]:
+def _ledger(path: Path) -> Iterator[Check]:
     try:
-        reader = LedgerReader.open(config.ledger.path)
+        reader = LedgerReader.open(path)
     except SyncdError as error:
         yield Check("ledger", Finding.WRONG, error.message, str(error).removeprefix(error.message).strip())
         return
     try:
         counts = ", ".join(f"{count} {state.value}" for state, count in reader.counts().items() if count) or "no jobs"
-        yield Check("ledger", Finding.OK, f"{config.ledger.path}: {counts}.")
+        yield Check("ledger", Finding.OK, f"{path}: {counts}.")
         if reader.daemon_is_running():
             yield Check("daemon", Finding.OK, "It runs.")
         else:

@@ -404,6 +404,7 @@ def test_a_broken_configuration_locks_nobody_out_of_a_running_daemon(running: Se
         assert done.stderr.count("warning") == 1
         assert str(running.ledger) in done.stderr
     assert "alpha" in running.call("list").stdout
+    assert "daemon: It runs." in running.call("doctor").stdout
     files = [str(running.drop / f"alpha_{side}.wav") for side in ("master", "dub_fr")]
     assert "already" in running.call("submit", *files).stdout
     assert [job.state for job in running.wait_for_jobs(2)] == [JobState.COMPLETED] * 2
