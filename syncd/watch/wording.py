@@ -45,6 +45,6 @@ def unwritable_message(folder: str, *, is_read_only: bool) -> tuple[str, str]:
         )
         return message, advice
     return (
-        f"The folder {folder} may not be written to by this user: no report can be written beside its dubs.",
+        f"The folder {folder} may not be written to by the service's user: no report can be written beside its dubs.",
         "Give the service's user the right to write there, or set reports.fallback; 'syncctl doctor' tries it.",
     )
