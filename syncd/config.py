@@ -15,12 +15,13 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from syncd.config_faults import faults_of
 from syncd.domain import TOLERANCES, AnalysisSettings, Priority, Tolerance
 from syncd.errors import ErrorCode, SyncdError
 
 DEFAULT_CONFIG_PATH: Final = Path("/etc/syncd/syncd.toml")
 CONFIG_VARIABLE: Final = "SYNCD_CONFIG"
-_BRANCHES: Final = frozenset({"CustomTolerance", "int", "str"})
+_HIDDEN: Final = (Path("/home"), Path("/root"), Path("/run/user"), Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 
 MethodName = Literal["correlation", "mfcc", "onset", "spectral", "chunked", "speech", "chroma"]
 
@@ -193,7 +194,7 @@ class ReportsSection(_Section):
     failed: Annotated[AbsolutePath | None, Field(examples=["/srv/failed"])] = None
     """The same for failed and quarantined jobs."""
     index: bool = True
-    """Whether every watched folder has a page that lists its reports, `index.sync.html`."""
+    """Whether every watched folder has a page that lists its reports, `index.sync.html`; `done` and `failed` too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +316,7 @@ def parse_config(text: str, origin: str) -> Config:
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        faults = list(dict.fromkeys(_fault(item["loc"], item["msg"]) for item in error.errors()))
+        faults = faults_of(error, Config)
     faults += _faults_between_sections(raw)
     if config is None or faults:
         raise _invalid(origin, faults)
@@ -333,6 +334,40 @@ def load_config(path: Path) -> Config:
     except OSError as error:
         raise SyncdError(ErrorCode.CONFIG_INVALID, f"{path} cannot be read: {error.strerror}.") from error
     return parse_config(text, str(path))
+
+
+def ledger_path_despite_faults(path: Path) -> Path | None:
+    """Where the ledger lies, by a file whose faults lie elsewhere; None: it does not say so for certain."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raw = _ledger_table_alone(text)
+    table = raw.get("ledger", {})
+    if not isinstance(table, dict) or ("ledger" not in raw and raw.keys() - Config.model_fields.keys()):
+        return None  # The name of an unknown section may be this one's, misspelled.
+    try:
+        return LedgerSection.model_validate({"path": table["path"]} if "path" in table else table).path
+    except ValidationError:
+        return None
+
+
+def _ledger_table_alone(text: str) -> dict[str, Any]:
+    """[ledger] of a file that as a whole is not TOML; an unknown key where it cannot be told what belongs to it."""
+    tables = re.split(r"^(?=[ \t]*\[)", text, flags=re.MULTILINE)
+    naming = [table for table in tables if re.search(r"^[ \t]*\[?[ \t]*[\"']?ledger\b", table, re.MULTILINE)]
+    try:
+        return tomllib.loads(naming[0]) if len(naming) == 1 else {"?": naming} if naming else {}
+    except tomllib.TOMLDecodeError:
+        return {"?": naming}
+
+
+def hidden_folder(path: Path) -> Path | None:
+    """The folder above `path` that ProtectHome= or PrivateTmp= of the unit keeps from the service; None: none."""
+    return next((above for above in _HIDDEN if path.is_relative_to(above)), None)
 
 
 def find_config_path(given: Path | None) -> Path:
@@ -375,12 +410,6 @@ def _faults_of_moving(reports: Any, watched: set[str]) -> list[str]:
             if folder == path or folder in path.parents or path in folder.parents
         ]
     return faults
-
-
-def _fault(location: tuple[int | str, ...], message: str) -> str:
-    # Of a union pydantic names the branch that it tried; to a person that is no key.
-    keys = [str(part) for part in location if not (part in _BRANCHES or "[" in str(part))]
-    return f"{'.'.join(keys)}: {message[0].lower()}{message[1:]}"
 
 
 def _invalid(origin: str, faults: list[str]) -> SyncdError:

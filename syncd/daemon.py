@@ -263,6 +263,7 @@ class Daemon:
             trouble = f"{self._trouble.code.value}: {self._trouble.message} " if self._trouble is not None else ""
             trouble += "".join(f"{folder} does not answer; " for folder in self._intake.hung_folders(time.monotonic()))
             trouble += "".join(f"{folder} cannot be read; " for folder in self._intake.missing_folders)
+            trouble += "".join(f"{folder} cannot be written to; " for folder in self._intake.unwritable_folders)
             counts = f"{self._ledger.queued_count()} queued, {self._dispatcher.running_count()} running"
         except SyncdError as error:
             return error.message

@@ -84,7 +84,7 @@ class ErrorCode(StrEnum):
     USAGE = "USAGE"
     """The command cannot be carried out as it was given."""
     NOT_FOUND = "NOT_FOUND"
-    """There is no such job, or its report has no timeline."""
+    """There is no such job, or it has no timeline."""
     NO_LEDGER = "NO_LEDGER"
     """There is no ledger where the configuration says: syncd has not run yet, or with another configuration."""
     LEDGER_IN_USE = "LEDGER_IN_USE"
@@ -133,8 +133,8 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
     ),
     ErrorCode.PERMISSION_DENIED: _Meaning(
         ErrorKind.MACHINERY,
-        "Give the service's user the right to read the file and to write beside it; whoever uses syncctl joins the "
-        "group syncd.",
+        "If the service was refused, give its user the right to read the file and to write beside it; if you were, "
+        "join the group syncd ('usermod -aG syncd USER') and log in anew.",
     ),
     ErrorCode.DISK_FULL: _Meaning(ErrorKind.MACHINERY, "Free some space on the named file system."),
     ErrorCode.DISK_FAULT: _Meaning(
@@ -176,7 +176,9 @@ _MEANINGS: Final[dict[ErrorCode, _Meaning]] = {
         ErrorKind.OPERATOR, "Mend what is named; 'syncd --check --config FILE' tries it.", 2
     ),
     ErrorCode.USAGE: _Meaning(ErrorKind.OPERATOR, "Add --help to the command to see how it is used.", 2),
-    ErrorCode.NOT_FOUND: _Meaning(ErrorKind.OPERATOR, "'syncctl list' shows the jobs that exist.", 4),
+    ErrorCode.NOT_FOUND: _Meaning(
+        ErrorKind.OPERATOR, "'syncctl list' shows the jobs that exist, 'syncctl show ID' what came of one.", 4
+    ),
     ErrorCode.NO_LEDGER: _Meaning(
         ErrorKind.OPERATOR, "Start syncd once, or name the right configuration with --config.", 10
     ),

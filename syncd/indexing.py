@@ -1,4 +1,5 @@
-"""Index pages: one in every watched folder that lists its reports, written anew when something happened to a job.
+"""Index pages: one in every watched folder, and where pairs are moved to, that lists the reports; written anew when
+something happened to a job.
 
 Top floor, beside the daemon, whose main loop calls it at every turn. The loop only asks the ledger for one number; rows
 are read, and pages written, in a thread of their own for each folder, since a folder may hang.
@@ -50,8 +51,7 @@ class Indexer:
             return
         self._ask_at_s = now_s + ASK_INTERVAL_S
         event = self._last_event_id()
-        for section in self.config.watch:
-            folder = section.path
+        for folder in listed_folders(self.config):
             if self._take_in(folder) and is_due(
                 event, self._shown.get(folder), now_s, self._written_at_s.get(folder), is_idle=is_idle
             ):
@@ -63,7 +63,7 @@ class Indexer:
         if not self.config.reports.index:
             return True
         event = self._last_event_id()
-        is_known = all(self._shown.get(section.path) == event for section in self.config.watch)
+        is_known = all(self._shown.get(folder) == event for folder in listed_folders(self.config))
         return is_known and all(errand.wait(0.0) for errand in self._errands.values())
 
     def stop(self, timeout_s: float = 1.0) -> None:
@@ -85,6 +85,12 @@ class Indexer:
         except (SyncdError, OSError) as error:
             log.warning("index_not_written", folder=str(folder), reason=str(error))
         return True
+
+
+def listed_folders(config: Config) -> list[Path]:
+    """Those that are watched, and those that pairs are moved to from there."""
+    moved_to = (config.reports.done, config.reports.failed)
+    return list(dict.fromkeys([*(section.path for section in config.watch), *(path for path in moved_to if path)]))
 
 
 def is_due(event: int, shown: int | None, now_s: float, written_at_s: float | None, *, is_idle: bool) -> bool:

@@ -31,6 +31,8 @@ from syncd.watch.events import (
     EventsLost,
     FilesSettled,
     FilesUnsettled,
+    FolderUnwritable,
+    FolderWritable,
     OrphanFound,
     OrphanResolved,
     PairFound,
@@ -123,6 +125,7 @@ class Intake:
         self._paces = True
         self._unsettled: set[int] = set()
         self._missing: set[int] = set()
+        self._unwritable: set[int] = set()
 
     @property
     def has_more(self) -> bool:
@@ -158,6 +161,11 @@ class Intake:
         """Watched folders that are not there, or may not be read."""
         return [self._sections[index].path for index in sorted(self._missing)]
 
+    @property
+    def unwritable_folders(self) -> list[Path]:
+        """Watched folders in which no report can be written, where there is no other place for it."""
+        return [self._sections[index].path for index in sorted(self._unwritable - self._missing)]
+
     def hung_folders(self, now_s: float) -> list[Path]:
         """Those whose watchers hang in a file system. No restart would mend that, and it would stop all the others."""
         watched = zip(self._sections, self._watchers, strict=False)
@@ -170,7 +178,7 @@ class Intake:
         self._generation += 1
         self._paces = True
         self.profiles, self._sections = config, config.watch
-        self._unsettled, self._missing = set(range(len(config.watch))), set()
+        self._unsettled, self._missing, self._unwritable = set(range(len(config.watch))), set(), set()
         self._forget_stale_orphans()
         known = KnownFiles(self._ledger.known_files())
         reports = config.reports
@@ -178,7 +186,14 @@ class Intake:
         for index, section in enumerate(config.watch):
             inner = [other.path for other in config.watch if section.path in other.path.parents]
             emit = partial(self._hear, self._generation)
-            watcher = Watcher(section, index=index, known=known, emit=emit, excluded=[*unwatched, *inner])
+            watcher = Watcher(
+                section,
+                index=index,
+                known=known,
+                emit=emit,
+                excluded=[*unwatched, *inner],
+                writes_reports=reports.fallback is None,
+            )
             watcher.start()
             self._watchers.append(watcher)
 
@@ -259,11 +274,23 @@ class Intake:
             case FilesUnsettled():
                 self._unsettled.add(event.watch_index)
                 self._missing.discard(event.watch_index)
+            case _:
+                self._record_of_folder(event)
+
+    def _record_of_folder(
+        self, event: WatchTrouble | FolderUnwritable | FolderWritable | EventsLost | RescanDone
+    ) -> None:
+        match event:
             case WatchTrouble():
                 self.counted.troubles[event.code] += 1
                 log.error("watch_trouble", code=event.code.value, message=event.message)
                 if event.is_folder_lost:
                     self._missing.add(event.watch_index)
+            case FolderUnwritable():
+                self._unwritable.add(event.watch_index)
+                log.warning("folder_unwritable", reason=event.message, advice=event.advice)
+            case FolderWritable():
+                self._unwritable.discard(event.watch_index)
             case EventsLost():
                 self.counted.overflows += 1
             case RescanDone():

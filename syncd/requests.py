@@ -5,14 +5,17 @@ Top floor, beside the daemon: it joins ledger, watch (which file is this?) and d
 
 from __future__ import annotations
 
+import os
+import pwd
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import structlog
 
-from syncd.config import Config
+from syncd.config import Config, hidden_folder
 from syncd.domain import AnalysisSettings, Failure, JobState, MediaFile, Pair, Priority
 from syncd.errand import Errand, Question
 from syncd.errors import ErrorCode, SyncdError
@@ -21,6 +24,7 @@ from syncd.ledger.ledger import Ledger
 from syncd.ledger.records import Request, RequestKind, path_from_json
 from syncd.supervisor.dispatch import Dispatcher
 from syncd.watch.examine import identify_side
+from syncd.watch.pairing import match_in
 
 log = structlog.get_logger()
 
@@ -117,19 +121,22 @@ class RequestDesk:
         self._looks_elsewhere.pop(request_id, None)
 
     def _submit(self, request_id: int, payload: Payload, now_s: float) -> Outcome | None:
+        """What it does not say of a pair that a watched folder would find, that folder says: they are one job."""
         master, dub = self._looks[request_id].answer()
         limit = self.config.limits.max_queued
         if limit is not None and self._ledger.queued_count() >= limit:
             raise SyncdError(ErrorCode.QUEUE_FULL, f"{limit} jobs are waiting already.")
-        profile = str(payload.get("profile") or "default")
+        found = match_in(self.config.watch, master, dub)
+        folders, named = found if found is not None else (None, None)
+        profile = str(payload.get("profile") or ("default" if folders is None else folders.profile))
         if profile not in self.config.profiles:
             raise SyncdError(ErrorCode.USAGE, f"There is no profile named {profile}.")
         settings = self.config.profiles[profile].to_settings()
         pair = Pair(
-            title=str(payload.get("title") or master.path.stem),
+            title=str(payload.get("title") or (master.path.stem if named is None else named.title)),
             master=master,
             dub=dub,
-            language=_text(payload.get("language")),
+            language=_text(payload.get("language") or (None if named is None else named.language)),
             master_track=_number(payload.get("master_track")),
             dub_track=_number(payload.get("dub_track")),
         )
@@ -209,7 +216,30 @@ def _file(value: object) -> MediaFile:
     path = path_from_json(value)
     if not path.is_absolute():
         raise SyncdError(ErrorCode.USAGE, f"{path} is not an absolute path.")
-    return identify_side(path)
+    try:
+        return identify_side(path)
+    except SyncdError as error:
+        raise SyncdError(error.code, _as_the_service_sees_it(error, path), error.details) from error
+
+
+def _as_the_service_sees_it(error: SyncdError, path: Path) -> str:
+    """Whoever asks may well read the file."""
+    if error.code not in {ErrorCode.PERMISSION_DENIED, ErrorCode.FILE_NOT_FOUND}:
+        return error.message
+    hidden = hidden_folder(path)
+    unit = f"; under systemd its unit keeps {hidden} from it: put the pair elsewhere" if hidden is not None else ""
+    if error.code is ErrorCode.FILE_NOT_FOUND:
+        return f"The service finds no file at {path}{unit}."
+    closed = next((above for above in reversed(path.parents) if not os.access(above, os.X_OK)), None)
+    where = f" (it may not enter {closed})" if closed is not None else ""
+    return f"The service, which runs as the user {_own_name()}, may not read {path}{where}{unit}."
+
+
+def _own_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _text(value: object) -> str | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 
-from syncd.config import Config, find_config_path, load_config
+from syncd.cli.output import printable
+from syncd.config import Config, find_config_path, ledger_path_despite_faults, load_config
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import Request, RequestKind
@@ -23,10 +26,30 @@ def configuration(given: Path | None) -> Config:
     return load_config(find_config_path(given))
 
 
+def ledger_path(given: Path | None) -> Path:
+    """Where the ledger lies; faults elsewhere in the configuration, with which a running daemon has not been
+    bothered yet, are warned of."""
+    config_path = find_config_path(given)
+    try:
+        return load_config(config_path).ledger.path
+    except SyncdError as error:
+        path = ledger_path_despite_faults(config_path)
+        if path is None:
+            raise
+        _warn(f"{error} Until then this ledger is used, which it names: {path}")
+        return path
+
+
+@cache
+def _warn(message: str) -> None:
+    """Once, however often a command asks."""
+    sys.stderr.write(f"syncctl: warning: {printable(message)}\n")
+
+
 @contextmanager
 def ledger(given: Path | None) -> Iterator[LedgerReader]:
     """The ledger, for reading."""
-    reader = LedgerReader.open(configuration(given).ledger.path)
+    reader = LedgerReader.open(ledger_path(given))
     try:
         yield reader
     finally:
@@ -43,7 +66,7 @@ def ask(given: Path | None, kind: RequestKind, payload: dict[str, object]) -> Re
 
 def ask_all(given: Path | None, kind: RequestKind, payloads: Sequence[dict[str, object]]) -> list[Request]:
     """The same for many: all are left before the first answer is waited for, and errors are in the answers."""
-    path = configuration(given).ledger.path
+    path = ledger_path(given)
     box = RequestBox.open(path)
     try:
         request_ids = [box.add(kind, payload) for payload in payloads]

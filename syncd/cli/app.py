@@ -34,7 +34,7 @@ from syncd.cli import (
     watch,
 )
 from syncd.cli.manual import MANUALS, STATUSES, docs_folder
-from syncd.cli.output import print_json, printable
+from syncd.cli.output import OutputFault, give_output_up, print_json, printable, tell_output_faults_apart
 from syncd.errors import ErrorCode, SyncdError, error_advice, error_exit_code
 from syncd.telemetry import configure_logs
 
@@ -48,6 +48,7 @@ app = typer.Typer(
     help="Look into syncd's ledger and steer its jobs.",
     epilog=EPILOG,
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -103,19 +104,39 @@ def main() -> None:
     """Run a command; ends the process with its exit status."""
     configure_logs("warning")
     signal.signal(signal.SIGTERM, _end)  # So that what was begun (a worker, a scratch folder) is cleared away.
+    tell_output_faults_apart()
     try:
-        app()
-    except SyncdError as error:
-        _fail(error)
+        _run()
+    except OutputFault as fault:
+        sys.stderr.write(f"syncctl: Standard output cannot be written to: {fault.strerror}.\n")
+        give_output_up()
+        sys.exit(1)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+
+
+def _run() -> None:
+    try:
+        _call()
+    except SyncdError as error:
+        _fail(error)
+    except (OutputFault, BrokenPipeError):
+        raise
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - whatever nobody thought of: a sentence, and its trace for who mends it
         _fail(
             SyncdError(ErrorCode.INTERNAL, f"syncctl met a {type(error).__name__}; its trace lies in {_kept(error)}.")
         )
+
+
+def _call() -> None:
+    """What is printed has been taken when this returns."""
+    try:
+        app()
+    finally:
+        sys.stdout.flush()
 
 
 def _fail(error: SyncdError) -> NoReturn:

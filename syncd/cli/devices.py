@@ -5,11 +5,12 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from syncd.cli.access import configuration
+from syncd.cli.access import configuration, ledger_path
 from syncd.cli.options import ConfigOption, JsonOption
 from syncd.cli.output import console, plain, print_json
 from syncd.clock import utc_now
@@ -43,11 +44,10 @@ def devices(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
     While the daemon runs this is what it saw last; else the devices are asked here and now.
     """
-    settings = configuration(config)
-    view = daemons_view(settings)
+    view = daemons_view(ledger_path(config))
     source = "asked" if view is None else "daemon"
     if view is None:
-        view = ask(settings)
+        view = ask(configuration(config))
     if as_json:
         print_json({"source": source, **msgspec.structs.asdict(view)})
         return
@@ -58,10 +58,10 @@ def devices(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     out.print("Asked just now, beside syncd." if source == "asked" else f"As syncd saw it {max(0.0, age_s):.0f} s ago.")
 
 
-def daemons_view(settings: Config) -> DevicesView | None:
-    """What a running daemon wrote of late; None: there is no such thing."""
+def daemons_view(path: Path) -> DevicesView | None:
+    """What a running daemon wrote of late into its ledger; None: there is no such thing."""
     try:
-        reader = LedgerReader.open(settings.ledger.path)
+        reader = LedgerReader.open(path)
     except SyncdError:
         return None
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ import typer
 from syncd.cli.devices import ask, daemons_view
 from syncd.cli.options import ConfigOption, JsonOption
 from syncd.cli.output import console, plain, print_json
-from syncd.config import Address, Config, find_config_path, load_config
+from syncd.config import Address, Config, find_config_path, ledger_path_despite_faults, load_config
 from syncd.devices.card_history import Cause
 from syncd.devices.inventory import DeviceKind
 from syncd.errors import SyncdError
@@ -28,11 +29,14 @@ from syncd.handover.command import program_fault
 from syncd.ledger.reader import LedgerReader
 from syncd.protocol import Failed, Probed, ProbeRequest
 from syncd.supervisor.pool import Worker, WorkerGone, exit_text
+from syncd.watch.names import is_ignored
 
 MIN_FREE_BYTES: Final = 2_000_000_000
 WORKER_WAIT_S: Final = 10.0
 METRICS_WAIT_S: Final = 2.0
 INOTIFY_WATCHES: Final = Path("/proc/sys/fs/inotify/max_user_watches")
+SUBFOLDERS_LOOKED_AT: Final = 1000
+SUBFOLDERS_NAMED: Final = 3
 
 
 class Finding(StrEnum):
@@ -77,27 +81,29 @@ def examine(config_path: Path) -> Iterator[Check]:
         config = load_config(config_path)
     except SyncdError as error:
         yield Check("configuration", Finding.WRONG, error.message, "Mend it; 'syncd --check' tries it.")
+        if (path := ledger_path_despite_faults(config_path)) is not None:
+            yield from _ledger(path)
         return
     yield Check("configuration", Finding.OK, f"{config_path} is valid.")
-    yield from _ledger(config)
+    yield from _ledger(config.ledger.path)
     if (address := config.metrics.address) is not None:
         yield _metrics(address)
-    yield from _folders(config)
+    yield from folder_checks(config)
     yield from _handover(config)
     yield _cache(config)
     yield _worker()
     yield from _gpus(config)
 
 
-def _ledger(config: Config) -> Iterator[Check]:
+def _ledger(path: Path) -> Iterator[Check]:
     try:
-        reader = LedgerReader.open(config.ledger.path)
+        reader = LedgerReader.open(path)
     except SyncdError as error:
         yield Check("ledger", Finding.WRONG, error.message, str(error).removeprefix(error.message).strip())
         return
     try:
         counts = ", ".join(f"{count} {state.value}" for state, count in reader.counts().items() if count) or "no jobs"
-        yield Check("ledger", Finding.OK, f"{config.ledger.path}: {counts}.")
+        yield Check("ledger", Finding.OK, f"{path}: {counts}.")
         if reader.daemon_is_running():
             yield Check("daemon", Finding.OK, "It runs.")
         else:
@@ -131,11 +137,17 @@ def _metrics(address: Address) -> Check:
     return Check(name, Finding.OK, f"They are served at {address}.")
 
 
-def _folders(config: Config) -> Iterator[Check]:
+def folder_checks(config: Config) -> Iterator[Check]:
+    """The watched folders, and what people made right in them."""
     if not config.watch:
         yield Check("folders", Finding.WARNING, "No folder is watched.", "Add a [[watch]] with a path.")
+    watched = {section.path for section in config.watch}
     for section in config.watch:
-        yield _folder(section.path, config.reports.fallback)
+        found = _folder(section.path, config.reports.fallback)
+        yield found
+        if section.recursive and found.finding is Finding.OK:
+            below = [path for path in _subfolders(section.path) if path not in watched]
+            yield from _below(section.path, below, config.reports.fallback)
     try:
         limit = int(INOTIFY_WATCHES.read_text(encoding="ascii"))
     except (OSError, ValueError):
@@ -165,6 +177,39 @@ def _folder(path: Path, fallback: Path | None) -> Check:
             "Give the service's user the right to write there, or set reports.fallback.",
         )
     return Check(name, Finding.OK, f"{path} can be read and written.")
+
+
+def _subfolders(path: Path) -> list[Path]:
+    """Those right in the folder that count, as far as a short look goes."""
+    try:
+        with os.scandir(path) as entries:
+            seen = list(itertools.islice(entries, SUBFOLDERS_LOOKED_AT))
+    except OSError:
+        return []
+    return sorted(path / e.name for e in seen if not is_ignored(e.name) and e.is_dir(follow_symlinks=False))
+
+
+def _below(path: Path, subfolders: list[Path], fallback: Path | None) -> Iterator[Check]:
+    """What people made in a watched folder, with their own umask and group."""
+    unread = [folder for folder in subfolders if not os.access(folder, os.R_OK | os.X_OK)]
+    unwritten = [folder for folder in subfolders if folder not in unread and not os.access(folder, os.W_OK)]
+    if unread:
+        advice = "Give the service's group the right to read what is meant to be measured ('chmod g+rx')."
+        yield Check("folder", Finding.WARNING, f"In {path} nothing is found in {_names(unread)}: not readable.", advice)
+    if unwritten and fallback is None:
+        advice = (
+            "Make them the service's group's to write to ('chgrp syncd', 'chmod g+ws'), or set reports.fallback. "
+            f"'setfacl -m d:u::rwx,d:g::rwx,d:o::rx {path}' does it for those that are made from now on."
+        )
+        yield Check(
+            "folder", Finding.WRONG, f"In {path} no report can be written beside dubs in {_names(unwritten)}.", advice
+        )
+
+
+def _names(folders: list[Path]) -> str:
+    named = ", ".join(folder.name for folder in folders[:SUBFOLDERS_NAMED])
+    more = len(folders) - SUBFOLDERS_NAMED
+    return f"{named} and {more} more" if more > 0 else named
 
 
 def _handover(config: Config) -> Iterator[Check]:
@@ -224,7 +269,7 @@ def _gpus(config: Config) -> Iterator[Check]:
     """Those that the configuration admits; a machine without any is in order."""
     if config.workers.devices == "cpu":
         return
-    view = daemons_view(config) or ask(config)
+    view = daemons_view(config.ledger.path) or ask(config)
     for sentence in view.warnings:
         yield Check("gpu", Finding.WARNING, sentence, "Mend it; 'syncctl devices' lists what there is.")
     if view.why_no_gpu is not None:

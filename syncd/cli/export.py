@@ -29,6 +29,7 @@ from syncd.cli.options import (
 )
 from syncd.cli.output import to_builtins
 from syncd.cli.show import final_report
+from syncd.domain import FINAL_STATES
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import Job, JobFilter, PageKey
@@ -123,12 +124,18 @@ def timeline(
     """Write a job's timeline for an editing system."""
     from syncd.reports.exchange import read_timeline, write_timeline  # noqa: PLC0415 - a second to load
 
-    with ledger(config) as reader:
-        if reader.job(job_id) is None:
-            raise SyncdError(ErrorCode.NOT_FOUND, f"There is no job {job_id}.")
-        report = final_report(reader, job_id)
     if kind is TimelineFormat.MIDI and output is None and sys.stdout.isatty():
         raise SyncdError(ErrorCode.USAGE, "MIDI is not for a terminal: name a file with --output.")
+    with ledger(config) as reader:
+        job = reader.job(job_id)
+        if job is None:
+            raise SyncdError(ErrorCode.NOT_FOUND, f"There is no job {job_id}.")
+        report = final_report(reader, job_id)
+    if report is None:
+        yet = "" if job.state in FINAL_STATES else " yet"
+        raise SyncdError(
+            ErrorCode.NOT_FOUND, f"Job {job_id} is {job.state.value}: it has no report{yet}, and no timeline."
+        )
     _write([write_timeline(read_timeline(report), kind.value)], output)
 
 

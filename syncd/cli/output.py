@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
 import math
 import os
 import sys
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from rich.console import Console
@@ -17,7 +18,40 @@ from rich.text import Text
 
 from syncd.clock import utc_to_text
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 PIPED_WIDTH: Final = 400
+
+
+class OutputFault(OSError):
+    """Standard output does not take what is written (a full disk): no fault of what was asked."""
+
+
+class _Output(io.FileIO):
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise  # Whoever read it has seen enough.
+        except OSError as error:
+            raise OutputFault(error.errno, error.strerror) from error
+
+
+def tell_output_faults_apart() -> None:
+    """From now on standard output raises `OutputFault`; where it is closed, what is printed goes nowhere."""
+    old = sys.__stdout__
+    if old is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+    if old is None or old is not sys.stdout:
+        return
+    raw = _Output(old.fileno(), "w", closefd=False)
+    sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), old.encoding, old.errors, line_buffering=old.isatty())
+
+
+def give_output_up() -> None:
+    """What was not taken is thrown away, or else Python tries once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def console() -> Console:

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from syncd.cli.access import ask, configuration, ledger
+from syncd.cli.access import ask, ledger, ledger_path
 from syncd.cli.options import ConfigOption, JsonOption
 from syncd.cli.output import print_json
 from syncd.errors import ErrorCode, SyncdError
@@ -50,7 +50,7 @@ def _prune(given: Path | None, rule: PruneRule) -> tuple[int | None, int | None]
     it has not finished)."""
     with ledger(given) as reader:
         runs = reader.daemon_is_running()
-    path = configuration(given).ledger.path
+    path = ledger_path(given)
     if not runs:
         try:
             opened = Ledger.open(path)

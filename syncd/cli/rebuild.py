@@ -38,7 +38,8 @@ class Rebuilt:
 def rebuild(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Make the ledger anew from the watched folders and the reports in them; the daemon must be stopped.
 
-    The old ledger is renamed, never deleted. Pairs that were named with 'syncctl submit' are not found again.
+    The old ledger is renamed, never deleted. Jobs are numbered anew, and pairs that were named with 'syncctl submit'
+    are not found again.
     """
     rebuilt = rebuild_ledger(configuration(config))
     if as_json:

@@ -14,6 +14,8 @@ from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.records import JobFilter, RequestKind
 
 PAGE: Final = 500
+RETRIED: Final = (JobState.FAILED, JobState.QUARANTINED, JobState.CANCELED)
+"""Without --force."""
 
 
 def retry(
@@ -42,6 +44,8 @@ def retry(
     """
     if bool(job_ids) == (state is not None):
         raise SyncdError(ErrorCode.USAGE, "Name jobs or --state, one of the two.")
+    if state is not None:
+        _refuse_state(state, force=force)
     wanted = job_ids or jobs_in_state(config, state)
     _refuse_unfit(config, wanted, force=force)
     request = ask(config, RequestKind.RETRY, {"job_ids": wanted})
@@ -55,6 +59,16 @@ def retry(
             typer.echo("There is nothing to retry.")
         for old, new in made.items() if isinstance(made, dict) else ():
             typer.echo(f"Job {old} goes on as job {new}.")
+
+
+def _refuse_state(state: JobState, *, force: bool) -> None:
+    """Whether or not there is such a job."""
+    if state not in RETRIED and not (state is JobState.COMPLETED and force):
+        named = ", ".join(each.value for each in RETRIED)
+        raise SyncdError(
+            ErrorCode.USAGE,
+            f"No job that is {state.value} is retried: --state takes {named} and, with --force, completed.",
+        )
 
 
 def jobs_in_state(config: ConfigOption, state: JobState | None) -> list[int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import syncd
-from syncd.config import DEFAULT_CONFIG_PATH, Config
+from syncd.config import DEFAULT_CONFIG_PATH, Config, hidden_folder
 
 _UNITS: Final = Path("/etc/systemd/system")
 _DROP_INS: Final = _UNITS / "syncd.service.d"
@@ -20,8 +20,6 @@ _PROGRAM_IN_UNIT: Final = "/opt/syncd/bin/syncd"
 _CONFIG_IN_UNIT: Final = str(DEFAULT_CONFIG_PATH)
 _SEAL: Final = "# Placed by 'syncctl install-service', which updates it until it is edited (sha256 of the rest: {}).\n"
 _SEAL_PATTERN: Final = re.compile(re.escape(_SEAL).replace(r"\{\}", "([0-9a-f]{64})"))
-_HIDDEN: Final = (Path("/home"), Path("/root"), Path("/run/user"), Path("/tmp"), Path("/var/tmp"))  # noqa: S108
-"""ProtectHome= and PrivateTmp= keep these from the service."""
 _OWNED: Final = (Path("/var/lib/syncd"), Path("/var/cache/syncd"), Path("/srv/drop"))
 """What the unit itself lets the service write to."""
 _PLAIN: Final = re.compile(r"/[A-Za-z0-9_./+@-]*")
@@ -146,7 +144,7 @@ def why_hidden(folder: Path) -> str | None:
     """What keeps the service from a folder of its configuration; None: nothing."""
     if not str(folder).isprintable():
         return f"{folder} cannot stand in a unit"
-    hidden = next((above for above in _HIDDEN if folder.is_relative_to(above)), None)
+    hidden = hidden_folder(folder)
     return None if hidden is None else f"{folder} lies below {hidden}, which the service does not see"
 
 

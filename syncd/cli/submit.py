@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from syncd.cli.access import ask_all, configuration, kept_note
+from syncd.cli.access import ask_all, configuration, kept_note, ledger_path
 from syncd.cli.options import (
     MAX_TRACK,
     ConfigOption,
@@ -16,11 +17,9 @@ from syncd.cli.options import (
     DubTrack,
     JsonOption,
     MasterTrack,
-    ProfileOption,
     one_of,
 )
 from syncd.cli.output import print_json, printable
-from syncd.config import Config
 from syncd.domain import Priority
 from syncd.errors import ErrorCode, SyncdError, error_advice
 from syncd.ledger.records import Request, RequestKind, path_to_json
@@ -45,14 +44,24 @@ def submit(
             "What a row leaves empty, the options say.",
         ),
     ] = None,
-    profile: ProfileOption = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            help="A profile of the configuration; else that of the watched folder they lie in, or 'default'.",
+        ),
+    ] = None,
     priority: Annotated[
         Priority | None,
         typer.Option("--priority", metavar="RANK", help=f"Rank in the queue: {one_of(Priority)}; else normal."),
     ] = None,
     language: DubLanguage = None,
     title: Annotated[
-        str | None, typer.Option("--title", metavar="TEXT", help="The title to list it under; else the master's name.")
+        str | None,
+        typer.Option(
+            "--title", metavar="TEXT", help="The title to list it under; else the names', or the master's file name."
+        ),
     ] = None,
     master_track: MasterTrack = None,
     dub_track: DubTrack = None,
@@ -62,7 +71,8 @@ def submit(
 ) -> None:
     """Enqueue a pair by name, whatever the files are called and wherever they lie.
 
-    The service must be able to read both files, and to write beside the dub.
+    The service must be able to read both files, and to write beside the dub. Of a pair that a watched folder would find
+    by its names, title, language and profile are the folder's where they are not given.
     """
     common = {"profile": profile, "priority": priority, "language": language, "title": title, "force": force}
     tracks = {"master_track": master_track, "dub_track": dub_track}
@@ -77,9 +87,9 @@ def submit(
         raise SyncdError(ErrorCode.USAGE, "A master and a dub are needed.")
     else:
         payloads = [payload_of({**common, **tracks, "master": master, "dub": dub}, Path.cwd())]
-    settings = configuration(config)
+    profiles = known_profiles(config)
     for line, payload in enumerate(payloads, start=2):
-        check_payload(settings, payload, where=f"{batch}, line {line}: " if batch is not None else "")
+        check_payload(profiles, payload, where=f"{batch}, line {line}: " if batch is not None else "")
     requests = ask_all(config, RequestKind.SUBMIT, payloads)
     failed = [request.error for request in requests if request.error is not None]
     if failed and batch is None and not as_json:
@@ -94,10 +104,19 @@ def submit(
         raise typer.Exit(EXIT_SOME_FAILED if len(failed) < len(requests) else 1)
 
 
-def check_payload(config: Config, payload: dict[str, object], *, where: str) -> None:
+def known_profiles(given: Path | None) -> Collection[str] | None:
+    """Those of the configuration; None: it has faults, and the daemon goes by an earlier one."""
+    try:
+        return configuration(given).profiles.keys()
+    except SyncdError:
+        ledger_path(given)
+        return None
+
+
+def check_payload(profiles: Collection[str] | None, payload: dict[str, object], *, where: str) -> None:
     """What can be said before the daemon sees it; raises `SyncdError` USAGE that begins with `where`."""
     profile, priority = payload.get("profile"), payload.get("priority")
-    if profile is not None and profile not in config.profiles:
+    if profiles is not None and profile is not None and profile not in profiles:
         raise SyncdError(ErrorCode.USAGE, f"{where}There is no profile named {profile}.")
     if priority is not None and priority not in set(Priority):
         raise SyncdError(ErrorCode.USAGE, f"{where}{priority} is no priority: low, normal or high.")

@@ -6,6 +6,7 @@ report thread speak to it. Whatever one task meets ends that task and touches no
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from syncd.devices.health import JobHold
 from syncd.devices.inventory import CPU
 from syncd.devices.memory_model import Need
 from syncd.devices.views import SERVICE_KEY, view_to_text
-from syncd.domain import Failure, ReadyJob, Result
+from syncd.domain import Failure, Progress, ReadyJob, Result
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.records import Attempt, StaleLease
@@ -62,8 +63,11 @@ READY_LOOKAHEAD: Final = 32
 VIEW_INTERVAL_S: Final = 2.0
 IDLE_VIEW_INTERVAL_S: Final = 20.0
 """How often the devices are told of, while jobs run and while none do."""
+ENDED_VIEW_INTERVAL_S: Final = 0.5
+"""How soon again where a job that was told of as holding something has ended."""
 FULL_PAUSE_S: Final = 0.25
 """For so long the queue is not looked through again for the same running jobs, beside which nobody had room."""
+REPORT_STAGE: Final = "report"
 REPORTS_WAITING: Final = 16
 """With so many reports unwritten nothing more is claimed: the disk is what is slow."""
 
@@ -84,6 +88,8 @@ class Dispatcher:
         self._hearing = Hearing(config, self._crew, self._gate, self._overseer, self.counted, pool.scratch_folder)
         self._breaker = RESTING
         self._viewed_at_s = -IDLE_VIEW_INTERVAL_S
+        self._viewed_holding: frozenset[int] = frozenset()
+        """The jobs that were last said to hold something of a device."""
         self._lookout = Lookout()
         self._found_full: frozenset[int] | None = None
         """The running jobs when the queue was looked through last."""
@@ -125,12 +131,19 @@ class Dispatcher:
         """And say now and then what is there: for `syncctl devices`, which looks itself where there is nothing else."""
         holds = self._holds()
         self._cards.look(holds, now_s)
-        is_busy = not self.is_idle()
-        interval_s = VIEW_INTERVAL_S if is_busy else IDLE_VIEW_INTERVAL_S
-        if (is_busy or self._cards.any_there) and now_s >= self._viewed_at_s + interval_s:
-            self._viewed_at_s = now_s
+        holding = frozenset(hold.job_id for hold in holds if hold.job_id is not None)
+        if now_s >= self._viewed_at_s + self._view_interval_s(holding):
+            self._viewed_at_s, self._viewed_holding = now_s, holding
             text = view_to_text(self._cards.view(holds, now_s))
             self._note(partial(self._ledger.set_service, SERVICE_KEY, text))
+
+    def _view_interval_s(self, holding: frozenset[int]) -> float:
+        """`holding`: the jobs that hold something now."""
+        if not self._viewed_holding <= holding:
+            return ENDED_VIEW_INTERVAL_S
+        if not self.is_idle():
+            return VIEW_INTERVAL_S
+        return IDLE_VIEW_INTERVAL_S if self._cards.any_there else math.inf
 
     def _holds(self) -> list[JobHold]:
         return [*holds_of(self._crew.tasks, self._cards), *self._idle_holds()]
@@ -330,7 +343,7 @@ class Dispatcher:
             return
         if isinstance(decision, Quarantine):
             task.quarantine_reason = decision.reason
-        task.pulse = task.pulse.beat("report", 0, now_s)
+        task.pulse = task.pulse.beat(REPORT_STAGE, 0, now_s)
         self._report(task, failure)
 
     def _standing_after(self, task: Task, failure: Failure, now_s: float) -> Standing:
@@ -383,6 +396,8 @@ class Dispatcher:
             return False
         log.warning("report_again", job=task.job.job_id, code=failure.code.value, delay_s=decision.delay_s)
         task.report_again_at_s = now_s + decision.delay_s
+        waits = Progress(REPORT_STAGE, 0, 1, f"waits for its report: {failure.code.value}: {failure.message}")
+        self._note(partial(self._ledger.record_progress, task.lease, waits))
         return True
 
     def _complete(self, task: Task, result: Result, written: WrittenReport, answer: ReportDone) -> None:

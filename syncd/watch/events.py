@@ -60,6 +60,23 @@ class WatchTrouble:
 
 
 @dataclass(frozen=True, slots=True)
+class FolderUnwritable:
+    """No report can be written in the folder; what is dropped there is found and measured all the same."""
+
+    watch_index: int
+    message: str
+    """One sentence."""
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class FolderWritable:
+    """Reports can be written in the folder again."""
+
+    watch_index: int
+
+
+@dataclass(frozen=True, slots=True)
 class RescanDone:
     """The whole folder has been read."""
 
@@ -79,5 +96,14 @@ class EventsLost:
 
 
 WatchEvent = (
-    PairFound | OrphanFound | OrphanResolved | FilesSettled | FilesUnsettled | WatchTrouble | RescanDone | EventsLost
+    PairFound
+    | OrphanFound
+    | OrphanResolved
+    | FilesSettled
+    | FilesUnsettled
+    | WatchTrouble
+    | FolderUnwritable
+    | FolderWritable
+    | RescanDone
+    | EventsLost
 )

@@ -6,16 +6,17 @@ end of the program waiting.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from syncd.clock import monotonic_s, utc_now
 from syncd.config import WatchSection
-from syncd.domain import MediaFile, Orphan, OrphanReason, Pair
+from syncd.domain import MediaFile, Orphan, OrphanReason, Pair, Role
 from syncd.errors import ErrorCode
 from syncd.watch.catalogue import Catalogue, Settled
 from syncd.watch.events import OrphanFound, OrphanResolved, PairFound, RescanDone
@@ -33,6 +34,8 @@ Recall = Callable[[str], Settled | None]
 """What an earlier life of the daemon knew of a file, by its relative path."""
 
 _SLICE_S: Final = 0.05
+_ARRIVING_LOOKED_AT: Final = 1_000
+_OTHER: Final = {Role.MASTER: Role.DUB, Role.DUB: Role.MASTER}
 _EVENTS_WAY_NS: Final = 2_000_000_000
 """A file younger than this, found by a rescan before its event arrived, was not missed."""
 
@@ -148,9 +151,10 @@ class Folder:
         self._settle_recalled(monotonic_s() + _SLICE_S)
         is_done = self._check_due(monotonic_s() + _SLICE_S)
         self._check_stems()
-        if is_done and not self._walks:
-            for path, reason in self._orphans.pop_due(monotonic_s()):
-                self._tell_orphan(path, reason)
+        if is_done and not self._walks and (due := self._orphans.pop_due(monotonic_s())):
+            arriving = self._arriving()
+            for path, reason in due:
+                self._tell_orphan(path, reason, arriving)
 
     def forget_all(self) -> None:
         """The folder itself is gone."""
@@ -396,13 +400,21 @@ class Folder:
         if master is not None and dub is not None:
             self._teller.say(PairFound(self._teller.index, Pair(match.title, master, dub, match.language)))
 
-    def _tell_orphan(self, path: str, reason: OrphanReason) -> None:
+    def _arriving(self) -> dict[tuple[str, Role], str]:
+        """Of the sides that take their time to be complete: the name, by group and role."""
+        paths = itertools.islice(self._tracker.held_up, _ARRIVING_LOOKED_AT)
+        named = ((path, self._names.parse(path)) for path in paths)
+        return {(parsed.group, parsed.role): path for path, parsed in named if parsed is not None}
+
+    def _tell_orphan(self, path: str, reason: OrphanReason, arriving: Mapping[tuple[str, Role], str]) -> None:
         file = self._standing(path)
         if file is None:
             return
         if file.stems:
             self._told_as[path] = self._stems.stems(path)[0][1]
-        message = orphan_message(self._told_as.get(path, path), reason, self._names.parse(path))
+        parsed = self._names.parse(path)
+        partner = None if parsed is None else arriving.get((parsed.group, _OTHER[parsed.role]))
+        message = orphan_message(self._told_as.get(path, path), reason, parsed, partner)
         self._teller.say(OrphanFound(self._teller.index, Orphan(file, reason, message)))
 
 

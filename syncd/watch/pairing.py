@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Final
 
-from syncd.domain import OrphanReason, Role
-from syncd.watch.naming import NameRules
+from syncd.config import WatchSection
+from syncd.domain import MediaFile, OrphanReason, Role
+from syncd.watch.naming import NameRules, ParsedName
+from syncd.watch.stems import stem_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +183,34 @@ class PairBook:
         if master_name is None or dub_name is None:
             raise ValueError("files without a role are in no group")
         return Match(master, dub, master_name.title, dub_name.language)
+
+
+def match_in(sections: Sequence[WatchSection], master: MediaFile, dub: MediaFile) -> tuple[WatchSection, Match] | None:
+    """The watched folder in which both lie and whose rules pair them by their names, with what these say; else None."""
+    section = _innermost(sections, master)
+    if section is None or section is not _innermost(sections, dub):
+        return None
+    rules = NameRules(patterns=section.patterns, root_title=section.path.name)
+    names = _name_below(section.path, master), _name_below(section.path, dub)
+    if not section.recursive and any("/" in name for name in names):
+        return None
+    match [rules.parse(name) for name in names]:
+        case [ParsedName(role=Role.MASTER) as one, ParsedName(role=Role.DUB) as other] if one.group == other.group:
+            return section, Match(*names, one.title, other.language)
+    return None
+
+
+def _innermost(sections: Sequence[WatchSection], file: MediaFile) -> WatchSection | None:
+    """The watched folder that the file belongs to: one that lies in another has files of its own."""
+    holding = [each for each in sections if each.path in file.path.parents]
+    return max(holding, key=lambda each: len(each.path.parts), default=None)
+
+
+def _name_below(folder: Path, file: MediaFile) -> str:
+    """A side of stems goes by its name without the channel."""
+    path = os.fspath(file.path.relative_to(folder))
+    stem = stem_name(path) if file.stems else None
+    return path if stem is None else stem.base
 
 
 _HEAP_SLACK: Final = 1_000

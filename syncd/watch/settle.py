@@ -18,6 +18,7 @@ import heapq
 import math
 import struct
 from collections import deque
+from collections.abc import Collection
 from enum import Enum
 from typing import Final
 
@@ -138,6 +139,11 @@ class SettleTracker:
 
     def __contains__(self, path: str) -> bool:
         return path in self._pending or path in self._fresh
+
+    @property
+    def held_up(self) -> Collection[str]:
+        """Those that grew since they came, or were not let through after their quiet time."""
+        return self._pending.keys()
 
     def observe(self, path: str, stamp: PackedStamp, now_s: float) -> bool:
         """Somebody looked at the file from outside. True if it is new or has changed: its quiet time begins now.

@@ -17,7 +17,7 @@ from syncd.clock import monotonic_s
 from syncd.config import WatchSection
 from syncd.errors import ErrorCode
 from syncd.watch.catalogue import Settled
-from syncd.watch.events import EventsLost, FilesSettled, FilesUnsettled
+from syncd.watch.events import EventsLost, FilesSettled, FilesUnsettled, FolderUnwritable, FolderWritable
 from syncd.watch.folder import Folder
 from syncd.watch.inbox import Inbox
 from syncd.watch.known import NOTHING_KNOWN, KnownFiles
@@ -26,7 +26,7 @@ from syncd.watch.observer import FolderObserver
 from syncd.watch.pace import rescan_interval_s
 from syncd.watch.rescan import Tree
 from syncd.watch.teller import Emit, Teller
-from syncd.watch.wording import printable
+from syncd.watch.wording import printable, unwritable_message
 
 log = structlog.get_logger()
 
@@ -42,7 +42,8 @@ class Watcher:
     """Watches one folder and tells the daemon of pairs, orphans and troubles.
 
     `known`: what the ledger holds, by path; files whose stamp is still the same are not waited for and not read.
-    `excluded`: folders that do not count even if they lie below. `emit` is called from the watcher's own thread and
+    `excluded`: folders that do not count even if they lie below. `writes_reports`: whether they must be written beside
+    the media, for want of another place. `emit` is called from the watcher's own thread and
     must not block. Nothing is read before `start`.
     """
 
@@ -54,10 +55,13 @@ class Watcher:
         known: KnownFiles,
         emit: Emit,
         excluded: Collection[Path] = (),
+        writes_reports: bool = True,
     ) -> None:
         self._section = section
         self._known = known
         self._excluded = tuple(excluded)
+        self._writes_reports = writes_reports
+        self._is_writable = True
         self._teller = Teller(index, emit)
         self._inbox = Inbox()
         self._stopping = threading.Event()
@@ -192,6 +196,7 @@ class Watcher:
         if not os.access(self._section.path, os.R_OK | os.X_OK):
             self._detach(ErrorCode.PERMISSION_DENIED, f"The folder {self._name()} may not be read by this user.")
             return
+        self._look_for_rights()
         root_id = (status.st_dev, status.st_ino)
         if root_id != self._root_id:
             self._attach(root_id, now_s)
@@ -206,6 +211,19 @@ class Watcher:
             self._stop_observer()
             self._listen(now_s)
             self._rescan_wanted = True
+
+    def _look_for_rights(self) -> None:
+        """Say at once what the first report would meet."""
+        is_writable = not self._writes_reports or os.access(self._section.path, os.W_OK)
+        if is_writable == self._is_writable:
+            return
+        self._is_writable = is_writable
+        if is_writable:
+            self._teller.say(FolderWritable(self._teller.index))
+            return
+        is_read_only = bool(os.statvfs(self._section.path).f_flag & os.ST_RDONLY)
+        message, advice = unwritable_message(self._name(), is_read_only=is_read_only)
+        self._teller.say(FolderUnwritable(self._teller.index, message, advice))
 
     def _attach(self, root_id: tuple[int, int], now_s: float) -> None:
         """The folder is new, or another one: listen first, then read, so that nothing falls between."""

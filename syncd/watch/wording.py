@@ -1,4 +1,4 @@
-"""Sentences about files that found no partner."""
+"""Sentences about files that found no partner, and about folders."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ def printable(text: str) -> str:
     return os.fsencode(text).decode("utf-8", "replace")
 
 
-def orphan_message(path: str, reason: OrphanReason, parsed: ParsedName | None) -> str:
-    """What is missing, by name."""
+def orphan_message(path: str, reason: OrphanReason, parsed: ParsedName | None, arriving: str | None = None) -> str:
+    """What is missing, by name; `arriving`: the path of a partner that is there and not complete yet."""
     name = printable(path.rpartition("/")[2])
     title = parsed.title if parsed is not None else "TITLE"
     extension = name.rpartition(".")[2]
+    if arriving is not None and reason in {OrphanReason.NO_MASTER, OrphanReason.NO_DUB}:
+        partner = printable(arriving.rpartition("/")[2])
+        return f"'{name}' waits for '{partner}', which is not complete: somebody still writes it, or it ends early."
     match reason:
         case OrphanReason.NO_MASTER:
             return f"'{name}' has no master: a file like '{title}_master.{extension}' is missing beside it."
@@ -30,3 +33,18 @@ def orphan_message(path: str, reason: OrphanReason, parsed: ParsedName | None) -
             )
         case OrphanReason.AMBIGUOUS_PAIR:
             return f"More than one master claims the title '{title}', so '{name}' was paired with nothing."
+
+
+def unwritable_message(folder: str, *, is_read_only: bool) -> tuple[str, str]:
+    """Why no report can be written in a watched folder, and what to do."""
+    if is_read_only:
+        message = f"The folder {folder} is read-only for the service: no report can be written beside its dubs."
+        advice = (
+            "Where the unit keeps it so: 'syncctl install-service', then 'systemctl daemon-reload && systemctl restart "
+            "syncd'. Else mount it for writing, or set reports.fallback."
+        )
+        return message, advice
+    return (
+        f"The folder {folder} may not be written to by the service's user: no report can be written beside its dubs.",
+        "Give the service's user the right to write there, or set reports.fallback; 'syncctl doctor' tries it.",
+    )

@@ -185,8 +185,8 @@ class Service:
 
     # --- the commands ------------------------------------------------------------------------------------------------
 
-    def syncctl(self, *arguments: str, expect: int = 0) -> str:
-        done = subprocess.run(
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [sys.executable, "-m", "syncd.cli.app", *arguments],
             capture_output=True,
             text=True,
@@ -194,6 +194,9 @@ class Service:
             env={**os.environ, "SYNCD_CONFIG": str(self.config)},
             check=False,
         )
+
+    def syncctl(self, *arguments: str, expect: int = 0) -> str:
+        done = self.call(*arguments)
         assert done.returncode == expect, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr + done.stdout
         return done.stdout if expect in (0, 3) else done.stderr + done.stdout

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -64,6 +66,20 @@ def test_a_stop_is_told_with_time_for_each_step_and_no_more_signs_of_life(servic
     assert "STATUS=stopping" in manager.messages[at]
     assert ending
     assert all(message.startswith("EXTEND_TIMEOUT_USEC=") for message in ending), ending
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a folder read-only")
+def test_a_folder_that_is_read_only_for_the_service_is_told_of_at_the_start(service: Service, manager: Manager) -> None:
+    subprocess.run(["mount", "--bind", service.drop, service.drop], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", service.drop], check=True)
+        service.start()
+        wait_for(lambda: manager.says(f"{service.drop} cannot be written to; 0 queued"), what="the folder's name")
+        assert "syncctl install-service" in service.log()
+        subprocess.run(["mount", "-o", "remount,bind,rw", service.drop], check=True)
+        wait_for(lambda: manager.says("STATUS=0 queued"), what="the all-clear")
+    finally:
+        subprocess.run(["umount", "-l", service.drop], check=True)
 
 
 def test_a_reload_is_framed_and_a_refused_one_stays_in_the_status(service: Service, manager: Manager) -> None:

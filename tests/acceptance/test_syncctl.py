@@ -108,6 +108,8 @@ def test_pause_holds_jobs_and_cancel_calls_them_off(running: Service, short_pair
     assert running.job(alpha).state is JobState.CANCELED
     assert running.job(beta).priority.value == "high"
     assert running.job(beta).state is JobState.QUEUED
+    assert "is canceled: it has no report, and" in running.syncctl("export", "timeline", str(alpha), expect=4)
+    assert "is queued: it has no report yet" in running.syncctl("export", "timeline", str(beta), expect=4)
     assert running.syncctl_json("resume")["outcome"] == {"paused": False}
     running.wait_for_jobs(2)
     assert running.job(alpha).state is JobState.CANCELED
@@ -139,6 +141,13 @@ def test_retry_makes_a_new_job_and_the_old_one_points_to_it(running: Service, sh
     assert running.syncctl_json("prune", "--keep", "0")["outcome"] == {"removed": 2}
 
 
+@pytest.mark.parametrize("state", ["queued", "running", "superseded", "completed"])
+def test_retry_names_the_states_that_it_takes(service: Service, state: str) -> None:
+    service.run_once()
+    told = service.syncctl("retry", "--state", state, expect=2)
+    assert f"No job that is {state} is retried: --state takes failed, quarantined, canceled and" in told
+
+
 def test_submit_takes_any_names_and_batches(running: Service, short_pair: PairTruth, tmp_path: Path) -> None:
     made = running.syncctl_json(
         "submit", str(short_pair.master_path), str(short_pair.dub_path), "--language", "pt-BR", "--priority", "low"
@@ -159,6 +168,17 @@ def test_submit_takes_any_names_and_batches(running: Service, short_pair: PairTr
     assert (second.language, second.priority.value) == ("it", "high")
     for job in (first, second):
         assert job.state is JobState.COMPLETED
+
+
+def test_a_submitted_pair_that_its_folder_has_found_is_its_job_already(running: Service, short_pair: PairTruth) -> None:
+    drop(running, short_pair, "Some.Film", "pt-BR")
+    (job,) = running.wait_for_jobs(1)
+    files = [str(running.drop / f"Some.Film_{side}.wav") for side in ("master", "dub_pt-BR")]
+    assert "job 1 already" in running.syncctl("submit", *files)
+    running.syncctl("submit", *files, "--language", "fr")
+    submitted = running.wait_for_jobs(2)[1]
+    assert (job.language, job.superseded_by) == ("pt-BR", None)
+    assert (submitted.title, submitted.language) == ("Some.Film", "fr")
 
 
 def test_a_submit_at_fault_is_refused_with_a_sentence(running: Service, short_pair: PairTruth, tmp_path: Path) -> None:
@@ -215,6 +235,30 @@ def test_exit_statuses_are_as_documented(service: Service, tmp_path: Path) -> No
 
 def test_the_schema_is_printed_as_json_schema(service: Service) -> None:
     jsonschema.Draft202012Validator.check_schema(json.loads(service.syncctl("schema")))
+
+
+@pytest.mark.parametrize(
+    "command", ["list", "list --json", "export jobs", "pause", "show 9 --json", "--help", "schema"]
+)
+def test_output_that_no_disk_takes_ends_with_a_sentence(service: Service, command: str) -> None:
+    service.run_once()
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "syncd.cli.app", *command.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            env={**os.environ, "SYNCD_CONFIG": str(service.config)},
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "syncctl: Standard output cannot be written to: No space left on device.\n"
+
+
+@pytest.mark.parametrize("command", ["", "list", "export", "export jobs", "models check", "submit"])
+def test_help_has_a_short_name_too(service: Service, command: str) -> None:
+    assert service.syncctl(*command.split(), "-h") == service.syncctl(*command.split(), "--help")
 
 
 def test_output_into_a_closed_pipe_ends_quietly(service: Service) -> None:
@@ -347,3 +391,20 @@ def test_a_fault_of_syncctl_itself_is_a_sentence_that_names_where_the_trace_lies
     assert told.startswith("syncctl: ")
     assert "KeyError" in kept.read_text(encoding="utf-8")
     kept.unlink()
+
+
+def test_a_broken_configuration_locks_nobody_out_of_a_running_daemon(running: Service, short_pair: PairTruth) -> None:
+    drop(running, short_pair, "alpha")
+    running.wait_for_jobs(1)
+    with running.config.open("a", encoding="utf-8") as file:
+        file.write("[workers]\ncpu_slots = none\n")
+    for command in (("list",), ("show", "1"), ("pause",), ("retry", "1", "--force"), ("resume",), ("devices",)):
+        done = running.call(*command)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("warning") == 1
+        assert str(running.ledger) in done.stderr
+    assert "alpha" in running.call("list").stdout
+    assert "daemon: It runs." in running.call("doctor").stdout
+    files = [str(running.drop / f"alpha_{side}.wav") for side in ("master", "dub_fr")]
+    assert "already" in running.call("submit", *files).stdout
+    assert [job.state for job in running.wait_for_jobs(2)] == [JobState.COMPLETED] * 2

@@ -138,6 +138,7 @@ def test_a_read_only_folder_fails_the_job_or_sends_the_report_to_the_fallback(
         (job,) = service.jobs()
         assert job.failure is not None
         assert job.failure.code is ErrorCode.PERMISSION_DENIED
+        assert "folder_unwritable" in service.newest_log.read_text(encoding="utf-8")
         service.extra = f"[reports]\nfallback = '{service.home / 'fallback'}'\n"
         service.write_config()
         service.syncctl("retry", "1")
@@ -146,6 +147,7 @@ def test_a_read_only_folder_fails_the_job_or_sends_the_report_to_the_fallback(
         assert again.state is JobState.COMPLETED
         assert again.sidecar_path is not None
         assert again.sidecar_path.parent == service.home / "fallback"
+        assert "folder_unwritable" not in service.newest_log.read_text(encoding="utf-8")
         assert valid_report(again.sidecar_path)["verdict"] == "offset"
     finally:
         subprocess.run(["umount", "-l", service.drop], check=True)

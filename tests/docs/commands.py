@@ -57,6 +57,9 @@ def _verbs(group: Any, name: str, context: Any) -> Iterator[Command]:
             yield from _verbs(command, f"{name} {verb}", _context(command, verb, context))
 
 
+HELP = "-h, --help"
+
+
 def _context(command: Any, name: str, parent: Any) -> Any:
     return command.make_context(name, [], parent=parent, resilient_parsing=True)
 
@@ -73,7 +76,7 @@ def _read(command: Any, name: str, parent: Any) -> Command:
             arguments.append((re.sub(r" <.*>$", "", left), _plain(right)))
         else:
             options.append((left, _plain(right)))
-    options += [("--help", "Show this message and exit.")]
+    options += [(HELP, "Show this message and exit.")]
     verb = name.partition(" ")[2]
     manual = MANUALS.get(verb)
     return Command(
@@ -169,7 +172,7 @@ def _section(command: Command, *, level: int, shaped: str | None = None) -> str:
     parts = [f"\n{'#' * level} {command.name}\n\n"]
     parts += [f"{paragraph}\n\n" for paragraph in command.help]
     parts.append(f"    {command.usage}\n\n")
-    rows = [(f"`{left}`", linked(right)) for left, right in (*command.arguments, *command.options) if left != "--help"]
+    rows = [(f"`{left}`", linked(right)) for left, right in (*command.arguments, *command.options) if left != HELP]
     if rows:
         parts.append(table(("option", "does"), rows) + "\n")
     if command.examples:

@@ -11,14 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from syncd.cli.jobs import note
 from syncd.config import Config, WorkersSection
+from syncd.devices.views import SERVICE_KEY, text_to_view
 from syncd.domain import TOLERANCES, AnalysisSettings, JobState, Pair, Priority
-from syncd.errors import ErrorCode
+from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import Attempt, AttemptOutcome, Job
 from syncd.reports.past import find_past_report
 from syncd.supervisor import pool as pool_module
+from syncd.supervisor import reporter as reporter_module
 from syncd.supervisor import retry as retry_module
 from syncd.supervisor.cards import Cards
 from syncd.supervisor.counted import WorkerEnd
@@ -63,6 +66,13 @@ class Bench:
             reader.close()
         assert job is not None
         return job
+
+    def service(self) -> dict[str, str]:
+        reader = LedgerReader.open(self.home / "ledger.db")
+        try:
+            return reader.service()
+        finally:
+            reader.close()
 
     def attempts(self, job_id: int) -> list[Attempt]:
         return self.ledger.attempts(job_id)
@@ -132,6 +142,38 @@ def test_a_worker_that_goes_or_speaks_nonsense_is_a_crashed_one(
     assert job.state is JobState.FAILED
     assert job.failure is not None
     assert job.failure.code is ErrorCode.WORKER_CRASHED
+
+
+def test_what_is_told_of_the_devices_names_no_job_that_has_ended(
+    bench: Bench, workers_that: Callable[[str], None]
+) -> None:
+    workers_that("behave")
+    told: list[set[int | None]] = []
+
+    def is_job_gone() -> bool:
+        text = bench.service().get(SERVICE_KEY)
+        devices = () if text is None or (view := text_to_view(text)) is None else view.devices
+        told.append({held.job_id for device in devices for held in device.held_by})
+        return {1} in told and told[-1] == set()
+
+    bench.enqueue()
+    bench.turn_until(is_job_gone)
+
+
+def test_a_job_whose_report_cannot_be_written_yet_says_so(
+    bench: Bench, workers_that: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise SyncdError(ErrorCode.DISK_FULL, "The disk of the dub is full.")
+
+    workers_that("behave")
+    bench.dispatcher.reconfigure(Config(workers=WorkersSection(devices="cpu", max_attempts=2)))
+    job_id = bench.enqueue()
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(reporter_module, "write_reports", refuse)
+        bench.turn_until(lambda: "report" in note(bench.job(job_id)))
+    assert note(bench.job(job_id)) == "waits for its report: DISK_FULL: The disk of the dub is full."
+    assert bench.run(job_id).state is JobState.COMPLETED
 
 
 def test_an_answer_counts_even_if_the_worker_ends_right_after_it(

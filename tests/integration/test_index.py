@@ -165,6 +165,21 @@ def test_the_indexer_follows_the_ledger_and_knows_when_it_has_caught_up(
         assert title in {each for each, _, _ in listed(drop)}
 
 
+def test_folders_that_pairs_are_moved_to_have_an_index_of_their_own(ledger: Ledger, drop: Path, tmp_path: Path) -> None:
+    done, failed = tmp_path / "done", tmp_path / "failed"
+    reports = ReportsSection(done=done, failed=failed)
+    completed(ledger, pair_in(done / "week 1", "Heist"))
+    indexer = Indexer(
+        config_of(tmp_path, drop).model_copy(update={"reports": reports}), ledger.last_event_id, lambda: None
+    )
+    indexer.tend(0.0, is_idle=True)
+    end_s = time.monotonic() + 20.0
+    while not indexer.is_done():
+        assert time.monotonic() < end_s
+    assert [link for _, link, _ in listed(done)] == ["./week%201/Heist_dub_fr.wav.sync.html"]
+    assert not failed.exists()
+
+
 def test_a_thousand_reports_under_load_cost_a_few_pages_not_a_thousand(
     drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

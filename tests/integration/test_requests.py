@@ -13,6 +13,7 @@ import pytest
 from syncd import requests as requests_module
 from syncd.config import Config
 from syncd.domain import MediaFile
+from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import Request, RequestKind, path_to_json
 from syncd.ledger.requests import RequestBox
@@ -64,6 +65,36 @@ def counter(tmp_path: Path) -> Iterator[Counter]:
     counter = Counter(tmp_path)
     yield counter
     counter.close()
+
+
+def refuse(code: ErrorCode) -> Callable[[Path], MediaFile]:
+    def look(file: Path) -> MediaFile:
+        raise SyncdError(code, f"{file} may not be read by this user.")
+
+    return look
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (ErrorCode.PERMISSION_DENIED, "The service, which runs as the user "),
+        (ErrorCode.FILE_NOT_FOUND, "The service finds no file at "),
+    ],
+)
+def test_a_file_that_is_kept_from_the_service_is_told_of_as_the_service_sees_it(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch, code: ErrorCode, words: str
+) -> None:
+    monkeypatch.setattr(requests_module, "identify_side", refuse(code))
+    monkeypatch.setattr(os, "access", lambda path, _wanted: path != counter.home)
+    monkeypatch.setattr(requests_module, "hidden_folder", lambda _path: counter.home.parent)
+    asked = counter.submit("film")
+    counter.serve_until(lambda: counter.answer(asked))
+    error = (answer := counter.answer(asked)) and answer.error
+    assert error is not None
+    assert error.code is code
+    assert error.message.startswith(words)
+    assert f"under systemd its unit keeps {counter.home.parent} from it" in error.message
+    assert (f"it may not enter {counter.home}" in error.message) == (code is ErrorCode.PERMISSION_DENIED)
 
 
 class HungFolder:

@@ -162,6 +162,18 @@ def test_files_without_partner_are_told_of_with_the_reason_and_taken_back(drop: 
         assert len(watching.orphans) == 3
 
 
+@pytest.mark.parametrize(("whole", "broken"), [("A_dub_fr.wav", "A_master.wav"), ("A_master.wav", "a dub pt-BR.wav")])
+def test_a_partner_that_is_there_and_not_complete_is_not_called_missing(drop: Path, whole: str, broken: str) -> None:
+    put(drop, whole, "B_master.wav")
+    (drop / broken).write_bytes(wav_bytes(1.0)[:50_000])
+    with Watching(drop, orphan_after_seconds=0.5) as watching:
+        message = watching.wait_for_orphan(whole).message
+        assert message.startswith(f"'{whole}' waits for '{broken}', which is not complete")
+        assert "is missing beside it" in watching.wait_for_orphan("B_master.wav").message
+        (drop / broken).write_bytes(wav_bytes(1.0))
+        watching.wait_for_pairs(1)
+
+
 def test_two_masters_make_no_pair_until_one_is_gone(drop: Path) -> None:
     put(drop, "Film_master.wav", "Film_dub_fr.wav", "Film_master.mov")
     with Watching(drop) as watching:

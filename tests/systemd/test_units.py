@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -78,15 +79,46 @@ def test_every_drop_in_of_the_documentation_is_clean(tmp_path: Path) -> None:
         assert exposure(unit) <= 1.8, example
 
 
-@pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="systemd-sysusers is not there (package systemd).")
-def test_user_and_group_are_made_in_an_image(tmp_path: Path) -> None:
+def place_for(tool: str, root: Path) -> None:
+    """The files of `sysusers` or `tmpfiles` in an image."""
     for file in service_files(VARIANTS["cpu"][0]):
-        if file.path.parent.name == "sysusers.d" and file.text is not None:
-            path = tmp_path / file.path.relative_to("/")
+        if file.path.parent.name == f"{tool}.d" and file.text is not None:
+            path = root / file.path.relative_to("/")
             path.parent.mkdir(parents=True)
             path.write_text(file.text, encoding="utf-8")
-    subprocess.run(["systemd-sysusers", f"--root={tmp_path}", "syncd.conf"], check=True, timeout=60)
+    subprocess.run([f"systemd-{tool}", f"--root={root}", *CREATE.get(tool, ()), "syncd.conf"], check=True, timeout=60)
+
+
+CREATE = {"tmpfiles": ("--create",)}
+needs_sysusers = pytest.mark.skipif(
+    shutil.which("systemd-sysusers") is None, reason="systemd-sysusers is not there (package systemd)."
+)
+
+
+@needs_sysusers
+def test_user_and_group_are_made_in_an_image(tmp_path: Path) -> None:
+    place_for("sysusers", tmp_path)
     assert re.search(
         r"^syncd:.*:/var/lib/syncd:/usr/sbin/nologin$", (tmp_path / "etc/passwd").read_text(), re.MULTILINE
     )
     assert re.search(r"^syncd:", (tmp_path / "etc/group").read_text(), re.MULTILINE)
+
+
+@needs_sysusers
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to a group")
+@pytest.mark.parametrize("made_before", [False, True])
+def test_folders_that_people_make_in_the_drop_folder_are_the_groups(tmp_path: Path, made_before: bool) -> None:
+    drop = tmp_path / "srv/drop"
+    if made_before:
+        drop.mkdir(parents=True)
+        drop.chmod(0o2750)
+    place_for("sysusers", tmp_path)
+    place_for("tmpfiles", tmp_path)
+    umask = os.umask(0o022)
+    try:
+        (drop / "Film").mkdir()
+    finally:
+        os.umask(umask)
+    group = int(re.findall(r"^syncd:x:(\d+):", (tmp_path / "etc/group").read_text(), re.MULTILINE)[0])
+    assert (drop / "Film").stat().st_mode & 0o777 == 0o775
+    assert (drop.stat().st_gid, drop.stat().st_mode & 0o7777) == ((0, 0o2750) if made_before else (group, 0o2775))

@@ -5,7 +5,15 @@ from typing import get_args
 
 import pytest
 
-from syncd.config import Address, Config, MethodName, find_config_path, load_config, parse_config
+from syncd.config import (
+    Address,
+    Config,
+    MethodName,
+    find_config_path,
+    ledger_path_despite_faults,
+    load_config,
+    parse_config,
+)
 from syncd.domain import TOLERANCES, Priority, Tolerance
 from syncd.errors import ErrorCode, SyncdError
 
@@ -60,6 +68,41 @@ def test_every_fault_is_reported_at_once_with_its_key() -> None:
         assert any(fault.startswith(key) for fault in faults), key
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("wach = 3", "wach: unknown key; did you mean watch?"),
+        ("colour = 3", "colour: unknown key"),
+        ("[workers]\ncpu_slot = 3", "workers.cpu_slot: unknown key; did you mean cpu_slots?"),
+        ("[[watch]]\npath = '/x'\nsettle = 1", "watch.0.settle: unknown key; did you mean settle_seconds?"),
+        ("[profiles.p]\nmethod = []", "profiles.p.method: unknown key; did you mean methods?"),
+        ("[profiles.p.tolerance]\nearly = 1\nearly_ms = 1\nlate_ms = 1", "profiles.p.tolerance.early: unknown key"),
+        ("[[watch]]\nrecursive = true", "watch.0.path: is missing"),
+        ("[watch]\npath = '/x'", "watch: must be written [[watch]], for there may be several"),
+        ("ledger = 3", "ledger: must be a table, not 3"),
+        ("[workers]\nmax_attempts = 1.5", "workers.max_attempts: must be a whole number, not 1.5"),
+        ("[cache]\nmax_bytes = '8G'", 'cache.max_bytes: must be a whole number, not "8G"'),
+        ("[workers]\ncpu_slots = 0", "workers.cpu_slots: must be 'auto' or at least 1, not 0"),
+        ("[workers]\ngpu_memory_fraction = 2", "workers.gpu_memory_fraction: must be at most 1, not 2"),
+        ("[workers]\nstall_seconds = inf", "workers.stall_seconds: must be a finite number, not inf"),
+        ("[workers]\ndevices = [1.5]", "workers.devices.0: must be a whole number or text, in quotes, not 1.5"),
+        ("[profiles.p]\nhtml = 'no way'", 'profiles.p.html: must be true or false, not "no way"'),
+        ("[profiles.p]\nmethods = []", "profiles.p.methods: must have at least 1"),
+        (
+            "[profiles.p]\ntolerance = {early_ms = 0, late_ms = 1}",
+            "profiles.p.tolerance.early_ms: must be more than 0, not 0",
+        ),
+        ("[log]\nlevel = 'loud'", "log.level: must be 'debug', 'info', 'warning' or 'error', not \"loud\""),
+        ("[cache]\npath = 4", "cache.path: must be a path, in quotes, not 4"),
+        ("[handover]\non_complete = 'x'", 'handover.on_complete: must be a list, in square brackets, not "x"'),
+        ("[cache]\npath = 'x'", 'cache.path: must be an absolute path, not "x"'),
+    ],
+)
+def test_a_fault_is_told_once_and_in_plain_words(text: str, fault: str) -> None:
+    (told,) = faults_of(text)
+    assert told.startswith(fault)
+
+
 def test_a_folder_asks_only_for_profiles_that_exist() -> None:
     faults = faults_of('[[watch]]\npath = "/a"\nprofile = "gentle"\n[[watch]]\npath = "/a"\n')
     assert faults == ["watch.0.profile: there is no [profiles.gentle]", "watch.1.path: /a is named twice"]
@@ -85,7 +128,7 @@ def test_an_unknown_profile_is_told_even_beside_other_faults() -> None:
 
 @pytest.mark.parametrize("section", ["ledger", "cache"])
 def test_paths_are_absolute(section: str) -> None:
-    assert faults_of(f"[{section}]\npath = 'here'\n") == [f"{section}.path: value error, must be an absolute path"]
+    assert faults_of(f"[{section}]\npath = 'here'\n") == [f'{section}.path: must be an absolute path, not "here"']
 
 
 def test_every_method_can_be_named_and_five_are_run_unless_others_are_named() -> None:
@@ -129,6 +172,42 @@ def test_other_profiles_leave_the_default_one_in_place() -> None:
 def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
     with pytest.raises(SyncdError, match="There is no configuration at"):
         load_config(tmp_path / "none.toml")
+
+
+LEDGER = '[ledger]\npath = "/data/ledger.db"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        (f"{LEDGER}[workers]\ncpu_slots = 0\n", "/data/ledger.db"),
+        (f"{LEDGER}kep_days = 3\n", "/data/ledger.db"),
+        (f"{LEDGER}[workers\n", "/data/ledger.db"),
+        (f'[[watch]]\npath = "/srv\n{LEDGER}', "/data/ledger.db"),
+        ("[workers]\ncpu_slots = 0\n", "/var/lib/syncd/ledger.db"),
+        ("[workers\n# of the ledger\n", "/var/lib/syncd/ledger.db"),
+        ('[legder]\npath = "/data/ledger.db"\n', None),
+        ('[ledger]\npaht = "/data/ledger.db"\n', None),
+        ('[ledger]\npath = "data/ledger.db"\n', None),
+        ('[ledger]\npath = "/data/ledger.db\n', None),
+        ('[ledger\npath = "/data/ledger.db"\n', None),
+        (f"{LEDGER}{LEDGER}", None),
+        (f"{LEDGER}[workers]\nledger.path = 3 4\n", None),
+        ("ledger = 3\n", None),
+    ],
+)
+def test_beside_faults_the_ledger_is_found_where_the_file_says_so_for_certain(
+    text: str, path: str | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "syncd.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(SyncdError):
+        load_config(file)
+    assert ledger_path_despite_faults(file) == (None if path is None else Path(path))
+
+
+def test_of_a_file_that_is_not_there_no_ledger_is_known(tmp_path: Path) -> None:
+    assert ledger_path_despite_faults(tmp_path / "none.toml") is None
 
 
 def test_the_option_goes_before_the_variable_and_that_before_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +270,7 @@ def test_a_command_is_named_by_an_absolute_path_and_has_its_time() -> None:
     assert config.handover.on_complete_seconds == 30.0
     assert Config().handover.on_complete == ()
     assert faults_of("[handover]\non_complete = ['notify']\n") == [
-        "handover.on_complete: value error, the program must be an absolute path"
+        "handover.on_complete: the program must be an absolute path"
     ]
     assert faults_of("[handover]\non_complete_seconds = 0\n")[0].startswith("handover.on_complete_seconds")
 

@@ -92,7 +92,7 @@ def test_every_command_and_option_is_documented_and_its_help_suffices(command: c
     section = re.split(rf"^##+ {re.escape(command.name)}$", TEXTS[DOCS / "commands.md"], flags=re.MULTILINE)[1]
     section = re.split(r"^##+ ", section, flags=re.MULTILINE)[0]
     for option, says in (*command.arguments, *command.options):
-        assert option == "--help" or f"`{option}`".replace("|", "\\|") in section
+        assert option == "-h, --help" or f"`{option}`".replace("|", "\\|") in section
         assert says.endswith((".", "]"))
     assert command.name in {"syncd", "syncctl"} or command.verb in MANUALS
     assert command.name == "syncctl" or command.examples

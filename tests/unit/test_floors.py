@@ -29,7 +29,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "__init__",
         }
     ),
-    frozenset({"domain", "plots"}),
+    frozenset({"domain", "plots", "config_faults"}),
     frozenset({"protocol", "config"}),
     frozenset({"watch", "devices", "ledger", "reports", "analysis", "media"}),
     frozenset({"supervisor", "worker", "handover"}),

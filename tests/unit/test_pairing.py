@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.domain import OrphanReason, Role
+from syncd.config import WatchSection
+from syncd.domain import FileStamp, Identity, MediaFile, OrphanReason, Role, Stem
 from syncd.watch.naming import NameRules, ParsedName
-from syncd.watch.pairing import Changes, OrphanWatch, PairBook
+from syncd.watch.pairing import Changes, Match, OrphanWatch, PairBook, match_in
 
 RULES = NameRules(root_title="drop")
 
@@ -318,3 +320,51 @@ def test_an_ambiguity_is_told_of_at_once_and_taken_back_even_after_another_reaso
     assert orphans.pop_due(64.0) == []
     assert orphans.pop_due(65.0) == [("a", OrphanReason.NO_DUB)]
     assert orphans.resolve("a")
+
+
+# --- pairs that people name themselves -------------------------------------------------------------------------------
+
+
+def named(folder: str, master: str, dub: str, *, stems: bool = False, **settings: object) -> Match | None:
+    """What the watched folder ``/drop`` (or one in it) says of two files below `folder`."""
+    sections = [WatchSection(path=Path("/drop")), WatchSection.model_validate({"path": "/drop/inner", **settings})]
+    identity, stamp = Identity(1, 1, "00"), FileStamp(1, 1, 1, 1, 1)
+    sides = [
+        MediaFile(path, identity, stamp, (Stem("L", path, identity, stamp),) if stems else ())
+        for path in (Path(folder, master), Path(folder, dub))
+    ]
+    found = match_in(sections, *sides)
+    return None if found is None else found[1]
+
+
+def test_what_a_folder_would_pair_has_the_title_and_language_of_the_names() -> None:
+    found = named("/drop/a", "Film_master.wav", "Film_dub_pt-BR_v2.wav")
+    assert found == Match("a/Film_master.wav", "a/Film_dub_pt-BR_v2.wav", "Film", "pt-BR")
+
+
+def test_sides_of_stems_are_named_without_the_channel() -> None:
+    found = named("/drop", "master/Film.L.wav", "dub/fr/Film.L.wav", stems=True)
+    assert found is not None
+    assert (found.title, found.language) == ("Film", "fr")
+
+
+def test_of_folders_one_in_the_other_the_inner_ones_rules_count() -> None:
+    patterns = (r"(?P<title>\w+)-(?P<role>vo|vf)",)
+    assert named("/drop/inner", "Film-vo.wav", "Film-vf.wav", patterns=patterns) is not None
+    assert named("/drop", "Film-vo.wav", "Film-vf.wav", patterns=patterns) is None
+    assert named("/drop/inner", "a/Film_master.wav", "a/Film_dub.wav", recursive=False) is None
+
+
+@pytest.mark.parametrize(
+    ("folder", "master", "dub"),
+    [
+        ("/elsewhere", "Film_master.wav", "Film_dub.wav"),
+        ("/drop", "Film_master.wav", "Other_dub.wav"),
+        ("/drop", "Film_dub.wav", "Film_master.wav"),
+        ("/drop", "reel1.mov", "reel1_french.wav"),
+        ("/drop", "a/Film_master.wav", "b/Film_dub.wav"),
+        ("/drop", "dub/inner_master.wav", "inner/dub.wav"),
+    ],
+)
+def test_of_what_no_folder_would_pair_the_names_say_nothing(folder: str, master: str, dub: str) -> None:
+    assert named(folder, master, dub) is None
