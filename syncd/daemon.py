@@ -28,7 +28,7 @@ from syncd.delivery import Delivery
 from syncd.domain import JobState
 from syncd.errors import ErrorCode, SyncdError, error_advice, error_exit_code
 from syncd.handover.command import program_fault
-from syncd.heap import keep_few_arenas
+from syncd.heap import keep_few_arenas, make_room_for_names
 from syncd.indexing import Indexer
 from syncd.intake import Intake
 from syncd.ledger.engine import explain_os
@@ -434,6 +434,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = argument_parser().parse_args(arguments)
     configure_logs(chosen.log_level or "info")
     keep_few_arenas()
+    make_room_for_names()
     config_path = find_config_path(chosen.config)
     try:
         config = load_config(config_path)

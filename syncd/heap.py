@@ -1,15 +1,30 @@
-"""The C library's heap: glibc's is told to keep little for later; another keeps what it keeps."""
+"""What this process holds beyond what it uses: glibc's heap is told to keep little, and Python's table of names to be.
+
+On another C library the heap keeps what it keeps.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import sys
 from typing import Final
 
 ARENAS: Final = 2
 """Else every thread may have one of its own, and hold what it once needed."""
 _M_ARENA_MAX: Final = -8
 """Of glibc's mallopt(3)."""
+NAMES_TO_COME: Final = 16_000
+"""Of files, some eight a job."""
+
+
+def make_room_for_names() -> None:
+    """Let Python's table of interned names have the size now that it would have after some thousand jobs.
+
+    `pathlib` puts every part of a path there for as long as the path lives. The table counts who came, not who is left,
+    and doubles once when it is full, by two megabytes: a service that never grows again is told from one that leaks.
+    """
+    _names = [sys.intern(f"a name to come {number}") for number in range(NAMES_TO_COME)]
 
 
 def keep_few_arenas() -> None:

@@ -127,7 +127,7 @@ def _line(job: Reported, folder: Path) -> Listed | None:
     return Listed(
         title=job.title,
         language=job.language,
-        dub=job.dub_path.name,
+        dub=job.dub_name,
         verdict=job.verdict.value if job.state is JobState.COMPLETED and job.verdict else "failed",
         review=True if job.review is None else job.review,
         offset_s=job.offset_s,

@@ -95,7 +95,7 @@ class Reported:
 
     title: str
     language: str | None
-    dub_path: Path
+    dub_name: str
     state: JobState
     verdict: Verdict | None
     review: bool | None

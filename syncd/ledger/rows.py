@@ -145,7 +145,7 @@ def to_job(row: AnyRow) -> Job:
 
 def select_reported() -> Select[Any]:
     """What `to_reported` reads."""
-    columns = (getattr(jobs.c, each.name) for each in fields(Reported) if each.name != "dub_path")
+    columns = (getattr(jobs.c, each.name) for each in fields(Reported) if each.name != "dub_name")
     return select(*columns, DUBS.c.path.label("dub_path")).join(DUBS, DUBS.c.id == jobs.c.dub_id)
 
 
@@ -154,7 +154,7 @@ def to_reported(row: AnyRow) -> Reported:
     return Reported(
         title=row.title,
         language=row.language,
-        dub_path=row.dub_path,
+        dub_name=row.dub_path.name,
         state=JobState(row.state),
         verdict=None if row.verdict is None else Verdict(row.verdict),
         review=None if row.review is None else bool(row.review),
