@@ -94,11 +94,15 @@ class Browser:
             time.sleep(0.02)
 
     def picture(self, path: Path, *, width: int = 1200) -> None:
+        """A PNG of the whole page, into a file."""
+        path.write_bytes(self.shot(width=width))
+
+    def shot(self, *, width: int = 1200) -> bytes:
         """A PNG of the whole page."""
         self("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         self.run("new Promise((done) => setTimeout(done, 200))")
         shot = self("Page.captureScreenshot", format="png", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(shot["data"]))
+        return base64.b64decode(shot["data"])
 
     def complaints(self) -> list[str]:
         """What stands in the console as an error or a warning, violations of the page's own policy among it."""
