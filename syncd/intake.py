@@ -26,6 +26,7 @@ from syncd.errand import Errand, Question
 from syncd.errors import SyncdError
 from syncd.ledger.enqueue import ELSEWHERE_S, Elsewhere, deserted_job_id
 from syncd.ledger.ledger import Ledger
+from syncd.ledger.reader import LedgerReader
 from syncd.reports.past import find_past_report
 from syncd.watch.events import (
     EventsLost,
@@ -119,6 +120,8 @@ class Intake:
         """For the files of an earlier run's orphans."""
         self._orphans_found: set[Path] = set()
         """Since these looks began."""
+        self._knowing: Errand[KnownFiles] | None = None
+        """What the ledger holds of files is being read: half a million of them take seconds."""
         self._watchers: list[Watcher] = []
         self._sections: Sequence[WatchSection] = ()
         self._generation = 0
@@ -174,17 +177,31 @@ class Intake:
     # --- the folders -------------------------------------------------------------------------------------------------
 
     def watch(self, config: Config) -> None:
-        """Start a watcher for each folder."""
+        """Watch each folder, as soon as what the ledger knows of files is read: beside the main loop, for many."""
         self._generation += 1
         self._paces = True
         self.profiles, self._sections = config, config.watch
         self._unsettled, self._missing, self._unwritable = set(range(len(config.watch))), set(), set()
         self._forget_stale_orphans()
-        known = KnownFiles(self._ledger.known_files())
-        reports = config.reports
+        self._begin_to_know()
+
+    def _begin_to_know(self) -> None:
+        self._knowing = Errand(partial(_known_files, self.profiles.ledger.path), self._wake)
+
+    def _watch_with_what_is_known(self) -> None:
+        """Begin to watch; raises what reading the ledger raised, and reads it again."""
+        if self._knowing is None or not self._knowing.wait(0.0):
+            return
+        try:
+            known = self._knowing.answer()
+        except SyncdError:
+            self._begin_to_know()
+            raise
+        self._knowing = None
+        reports = self.profiles.reports
         unwatched = [path for path in (reports.fallback, reports.done, reports.failed) if path]
-        for index, section in enumerate(config.watch):
-            inner = [other.path for other in config.watch if section.path in other.path.parents]
+        for index, section in enumerate(self._sections):
+            inner = [other.path for other in self._sections if section.path in other.path.parents]
             emit = partial(self._hear, self._generation)
             watcher = Watcher(
                 section,
@@ -199,7 +216,7 @@ class Intake:
 
     def unwatch(self) -> None:
         """Stop all watchers, and record their last words; what one says later belongs to no folder any more."""
-        self._paces = False
+        self._paces, self._knowing = False, None
         for watcher in self._watchers:
             watcher.stop()
         self._watchers.clear()
@@ -244,6 +261,7 @@ class Intake:
     def take(self, slice_s: float = SLICE_S) -> None:
         """Record what has been found, for `slice_s` at most; what fails with `SyncdError` is kept for the next turn."""
         end_s = time.monotonic() + slice_s
+        self._watch_with_what_is_known()
         while (self._events or not self._heard.empty()) and time.monotonic() < end_s:
             if not self._events:
                 self._events.append(self._heard.get_nowait())
@@ -405,3 +423,11 @@ def _look_at(elsewhere: Elsewhere) -> _Seen:
 
 def _gone(paths: Sequence[Path]) -> list[Path]:
     return [path for path in paths if not os.path.lexists(path)]
+
+
+def _known_files(ledger: Path) -> KnownFiles:
+    reader = LedgerReader.open(ledger)
+    try:
+        return KnownFiles(reader.known_files())
+    finally:
+        reader.close()

@@ -1,38 +1,23 @@
-"""`syncctl`: the commands, one file each, and the one place where an error becomes a sentence and an exit status."""
+"""`syncctl`: the commands, one file each, and the one place where an error becomes a sentence and an exit status.
+
+A command is imported when it is called, or when all are asked for: together they take longer to load than to run.
+"""
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from types import FrameType
 from typing import Annotated, Final, NoReturn
 
 import typer
 
 from syncd import __version__
-from syncd.cli import (
-    analyze,
-    cancel,
-    devices,
-    doctor,
-    export,
-    install_service,
-    jobs,
-    models,
-    pause,
-    priority,
-    prune,
-    rebuild,
-    retry,
-    schema,
-    show,
-    stats,
-    submit,
-    watch,
-)
 from syncd.cli.manual import MANUALS, STATUSES, docs_folder
 from syncd.cli.output import OutputFault, give_output_up, print_json, printable, tell_output_faults_apart
 from syncd.errors import ErrorCode, SyncdError, error_advice, error_exit_code
@@ -43,15 +28,59 @@ EPILOG: Final = (
     f"{docs_folder() / 'index.md'}\n\nExit status: {', '.join(f'{n} {what}' for n, what in STATUSES.items())}."
 )
 
-app = typer.Typer(
-    name="syncctl",
-    help="Look into syncd's ledger and steer its jobs.",
-    epilog=EPILOG,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+PLACES: Final[Mapping[str, str]] = {
+    "list": "jobs:list_jobs",
+    "show": "show:show",
+    "watch": "watch:watch",
+    "submit": "submit:submit",
+    "retry": "retry:retry",
+    "cancel": "cancel:cancel",
+    "priority": "priority:priority",
+    "pause": "pause:pause",
+    "resume": "pause:resume",
+    "prune": "prune:prune",
+    "rebuild": "rebuild:rebuild",
+    "stats": "stats:stats",
+    "analyze": "analyze:analyze",
+    "schema": "schema:schema",
+    "devices": "devices:devices",
+    "doctor": "doctor:doctor",
+    "install-service": "install_service:install_service",
+    "models": "models:app",
+    "export": "export:app",
+}
+"""Where each command is, in the order in which --help lists them."""
+
+
+def application(*names: str) -> typer.Typer:
+    """`syncctl` with these commands; without any: with all."""
+    app = typer.Typer(
+        name="syncctl",
+        help="Look into syncd's ledger and steer its jobs.",
+        epilog=EPILOG,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_root)
+    for name in names or PLACES:
+        command, told = _loaded(name), MANUALS[name]
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, short_help=told.brief, epilog=told.epilog)
+        else:
+            app.command(name, short_help=told.brief, epilog=told.epilog)(command)
+    return app
+
+
+def _loaded(name: str) -> Callable[..., None] | typer.Typer:
+    module, _, attribute = PLACES[name].partition(":")
+    gc.disable()  # Loading makes many objects and no garbage: looking for some takes an eighth of the time.
+    try:
+        command: Callable[..., None] | typer.Typer = getattr(import_module(f"syncd.cli.{module}"), attribute)
+    finally:
+        gc.enable()
+    return command
 
 
 def _version(wanted: bool) -> None:
@@ -60,40 +89,12 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     _version_wanted: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
     """Look into syncd's ledger and steer its jobs."""
-
-
-COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
-    "list": jobs.list_jobs,
-    "show": show.show,
-    "watch": watch.watch,
-    "submit": submit.submit,
-    "retry": retry.retry,
-    "cancel": cancel.cancel,
-    "priority": priority.priority,
-    "pause": pause.pause,
-    "resume": pause.resume,
-    "prune": prune.prune,
-    "rebuild": rebuild.rebuild,
-    "stats": stats.stats,
-    "analyze": analyze.analyze,
-    "schema": schema.schema,
-    "devices": devices.devices,
-    "doctor": doctor.doctor,
-    "install-service": install_service.install_service,
-}
-"""In the order in which --help lists them."""
-
-for _name, _command in COMMANDS.items():
-    app.command(_name, short_help=MANUALS[_name].brief, epilog=MANUALS[_name].epilog)(_command)
-app.add_typer(models.app, name="models", short_help=MANUALS["models"].brief, epilog=MANUALS["models"].epilog)
-app.add_typer(export.app, name="export", short_help=MANUALS["export"].brief, epilog=MANUALS["export"].epilog)
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
@@ -133,6 +134,8 @@ def _run() -> None:
 
 def _call() -> None:
     """What is printed has been taken when this returns."""
+    asked = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    app = application(asked) if asked in PLACES else application()
     try:
         app()
     finally:

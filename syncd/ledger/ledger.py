@@ -7,7 +7,7 @@ a pair that was enqueued just then is found again by the next rescan.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,6 @@ from syncd.domain import (
     Identity,
     JobState,
     Lease,
-    MediaFile,
     MediaInfo,
     MemoryObservation,
     MethodResult,
@@ -52,7 +51,7 @@ from syncd.ledger.keep import (
     keep_report,
     keep_service_value,
 )
-from syncd.ledger.models import events, media, orphans, stage_pauses
+from syncd.ledger.models import events, orphans, stage_pauses
 from syncd.ledger.past import record_past
 from syncd.ledger.prune import Pruner
 from syncd.ledger.records import Attempt, AttemptOutcome, Depth, Enqueued
@@ -61,10 +60,8 @@ from syncd.ledger.retry import retry_as_new
 from syncd.ledger.rows import (
     count_by_state,
     select_attempts,
-    select_files,
     select_observations,
     to_attempt,
-    to_file,
     to_observation,
 )
 
@@ -113,12 +110,6 @@ class Ledger:
         self._file.close()
 
     # --- enqueue -----------------------------------------------------------------------------------------------------
-
-    def known_files(self) -> Iterator[MediaFile]:
-        """The newest version of every path ever recorded; a side of stems is one of them, under its first path."""
-        with self._file.reading() as connection:
-            for row in connection.execute(select_files().where(media.c.is_current == 1)):
-                yield to_file(row)
 
     def enqueue(
         self,

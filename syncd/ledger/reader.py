@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Engine, Select, func, literal, select, union_all
 
-from syncd.domain import JobState, MethodResult
+from syncd.domain import JobState, MediaFile, MethodResult
 from syncd.ledger.columns import readable
 from syncd.ledger.engine import reading_engine, transaction
 from syncd.ledger.lock import is_held
@@ -22,12 +23,14 @@ from syncd.ledger.rows import (
     count_by_state,
     select_attempts,
     select_events,
+    select_files,
     select_jobs,
     select_orphans,
     select_reported,
     select_requests,
     to_attempt,
     to_event,
+    to_file,
     to_job,
     to_orphan,
     to_reported,
@@ -96,6 +99,12 @@ class LedgerReader:
         """Files that wait for a partner, longest first."""
         with self._snapshot() as connection:
             return [to_orphan(row) for row in connection.execute(select_orphans().limit(limit))]
+
+    def known_files(self) -> Iterator[MediaFile]:
+        """The newest version of every path ever recorded; a side of stems is one of them, under its first path."""
+        with self._snapshot() as connection:
+            for row in connection.execute(select_files().where(media.c.is_current == 1)):
+                yield to_file(row)
 
     def reported_under(self, folder: Path, *, limit: int) -> list[Reported]:
         """The newest ended job of every report in a folder and below it, newest first."""

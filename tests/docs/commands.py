@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from syncd.cli.app import app
+from syncd.cli.app import application
 from syncd.cli.manual import MANUALS, STATUSES, Example
 from syncd.cli.schema import shapes
 from syncd.daemon import argument_parser
@@ -41,12 +41,12 @@ class Command:
 
 def syncctl() -> Command:
     """The program itself, with the options that go before any command."""
-    return _read(typer.main.get_command(app), "syncctl", None)
+    return _read(typer.main.get_command(application()), "syncctl", None)
 
 
 def verbs() -> tuple[Command, ...]:
     """All commands of syncctl, those of groups behind them, in the order of --help."""
-    root: Any = typer.main.get_command(app)
+    root: Any = typer.main.get_command(application())
     return tuple(_verbs(root, "syncctl", _context(root, "syncctl", None)))
 
 

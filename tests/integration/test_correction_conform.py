@@ -66,7 +66,7 @@ def corrected(folder: Path, case: Case) -> tuple[Result, Result]:
     return before, measured(written.master_path, run(correction(before, written.dub_path)))
 
 
-@pytest.mark.parametrize("number", [0, 3, 5])
+@pytest.mark.parametrize("number", [0, 5])
 def test_a_dub_that_was_played_at_another_speed_lies_in_its_place_once_resampled(tmp_path: Path, number: int) -> None:
     before, after = corrected(tmp_path, shorter(case_of("rates", number), 100.0))
     assert before.verdict is Verdict.DRIFT

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
-from syncd.cli.app import app
+from syncd.cli.app import application
 from syncd.domain import Failure, Result
 from syncd.ledger.ledger import Ledger
 from syncd.reports.sidecar import build_report, report_to_text
@@ -85,7 +85,7 @@ def test_what_is_shown_runs(line: str, config: Path, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SYNCD_CONFIG", str(config))
     with structlog.testing.capture_logs():
-        done = CliRunner().invoke(app, line.split(), catch_exceptions=False)
+        done = CliRunner().invoke(application(), line.split(), catch_exceptions=False)
     assert done.exit_code == 0, done.output
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from syncd import intake as intake_module
 from syncd import requests as requests_module
-from syncd.config import Config, WatchSection
+from syncd.config import Config, LedgerSection, WatchSection
 from syncd.domain import Pair
 from syncd.intake import Intake
 from syncd.ledger.ledger import Ledger
@@ -71,12 +71,14 @@ class TwoFolders:
     def __init__(self, home: Path, ledger: Ledger) -> None:
         self.woken = threading.Event()
         self.intake = Intake(ledger, lambda _job_id, _now_s: None, self.woken.set)
+        self.ledger = home / "ledger.db"
         self.folders = [home / "hung", home / "well"]
         for folder in self.folders:
             folder.mkdir()
 
     def watch(self) -> None:
-        self.intake.watch(Config(watch=tuple(WatchSection(path=folder) for folder in self.folders)))
+        watch = tuple(WatchSection(path=folder) for folder in self.folders)
+        self.intake.watch(Config(ledger=LedgerSection(path=self.ledger), watch=watch))
 
     def find(self, *events: PairFound | OrphanFound) -> None:
         for event in events:
@@ -111,10 +113,10 @@ def test_a_watcher_that_hangs_is_told_of_and_is_not_lost(
     monkeypatch.setattr(intake_module, "SILENT_S", 3.0)
     two.watch()
     assert two.intake.hung_folders(time.monotonic()) == []
-    wait_for(lambda: two.intake.hung_folders(time.monotonic()) == two.folders[:1], what="word of the folder")
+    two.turn_until(lambda: two.intake.hung_folders(time.monotonic()) == two.folders[:1])
     assert not two.intake.has_lost_a_watcher
     hung.come_back()
-    wait_for(lambda: two.intake.hung_folders(time.monotonic()) == [], what="the folder's return")
+    two.turn_until(lambda: two.intake.hung_folders(time.monotonic()) == [])
 
 
 def pair_in(folder: Path, title: str, version: int = 1) -> Pair:

@@ -20,7 +20,7 @@ import structlog
 from typer.testing import CliRunner
 
 from syncd.cli import doctor, models
-from syncd.cli.app import app, main
+from syncd.cli.app import application, main
 from syncd.cli.rebuild import Rebuilt
 from syncd.cli.schema import shapes
 from syncd.clock import utc_now
@@ -129,7 +129,7 @@ def config(filled: Path, tmp_path: Path) -> Path:
 def run(*arguments: str, status: int = 0) -> list[Any]:
     """The documents that a command prints, one a line."""
     with structlog.testing.capture_logs():
-        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        done = CliRunner().invoke(application(), arguments, catch_exceptions=False)
     assert done.exit_code == status, done.output
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -213,9 +213,9 @@ def test_a_command_that_fails_prints_its_error_as_documented(
 
 
 def test_schemas_are_printed_of_the_report_and_of_every_command() -> None:
-    done = CliRunner().invoke(app, ["schema", "list --orphans"])
+    done = CliRunner().invoke(application(), ["schema", "list --orphans"])
     assert json.loads(done.stdout)["required"] == ["orphans"]
-    done = CliRunner().invoke(app, ["schema", "models", "list"])
+    done = CliRunner().invoke(application(), ["schema", "models", "list"])
     assert json.loads(done.stdout)["required"] == ["ok", "models"]
-    done = CliRunner().invoke(app, ["schema", "nothing"])
+    done = CliRunner().invoke(application(), ["schema", "nothing"])
     assert done.exit_code != 0

@@ -33,11 +33,12 @@ from pathlib import Path
 from syncd.clock import utc_now
 from syncd.domain import Progress
 from syncd.ledger.ledger import Ledger
+from syncd.ledger.reader import LedgerReader
 from tests.integration.ledger_material import CRASH, METHOD, a_pair, claim, complete, enqueue, fail
 
 ledger = Ledger.open(Path(sys.argv[1]))
 print("ready", flush=True)
-start = list(ledger.known_files())
+start = list(LedgerReader.open(Path(sys.argv[1])).known_files())
 for number in itertools.count(len(start)):
     enqueue(ledger, a_pair(f"T{number}"))
     for job in ledger.ready(3):

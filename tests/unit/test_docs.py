@@ -18,7 +18,7 @@ import pytest
 import typer
 import yaml
 
-from syncd.cli.app import app
+from syncd.cli.app import application
 from syncd.cli.manual import MANUALS, STATUSES
 from syncd.config import parse_config
 from syncd.daemon import argument_parser
@@ -235,7 +235,7 @@ def idle_syncctl() -> Any:
         if not getattr(command, "commands", {}):
             command.callback = reached
 
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(application())
     silence(root)
     return root
 

@@ -63,7 +63,7 @@ def test_it_works_on(upgraded: Path) -> None:
     assert [request.kind for request in ledger.requests.pending()] == [RequestKind.CANCEL]
     assert len(ledger.observations()) == by_title["Completed"].attempts + ("Stems" in by_title)
     left = stems_of("Stems_dub_fr")
-    assert (left in ledger.known_files()) == ("Stems" in by_title)
+    assert (left in reader.known_files()) == ("Stems" in by_title)
 
     assert not enqueue(ledger, a_pair("Completed")).created
     assert enqueue(ledger, a_pair("Completed", dub_version=2)).created
