@@ -14,15 +14,15 @@ ARENAS: Final = 2
 """Else every thread may have one of its own, and hold what it once needed."""
 _M_ARENA_MAX: Final = -8
 """Of glibc's mallopt(3)."""
-NAMES_TO_COME: Final = 16_000
-"""Of files, some eight a job."""
+NAMES_TO_COME: Final = 48_000
+"""About as many as there are from the start: the table then has room for as many again."""
 
 
 def make_room_for_names() -> None:
-    """Let Python's table of interned names have the size now that it would have after some thousand jobs.
+    """Let Python's table of interned names have the size now that it would have after some 1,700 jobs.
 
-    `pathlib` puts every part of a path there for as long as the path lives. The table counts who came, not who is left,
-    and doubles once when it is full, by two megabytes: a service that never grows again is told from one that leaks.
+    `pathlib` puts every part of a path there for as long as the path lives, a dozen and more a job. The table counts
+    who came, not who is left, and doubles once when it is full, by two megabytes: that looks like a leak.
     """
     _names = [sys.intern(f"a name to come {number}") for number in range(NAMES_TO_COME)]
 

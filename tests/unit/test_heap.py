@@ -20,6 +20,7 @@ def pass_by(names):
     for number in names:
         Path(f"/drop/show{number}_master.wav").parts
 
+lasting = [sys.intern(f"of a service at work {number}") for number in range(11_000)]
 if sys.argv[1] == "with room":
     make_room_for_names()
 pass_by(range(100))
