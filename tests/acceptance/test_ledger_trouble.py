@@ -16,12 +16,13 @@ from itertools import count
 from syncd import daemon
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
-asked, turn = Ledger.{question}, count()
+from syncd.ledger.reader import LedgerReader
+asked, turn = {of}.{question}, count()
 def refusing(ledger):
     if next(turn) in range({first}, {last}):
         raise SyncdError(ErrorCode.DISK_FAULT, "The disk of the ledger reports an error.")
     return asked(ledger)
-Ledger.{question} = refusing
+{of}.{question} = refusing
 daemon.main()
 """
 
@@ -31,7 +32,7 @@ def test_a_ledger_that_cannot_be_asked_is_asked_again(service: Service, short_pa
     """Without a limit only the end of --once asks how many jobs wait, with one the intake does."""
     service.extra = limits
     service.write_config()
-    service.program = ("-c", REFUSES.format(question="queued_count", first=0, last=12))
+    service.program = ("-c", REFUSES.format(of="Ledger", question="queued_count", first=0, last=12))
     shutil.copy(short_pair.master_path, service.drop / "alpha_master.wav")
     shutil.copy(short_pair.dub_path, service.drop / "alpha_dub_fr.wav")
     assert service.run_once() == 0
@@ -47,7 +48,7 @@ def troubles(service: Service) -> list[str]:
 def test_a_changed_configuration_is_taken_over_when_the_ledger_can_be_asked_again(
     service: Service, short_pair: PairTruth
 ) -> None:
-    service.program = ("-c", REFUSES.format(question="known_files", first=1, last=6))
+    service.program = ("-c", REFUSES.format(of="LedgerReader", question="known_files", first=1, last=6))
     process = service.start()
     wait_for(lambda: '"event": "started"' in service.log(), what="the start")
     other = service.home / "other"
