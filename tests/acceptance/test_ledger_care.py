@@ -115,7 +115,7 @@ def test_a_running_daemon_prunes_when_it_is_asked(service: Service, short_pair: 
     shutil.copy(short_pair.dub_path, service.drop / "alpha_dub_fr.wav")
     service.wait_for_jobs(1)
     (service.drop / "alpha_dub_fr.wav").unlink()
-    assert service.syncctl_json("prune", "--older-than", "0")["outcome"] == {"removed": 1}
+    assert service.syncctl_json("prune", "--older-than", "0") == {"request_id": 1, "outcome": {"removed": 1}}
     assert service.jobs() == []
 
 
