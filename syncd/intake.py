@@ -194,7 +194,8 @@ class Intake:
             return
         try:
             known = self._knowing.answer()
-        except SyncdError:
+        except SyncdError as error:
+            self._ledger.mind(error)
             self._begin_to_know()
             raise
         self._knowing = None

@@ -152,9 +152,13 @@ class LedgerFile:
             with transaction(engine, self._path) as connection:
                 yield connection
         except SyncdError as error:
-            if is_damage(error):
-                self._mark = Mark.DAMAGED
+            self.mind(error)
             raise
+
+    def mind(self, error: SyncdError) -> None:
+        """What a reader beside this one met; damage is still known when the ledger is closed."""
+        if is_damage(error):
+            self._mark = Mark.DAMAGED
 
 
 @contextmanager

@@ -36,6 +36,7 @@ from syncd.domain import (
     StagePause,
     Trace,
 )
+from syncd.errors import SyncdError
 from syncd.ledger import queue, transitions
 from syncd.ledger.columns import readable_path
 from syncd.ledger.enqueue import Acquaintance, Order, acquaintance, enqueue, is_unheard_of, rank
@@ -108,6 +109,10 @@ class Ledger:
         A second call does nothing.
         """
         self._file.close()
+
+    def mind(self, error: SyncdError) -> None:
+        """What a reader beside this ledger met: after damage the next `open` checks the whole of it."""
+        self._file.mind(error)
 
     # --- enqueue -----------------------------------------------------------------------------------------------------
 

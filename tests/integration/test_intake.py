@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from syncd import intake as intake_module
 from syncd.config import Config, LedgerSection, WatchSection
+from syncd.errors import ErrorCode, SyncdError
 from syncd.intake import Intake
+from syncd.ledger.care import MARK, Mark
 from syncd.ledger.ledger import Ledger
 from tests.acceptance.service import wait_for
 from tests.integration.watching import wav_bytes
@@ -56,3 +60,28 @@ def test_a_watcher_that_waits_for_the_main_loop_stops_at_once(intake: Intake) ->
     began_s = time.monotonic()
     intake.unwatch()
     assert time.monotonic() - began_s < 1.0
+
+
+def test_damage_met_while_files_are_recalled_has_the_ledger_checked_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(_ledger: Path) -> None:
+        raise SyncdError(ErrorCode.LEDGER_DAMAGED, "A page cannot be read.")
+
+    monkeypatch.setattr(intake_module, "_known_files", damaged)
+    path = tmp_path / "ledger.db"
+    ledger = Ledger.open(path)
+    intake = Intake(ledger, lambda _job_id, _now_s: None, lambda: None)
+    intake.watch(Config(ledger=LedgerSection(path=path)))
+
+    def is_met() -> bool:
+        try:
+            intake.take()
+        except SyncdError as error:
+            return error.code is ErrorCode.LEDGER_DAMAGED
+        return False
+
+    wait_for(is_met, what="the damage")
+    ledger.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT value FROM service WHERE key = ?", [MARK]).fetchone() == (Mark.DAMAGED,)
