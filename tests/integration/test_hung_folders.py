@@ -135,6 +135,7 @@ def test_a_folder_that_hangs_where_reports_would_lie_holds_up_no_pair_of_another
     )
     monkeypatch.setattr(intake_module, "find_past_report", look)
     two.watch()
+    two.turn_until(lambda: two.intake.is_done)
     waits = [PairFound(0, pair_in(two.folders[0], f"waits{number}")) for number in range(3)]
     goes_on = [PairFound(1, pair_in(two.folders[1], f"goes{number}")) for number in range(3)]
     two.find(*waits, *goes_on)
@@ -142,7 +143,7 @@ def test_a_folder_that_hangs_where_reports_would_lie_holds_up_no_pair_of_another
     two.turn()
     assert waiting_titles(ledger) == ["goes0", "goes1", "goes2"]
     assert [thread.name for thread in threading.enumerate()].count("errand") == 1
-    assert not two.intake.has_more
+    two.turn_until(lambda: not two.intake.has_more)
     assert not two.intake.is_done
     two.woken.clear()
     hung.come_back()
