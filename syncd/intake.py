@@ -42,7 +42,7 @@ from syncd.watch.events import (
     WatchTrouble,
 )
 from syncd.watch.known import KnownFiles
-from syncd.watch.watcher import Watcher
+from syncd.watch.watcher import Watcher, stop_all
 
 log = structlog.get_logger()
 
@@ -218,8 +218,7 @@ class Intake:
     def unwatch(self) -> None:
         """Stop all watchers, and record their last words; what one says later belongs to no folder any more."""
         self._paces, self._knowing = False, None
-        for watcher in self._watchers:
-            watcher.stop()
+        stop_all(self._watchers)
         self._watchers.clear()
         try:
             self.take(slice_s=1.0)

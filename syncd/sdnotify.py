@@ -8,7 +8,8 @@ import time
 from typing import Final
 
 BUSY_S: Final = 1.0
-"""How long the manager's queue may be full; a word is then lost, and the service goes on."""
+"""How long the manager's queue may be full; a word is then lost, the service goes on, and the next words wait for
+nobody until one is taken again."""
 
 
 class ServiceNotifier:
@@ -16,10 +17,11 @@ class ServiceNotifier:
 
     def __init__(self, address: str | None = None) -> None:
         self._address = address or os.environ.get("NOTIFY_SOCKET")
+        self._is_busy = False
 
     def ready(self, status: str) -> None:
         """Start-up is over: `systemctl start` returns."""
-        self._send("READY=1", f"STATUS={status}")
+        self._send("READY=1", f"STATUS={status}", must_wait=True)
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""
@@ -41,17 +43,18 @@ class ServiceNotifier:
         """The main loop goes round, and no watcher has ended."""
         self._send("WATCHDOG=1")
 
-    def _send(self, *lines: str) -> None:
+    def _send(self, *lines: str, must_wait: bool = False) -> None:
         if not self._address:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
-                connection.settimeout(BUSY_S)
+                connection.settimeout(BUSY_S if must_wait or not self._is_busy else 0.0)
                 text = "\n".join(line.replace("\n", " ") for line in lines)
                 connection.sendto(text.encode("utf-8", "backslashreplace"), address)
-        except OSError:
-            return  # The manager is gone or busy: the service goes on without it.
+            self._is_busy = False
+        except OSError:  # The manager is gone or busy: the service goes on without it.
+            self._is_busy = True
 
 
 def watchdog_interval_s() -> float | None:

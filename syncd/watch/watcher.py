@@ -86,10 +86,17 @@ class Watcher:
 
     def stop(self) -> None:
         """End the thread; returns within a second or so."""
+        stop_all([self])
+
+    def begin_to_stop(self) -> None:
+        """Have the thread end as soon as the file system lets it; returns at once."""
         self._stopping.set()
         self._inbox.wake()
+
+    def wait_for_end(self, until_s: float) -> None:
+        """Until the thread has ended, or until then (monotonic)."""
         if self._thread.is_alive():
-            self._thread.join(_STOP_S)
+            self._thread.join(max(0.0, until_s - monotonic_s()))
 
     def rescan_now(self) -> None:
         """Read the whole folder soon."""
@@ -294,3 +301,12 @@ class Watcher:
 
     def _name(self) -> str:
         return printable(os.fspath(self._section.path))
+
+
+def stop_all(watchers: Sequence[Watcher]) -> None:
+    """End their threads; returns within a second or so, however many of them hang."""
+    for watcher in watchers:
+        watcher.begin_to_stop()
+    until_s = monotonic_s() + _STOP_S
+    for watcher in watchers:
+        watcher.wait_for_end(until_s)

@@ -119,6 +119,28 @@ def test_a_watcher_that_hangs_is_told_of_and_is_not_lost(
     two.turn_until(lambda: two.intake.hung_folders(time.monotonic()) == [])
 
 
+def test_many_watchers_that_hang_hold_a_stop_up_no_longer_than_one(
+    tmp_path: Path, ledger: Ledger, hung: Hung, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def needs_polling(root: str, mounts: Any) -> bool:
+        asked.append(root)
+        return bool(look(root, mounts))
+
+    look = hung.before(watcher_module.needs_polling, concerns=lambda *_: True)
+    monkeypatch.setattr(watcher_module, "needs_polling", needs_polling)
+    many = TwoFolders(tmp_path, ledger)
+    many.folders += [tmp_path / f"hung{number}" for number in range(6)]
+    for folder in many.folders[2:]:
+        folder.mkdir()
+    many.watch()
+    many.turn_until(lambda: len(asked) == len(many.folders))
+    began_s = time.monotonic()
+    many.intake.unwatch()
+    assert time.monotonic() - began_s < len(many.folders) / 2.0
+
+
 def pair_in(folder: Path, title: str, version: int = 1) -> Pair:
     return renamed(a_pair(title, dub_version=version), folder)
 
