@@ -7,7 +7,7 @@ import math
 import os
 import stat
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
