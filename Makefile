@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DROP ?= drop
+# Some containers say so for all of Python: the tests start hundreds of processes, and each would compile anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test run bench bench-gpu chaos soak uploads crowds fuzz lint types floors docs wheel clean
 
