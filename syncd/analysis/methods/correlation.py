@@ -77,10 +77,20 @@ def _wide_starts(evidence: Evidence, beat: Beat) -> list[Alignment]:
 
 
 def _is_borne(answer: MethodAnswer) -> bool:
-    """By more than a bang or two, which fit each other wherever they are."""
+    """By more than a bang or two, which fit each other wherever they are.
+
+    Voices fit themselves at many places, by a few windows at each: where others stand as high, most must agree.
+    """
     agreeing = answer.metadata["windows_agreeing"]
     enough = isinstance(agreeing, int) and agreeing >= THRESHOLDS.wide_least_windows
-    return enough and answer.quality_score >= THRESHOLDS.wide_fine_deviations
+    return enough and answer.quality_score >= THRESHOLDS.wide_fine_deviations and not _is_one_of_many(answer)
+
+
+def _is_one_of_many(answer: MethodAnswer) -> bool:
+    measured = [] if answer.alignment is None else [one for one in answer.alignment.pieces if one.waves is not None]
+    return any(one.piece.rivals_s for one in measured) and all(
+        support_of(one.waves).share < THRESHOLDS.doubtful_supporting_share for one in measured if one.waves is not None
+    )
 
 
 def _unless_repitched(answer: MethodAnswer, pair: ChannelPair) -> MethodAnswer:
