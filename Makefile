@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(STAMP)  ## Make a pair with a known offset, let the real daemon find it, print the report and the truth.
 	@$(BIN)/python -m tests.demo
 
-test: $(STAMP)  ## The whole test suite (below 15 minutes), two files at a time: many of them wait.
+test: $(STAMP)  ## The whole test suite, two files at a time (aim: 15 minutes; 25 on two slow cores).
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 run: $(STAMP)  ## The daemon on a folder of your own: make run DROP=folder
