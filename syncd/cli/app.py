@@ -21,7 +21,6 @@ from syncd import __version__
 from syncd.cli.manual import MANUALS, STATUSES, docs_folder
 from syncd.cli.output import OutputFault, give_output_up, print_json, printable, tell_output_faults_apart
 from syncd.errors import ErrorCode, SyncdError, error_advice, error_exit_code
-from syncd.telemetry import configure_logs
 
 EPILOG: Final = (
     "'syncctl COMMAND --help' has a command's options and examples. Documentation: "
@@ -80,6 +79,8 @@ def _loaded(name: str) -> Callable[..., None] | typer.Typer:
         command: Callable[..., None] | typer.Typer = getattr(import_module(f"syncd.cli.{module}"), attribute)
     finally:
         gc.enable()
+    if "structlog" in sys.modules:  # Only what starts workers or asks the cards logs; the others do without loading it.
+        import_module("syncd.telemetry").configure_logs("warning")
     return command
 
 
@@ -103,7 +104,6 @@ def _end(number: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run a command; ends the process with its exit status."""
-    configure_logs("warning")
     signal.signal(signal.SIGTERM, _end)  # So that what was begun (a worker, a scratch folder) is cleared away.
     tell_output_faults_apart()
     try:
