@@ -6,6 +6,10 @@ signals) hands it something and wakes it through one socket.
 
 from __future__ import annotations
 
+import gc
+
+gc.disable()  # Loading makes many objects and no garbage: looking for some takes a tenth of the time.
+
 import argparse
 import os
 import selectors
@@ -45,6 +49,9 @@ from syncd.telemetry import LEVELS, Seldom, configure_logs, priority_mark, set_l
 from syncd.upkeep import Upkeep
 from syncd.watch.examine import ignore_lease_signals
 from syncd.worker.cache_folder import CacheFolder, NotKept
+
+gc.freeze()  # What is loaded stays: no later look for garbage has to go through it.
+gc.enable()
 
 log = structlog.get_logger()
 
