@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from syncd.analysis.align import Aligned, Alignment, align_onsets, align_waves
+from syncd.analysis.calibration import CALIBRATION
 from syncd.analysis.consensus import Consensus, find_consensus
 from syncd.analysis.correlate import CoarsePeak, CoarseResult
 from syncd.analysis.evidence import Beat, ChannelPair, SideEvidence, crossed_channels, shared_channels
@@ -29,7 +30,17 @@ from syncd.analysis.thresholds import THRESHOLDS
 from syncd.analysis.timeline import explaining_as_much, longest, segments_of, uncertainty_ms
 from syncd.analysis.verdict import Decision, Findings, Heard, Placed, decide
 from syncd.clock import monotonic_s
-from syncd.domain import AnalysisSettings, Candidate, Estimate, Inconclusive, MethodResult, MethodStatus, Rate
+from syncd.domain import (
+    AnalysisSettings,
+    Candidate,
+    Estimate,
+    Inconclusive,
+    MethodResult,
+    MethodStatus,
+    Rate,
+    Segment,
+    SegmentKind,
+)
 
 _T = TypeVar("_T")
 
@@ -115,6 +126,7 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
     findings = Findings(
         consensus=consensus,
         placed=_placed(solution, consensus, heard, master.duration_s, dub.duration_s),
+        rate=_known_rate(evidence),
         best_deviations=evidence.survey_deviations,
         lags=evidence.lags_compared,
         candidates=_candidates(surveys),
@@ -219,6 +231,15 @@ def _hints(alignment: Alignment) -> tuple[SegmentHint, ...]:
     )
 
 
+def _known_rate(evidence: Evidence) -> Rate:
+    """The speed that the methods' offsets belong to, as far as it was measured."""
+    if evidence.rate == 1.0:
+        return Rate()
+    errors_ppm = (start.rate_error_ppm for start in evidence.starts if start.rate == evidence.rate)
+    error_ppm = next(errors_ppm, None)
+    return Rate(evidence.rate, error_ppm, name_of_rate(evidence.rate, error_ppm or 0.0))
+
+
 def _solved(
     surveyor: Surveyor,
     pairs: tuple[ChannelPair, ...],
@@ -287,7 +308,8 @@ def _placed(
     alignment = solution.alignment
     error_ppm = alignment.rate_error_ppm
     matches = [(s.start_s, s.end_s, s.lag_s) for s in solution.stretches]
-    timeline = segments_of(matches, alignment.rate, master_s, dub_s, estimate.confidence)
+    laid = segments_of(matches, alignment.rate, master_s, dub_s, estimate.confidence)
+    timeline = tuple(_as_sure_as_its_own(segment, solution) for segment in laid)
     pair = next(pair for pair in pairs if pair.name == alignment.channel)
     # Waveforms that agree once the speed is undone have moved in pitch with it.
     semitones = (
@@ -312,6 +334,17 @@ def _placed(
         wider_ms = math.hypot(primary_estimate.uncertainty_ms, STRETCH_MS)
         primary_estimate = Estimate(primary_estimate.offset_s, primary_estimate.confidence, wider_ms)
     return Placed(primary_estimate, timeline, rate, alignment.by_waves, support_of(found).share if found else 0.0)
+
+
+def _as_sure_as_its_own(segment: Segment, solution: Solution) -> Segment:
+    """No surer than what the waveforms of the same stretch bear by themselves, where they were compared."""
+    if segment.kind is not SegmentKind.MATCH or segment.confidence is None:
+        return segment
+    waves = next((s.aligned.waves for s in solution.stretches if s.lag_s == segment.offset_s), None)
+    if waves is None or not solution.alignment.by_waves:
+        return segment
+    own = CALIBRATION.methods["correlation"].probability(waves.deviations, support_of(waves).share)
+    return replace(segment, confidence=min(segment.confidence, own))
 
 
 def _alike_in_part(answers: list[MethodAnswer]) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from syncd.analysis.calibration import CALIBRATION, share_that_holds
 from syncd.analysis.consensus import Consensus
@@ -59,6 +59,8 @@ class Findings:
 
     consensus: Consensus
     placed: Placed | None = None
+    rate: Rate = field(default_factory=Rate)
+    """At which the methods were asked: their offsets are intercepts of this speed."""
     best_deviations: float = 0.0
     """Of the survey, over chance."""
     lags: int = 0
@@ -99,7 +101,7 @@ def decide(master: Heard, dub: Heard, findings: Findings, settings: AnalysisSett
         listed = ", ".join(early_or_late(candidate.offset_s) for candidate in findings.rivals[:4])
         sentence = f"The programme repeats itself: several offsets fit about equally well ({listed})."
         return _undecided(master, dub, (sentence,), findings.rivals)
-    placed = findings.placed or _one_piece(master, dub, estimate)
+    placed = findings.placed or _one_piece(master, dub, estimate, findings.rate)
     coverage = coverage_of(placed.timeline, master.duration_s, dub.duration_s)
     if max(coverage.master, coverage.dub) < THRESHOLDS.least_coverage:
         sentence = (
@@ -138,10 +140,10 @@ def is_drift(rate: Rate, timeline: tuple[Segment, ...]) -> bool:
     return ppm > (rate.uncertainty_ppm or 0.0) and ppm * matched_s / 1000.0 > THRESHOLDS.drift_ms
 
 
-def _one_piece(master: Heard, dub: Heard, estimate: Estimate) -> Placed:
-    whole = (0.0, dub.duration_s, estimate.offset_s)
-    timeline = segments_of((whole,), 1.0, master.duration_s, dub.duration_s, estimate.confidence)
-    return Placed(estimate, timeline, Rate(), by_waves=False, support=1.0)
+def _one_piece(master: Heard, dub: Heard, estimate: Estimate, rate: Rate) -> Placed:
+    whole = (0.0, rate.ratio * dub.duration_s, estimate.offset_s)
+    timeline = segments_of((whole,), rate.ratio, master.duration_s, dub.duration_s, estimate.confidence)
+    return Placed(estimate, timeline, rate, by_waves=False, support=1.0)
 
 
 def _with_offset(consensus: Consensus, placed: Placed, coverage: Coverage, settings: AnalysisSettings) -> Decision:
@@ -154,7 +156,7 @@ def _with_offset(consensus: Consensus, placed: Placed, coverage: Coverage, setti
     edited = is_edited(placed.timeline)
     drifts = is_drift(placed.rate, placed.timeline)
     crosses = crosses and not edited and not drifts
-    objections = [*_sparse(placed), *_ends(placed.timeline)]
+    objections = [*_sparse(placed), *_tried(placed.rate), *_ends(placed.timeline)]
     warnings = [
         *objections,
         *_what_it_rests_on(consensus),
@@ -220,6 +222,13 @@ def _sparse(placed: Placed) -> list[str]:
     return [f"Only {share} of the stretches agree with the offset: the bed may be faint, or only a part of it shared."]
 
 
+def _tried(rate: Rate) -> list[str]:
+    """A speed that was the best of those tried, and that nothing measured more closely."""
+    if rate.ratio == 1.0 or rate.uncertainty_ppm is not None:
+        return []
+    return [f"The speed ({rate.ratio:.5f}) is the best of those tried; nothing shared bears measuring it more closely."]
+
+
 def _ends(timeline: tuple[Segment, ...]) -> list[str]:
     """Head or tail where both sides have something, and it is not the same."""
     matches = [i for i, s in enumerate(timeline) if s.kind is SegmentKind.MATCH]
@@ -247,7 +256,7 @@ def _without_offset(master: Heard, dub: Heard, findings: Findings, settings: Ana
         reasons = tuple(
             f"The {name} repeats itself: it fits itself at other places as well." for name in findings.repeating
         )
-        return _undecided(master, dub, reasons, ())
+        return _undecided(master, dub, reasons, findings.candidates)
     best = findings.best_deviations
     shorter_s = min(master.duration_s, dub.duration_s)
     if shorter_s < THRESHOLDS.shortest_for_no_match_s:

@@ -1,8 +1,8 @@
 """``python -m tests.calibration [--pairs N] [--jobs N] [--kept FILE] [--write]``: observe, fit, check, tell.
 
 Half of the programmes are fitted and the other half checked; what is written is fitted on all of them.
-``--kept`` is a file of observations, made if it is not there; ``--write`` writes
-syncd/analysis/calibration.json and the reliability diagram of the docs.
+``--kept`` is a file of observations, made if it is not there; ``--write`` writes syncd/analysis/calibration.json, the
+reliability diagram of the docs, and the observations that both rest on (tests/calibration/observed.jsonl.gz).
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tests.calibration.fit import Bin, confidence, fit, reliability
-from tests.calibration.observed import Observed, Twice, both
+from tests.calibration.fit import Bin, cross_checked, fit, reliability, split
+from tests.calibration.observed import Twice, both, keep_for_good
 from tests.calibration.pairs import NEIGHBOURS, PROGRAMMES
-from tests.material.judging import RIGHT_MS
 
 
 def observe_all(numbers: Iterable[int], jobs: int, kept: Path) -> list[Twice]:
-    """What is kept, and what is missing of it, kept as it comes."""
+    """What is kept, and what is missing of it, kept as it comes; by number."""
     decode = msgspec.json.Decoder(Twice).decode
     known = [decode(line) for line in kept.read_bytes().splitlines()] if kept.exists() else []
     missing = sorted(set(numbers) - {one.usual.number for one in known})
@@ -42,28 +41,7 @@ def observe_all(numbers: Iterable[int], jobs: int, kept: Path) -> list[Twice]:
             file.write(msgspec.json.encode(one) + b"\n")
             file.flush()
             known.append(one)
-    return known
-
-
-def cross_checked(seen: Sequence[Twice]) -> tuple[list[float], list[bool]]:
-    """What is stated of each offset by curves fitted on the other half of the programmes, and whether it is right."""
-    stated, right = [], []
-    for half in (0, 1):
-        fitted = fit(*_split([one for one in seen if _half(one) != half]))
-        lowered, usual = _split([one for one in seen if _half(one) == half])
-        for observed in (*lowered, *usual):
-            if observed.given and observed.voices:
-                stated.append(confidence(fitted, observed))
-                right.append(observed.error_ms is not None and observed.error_ms <= RIGHT_MS)
-    return stated, right
-
-
-def _half(one: Twice) -> int:
-    return one.usual.number // NEIGHBOURS % 2
-
-
-def _split(seen: Sequence[Twice]) -> tuple[list[Observed], list[Observed]]:
-    return [one.lowered for one in seen], [one.usual for one in seen]
+    return sorted(known, key=lambda one: one.usual.number)
 
 
 def told(bins: Sequence[Bin]) -> Table:
@@ -109,12 +87,13 @@ def main() -> int:
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
     seen = observe_all(range(asked.pairs), asked.jobs, asked.kept)
-    fitted, bins = fit(*_split(seen)), reliability(*cross_checked(seen))
+    fitted, bins = fit(*split(seen)), reliability(*cross_checked(seen))
     Console().print(told(bins))
     written = msgspec.json.format(msgspec.json.encode(fitted), indent=2) + b"\n"
     sys.stdout.write(written.decode())
     if asked.write:
         Path(str(resources.files("syncd.analysis").joinpath("calibration.json"))).write_bytes(written)
+        keep_for_good(seen)
         draw(bins, Path(__file__).parents[2] / "docs" / "reliability.svg")
     return 0
 

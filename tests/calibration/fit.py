@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from syncd.analysis.calibration import Calibration, Curve, together, within_half_a_frame
 from syncd.domain import Verdict
-from tests.calibration.observed import METHODS, Observed, Voice
+from tests.calibration.observed import METHODS, Observed, Twice, Voice
+from tests.calibration.pairs import NEIGHBOURS
 from tests.material.judging import RIGHT_MS
 
 Floats = NDArray[np.float64]
@@ -121,6 +122,28 @@ def reliability(stated: Sequence[float], right: Sequence[bool]) -> list[Bin]:
             mean = sum(s for s, _ in inside) / len(inside)
             bins.append(Bin(low, high, len(inside), mean, sum(r for _, r in inside)))
     return bins
+
+
+def cross_checked(seen: Sequence[Twice]) -> tuple[list[float], list[bool]]:
+    """What is stated of each offset by curves fitted on the other half of the programmes, and whether it is right."""
+    stated, right = [], []
+    for half in (0, 1):
+        fitted = fit(*split([one for one in seen if _half(one) != half]))
+        lowered, usual = split([one for one in seen if _half(one) == half])
+        for observed in (*lowered, *usual):
+            if observed.given and observed.voices:
+                stated.append(confidence(fitted, observed))
+                right.append(observed.error_ms is not None and observed.error_ms <= RIGHT_MS)
+    return stated, right
+
+
+def _half(one: Twice) -> int:
+    return one.usual.number // NEIGHBOURS % 2
+
+
+def split(seen: Sequence[Twice]) -> tuple[list[Observed], list[Observed]]:
+    """With lowered thresholds, and as they are."""
+    return [one.lowered for one in seen], [one.usual for one in seen]
 
 
 # ---------------------------------------------------------------- maximum likelihood

@@ -21,8 +21,8 @@ from syncd.analysis.calibration import (
 )
 from syncd.analysis.methods import registry
 from syncd.domain import Verdict
-from tests.calibration.fit import fit, laplace, method_curve, reliability
-from tests.calibration.observed import Observed, Voice
+from tests.calibration.fit import cross_checked, fit, laplace, method_curve, reliability, split
+from tests.calibration.observed import Observed, Twice, Voice, kept_for_good
 
 CURVE = Curve(intercept=-12.0, per_log_height=6.0, per_share=2.0, most=0.99)
 probabilities = st.floats(0.01, 0.99)
@@ -102,6 +102,45 @@ def test_another_that_disagrees_never_adds_anything(one: float, other: float) ->
 def test_a_sure_dissenter_takes_away_more_than_an_unsure_one() -> None:
     against = msgspec.structs.replace(CALIBRATION, per_dissenter=0.5)
     assert together([0.95], [0.95], against) < together([0.95], [0.6], against) < together([0.95], [], against)
+
+
+# ---------------------------------------------------------------- what was observed
+
+
+@pytest.fixture(scope="module")
+def committed() -> list[Twice]:
+    return kept_for_good()
+
+
+def test_the_committed_curves_are_those_of_the_committed_observations(committed: list[Twice]) -> None:
+    fitted = fit(*split(committed))
+    assert fitted.summary == CALIBRATION.summary
+    assert (fitted.per_other, fitted.per_dissenter, fitted.alone, fitted.most) == (
+        CALIBRATION.per_other,
+        CALIBRATION.per_dissenter,
+        CALIBRATION.alone,
+        pytest.approx(CALIBRATION.most),
+    )
+    for ours, theirs in (
+        *((fitted.methods[name], CALIBRATION.methods[name]) for name in CALIBRATION.methods),
+        *((fitted.holds[verdict], CALIBRATION.holds[verdict]) for verdict in CALIBRATION.holds),
+        (fitted.no_match, CALIBRATION.no_match),
+    ):
+        assert msgspec.structs.astuple(ours) == pytest.approx(msgspec.structs.astuple(theirs), abs=2e-3)
+
+
+def test_what_is_stated_above_nine_tenths_is_right_more_than_nine_times_in_ten(committed: list[Twice]) -> None:
+    """By curves that were fitted on the other half of the programmes."""
+    for one in reliability(*cross_checked(committed)):
+        if one.low >= 0.9:
+            assert one.right / one.number > 0.9
+            assert one.interval()[0] <= one.stated <= one.interval()[1] or one.right / one.number >= one.stated
+
+
+def test_pairs_that_share_nothing_were_given_no_offset(committed: list[Twice]) -> None:
+    nothing = [one.usual for one in committed if one.usual.what == "unrelated"]
+    assert len(nothing) > 100
+    assert not any(one.given for one in nothing)
 
 
 # ---------------------------------------------------------------- the fits

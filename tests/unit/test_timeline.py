@@ -104,6 +104,19 @@ def test_every_moment_of_either_side_is_in_one_segment(plan: Plan) -> None:
     assert_tiled(plan.segments(), plan.master_s, plan.dub_s)
 
 
+@given(plan=plans())
+@often
+def test_the_lag_at_either_end_of_a_match_is_what_the_two_clocks_differ_by_there(plan: Plan) -> None:
+    for segment in plan.segments():
+        if segment.kind is KINDS.MATCH:
+            assert segment.lag_start_ms == pytest.approx(
+                1000.0 * (segment.master_start_s - segment.dub_start_s), abs=1000.0 * LEAST_TOLD_S
+            )
+            assert segment.lag_end_ms == pytest.approx(
+                1000.0 * (segment.master_end_s - segment.dub_end_s), abs=1000.0 * LEAST_TOLD_S
+            )
+
+
 @given(
     matches=st.lists(match, max_size=6),
     rate=st.sampled_from([1.0, 25 / 24, 0.97]),

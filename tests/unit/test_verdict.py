@@ -116,6 +116,22 @@ class TestOrder:
         assert answer.consensus is not None
         assert answer.consensus.offset_s == -1.0
 
+    def test_a_speed_is_told_where_no_stretch_was_placed_too(self) -> None:
+        """The methods' offset is the intercept of that speed: at another one it would be another offset."""
+        answer = decision(Findings(agreed(-1.0), rate=FAST, best_deviations=60.0, lags=10_000))
+        assert answer.verdict is Verdict.DRIFT
+        assert answer.rate == FAST
+        (match,) = (segment for segment in answer.timeline if segment.kind is SegmentKind.MATCH)
+        assert match.dub_start_s == pytest.approx(1.0 / FAST.ratio)
+        assert match.lag_end_ms == pytest.approx(1000.0 * (-1.0 + 0.001 * SECONDS))
+
+    def test_a_speed_that_nothing_measured_asks_for_a_look(self) -> None:
+        measured = decision(Findings(agreed(-1.0), rate=FAST, best_deviations=60.0))
+        tried = decision(Findings(agreed(-1.0), rate=Rate(1.001), best_deviations=60.0))
+        assert not measured.review
+        assert tried.review
+        assert "the best of those tried" in tried.warnings[0]
+
     def test_edits_go_before_a_speed_which_is_told_all_the_same(self) -> None:
         answer = decision(placed(*CUT, rate=FAST))
         assert answer.verdict is Verdict.EDITED
