@@ -129,6 +129,7 @@ def _processing(answer: SoloAnswer) -> ProcessingFacts:
         peak_rss_bytes=answer.peak_rss_bytes,
         scratch_bytes=answer.scratch_bytes,
         cache=answer.cache,
+        degraded=answer.degraded,
     )
 
 

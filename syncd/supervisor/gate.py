@@ -180,7 +180,7 @@ class Gate:
             model=choice.model,
             source=choice.source,
             allow_download=self._config.ai.allow_download,
-            dtype=self._cards.dtype() if task.promised_vram_bytes else "auto",
+            dtype=choice.dtype_on(self._cards.dtype()) if task.promised_vram_bytes else "auto",
             batch=task.batch or CPU_BATCH,
             vram_bytes=task.promised_vram_bytes,
             threads=max(1, usable_cores() // max(1, take_inventory(self._config.workers)[0].slots)),
@@ -192,7 +192,7 @@ class Gate:
         if choice is None or not task.promised_vram_bytes:
             return None
         card = next((d.label.partition(", ")[2] for d in self._round.devices if d.name == task.device), "")
-        return ModelUse(choice.model, choice.weights_bytes, self._cards.dtype(), batch, WINDOW_S, card)
+        return self._use(choice, batch, card)
 
     def _vram_need(self, choice: ModelChoice | None, standing: Standing, windows: int) -> VramNeed | None:
         batch = BATCH_OF_RUNG.get(standing.rung)
@@ -201,7 +201,7 @@ class Gate:
         batch = min(batch, 1 << (windows - 1).bit_length())
         needs = [
             vram_need(
-                ModelUse(choice.model, choice.weights_bytes, self._cards.dtype(), batch, WINDOW_S, card),
+                self._use(choice, batch, card),
                 self._observations,
                 safety=self._caution.safety,
             ).choices
@@ -209,6 +209,10 @@ class Gate:
         ]
         # On cards of several kinds it is promised what it needs on the hungriest.
         return VramNeed(tuple(max(same, key=lambda choice: choice[1]) for same in zip(*needs, strict=True)))
+
+    def _use(self, choice: ModelChoice, batch: int, card: str) -> ModelUse:
+        dtype = choice.dtype_on(self._cards.dtype())
+        return ModelUse(choice.model, choice.weights_bytes, dtype, batch, WINDOW_S, card)
 
     # --- what is learnt ----------------------------------------------------------------------------------------------
 

@@ -34,6 +34,10 @@ class ModelChoice:
         """Whether a card makes it faster."""
         return self.model != WEIGHTLESS
 
+    def dtype_on(self, cards_dtype: str) -> str:
+        """What it computes in on cards that are fastest in `cards_dtype`: YAMNet is small, and computes in single."""
+        return "float32" if self.model == "yamnet" else cards_dtype
+
 
 def choose_model(ai: str, section: AiSection) -> ModelChoice | None:
     """The model of a profile; «auto» is the best one that is there. None: off.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import selectors
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from syncd.devices.memory_model import Workload, prior_ram_bytes, ram_cap_bytes
 from syncd.domain import AnalysisSettings, CacheUse, Failure, MediaFile, MediaInfo, Result
 from syncd.errors import ErrorCode, SyncdError
 from syncd.protocol import (
@@ -24,6 +25,7 @@ from syncd.protocol import (
     stem_files,
 )
 from syncd.supervisor.counted import WorkerEnd
+from syncd.supervisor.ladder import FAULTS, Rung, given_up
 from syncd.supervisor.liveness import Health, Lookout, Pulse, examine
 from syncd.supervisor.pool import Pool, Worker, WorkerGone
 
@@ -55,6 +57,8 @@ class SoloAnswer:
     peak_rss_bytes: int
     scratch_bytes: int
     cache: CacheUse | None = None
+    degraded: tuple[str, ...] = ()
+    """What it was measured without, in words."""
 
 
 def analyze_one(
@@ -65,7 +69,28 @@ def analyze_one(
     job_s: float,
     on_progress: Callable[[Progressed], None],
 ) -> SoloAnswer:
-    """Run one worker through probe and measurement; a failure is an answer, not an exception."""
+    """Run one worker through probe and measurement; a failure is an answer, not an exception.
+
+    Where the worker dies or hangs it may do so of what is large and rare: another one does without models and cache.
+    """
+    answer = _attempt(request, pool, 1, stall_s, job_s, on_progress)
+    has_more = request.ai is not None or request.cache is not None
+    if not isinstance(answer.outcome, Failure) or answer.outcome.code not in FAULTS or not has_more:
+        return answer
+    ram_factor = 2 if answer.outcome.code is ErrorCode.OUT_OF_MEMORY else 1
+    careful = _attempt(replace(request, ai=None, cache=None), pool, ram_factor, stall_s, job_s, on_progress)
+    without = given_up(Rung.LAST, models=request.ai is not None, cache=request.cache is not None)
+    return replace(careful, seconds=answer.seconds + careful.seconds, degraded=(*without, *careful.degraded))
+
+
+def _attempt(
+    request: SoloRequest,
+    pool: Pool,
+    ram_factor: int,
+    stall_s: float,
+    job_s: float,
+    on_progress: Callable[[Progressed], None],
+) -> SoloAnswer:
     started_at_s = time.monotonic()
     worker = pool.take("cpu", started_at_s)
     infos: tuple[MediaInfo, MediaInfo] | None = None
@@ -77,6 +102,7 @@ def analyze_one(
         paths = tuple(bytes(file.path) for file in sides)
         probed = ask(ProbeRequest(1, paths, tuple(stem_files(file) for file in sides)), Probed)
         infos = (probed.media[0], probed.media[1])
+        worker.cap(ram_cap_bytes(ram_factor * prior_ram_bytes(_workload(request, infos))))
         measured = ask(_measure_request(request, pool), Measured)
         outcome = measured.result
     except SyncdError as error:
@@ -93,7 +119,14 @@ def analyze_one(
         measured.peak_rss_bytes if measured else 0,
         measured.scratch_bytes if measured else 0,
         measured.cache if measured else None,
+        measured.degraded if measured else (),
     )
+
+
+def _workload(request: SoloRequest, infos: tuple[MediaInfo, MediaInfo]) -> Workload:
+    models = () if request.ai is None else (request.ai.model,)
+    durations_s = [info.duration_s for info in infos if info.duration_s is not None]
+    return Workload(max(durations_s, default=None), (*request.settings.methods, *models))
 
 
 def _measure_request(request: SoloRequest, pool: Pool) -> MeasureRequest:
