@@ -281,8 +281,8 @@ def segments_of(
         master, dub = _joined(master, (master_at, master_s)), _joined(dub, (dub_at, dub_s))
         gap = (master_at, master[0]), (dub_at, dub[0])
         segments += _outer(*gap) if i == 0 else _inner(*gap)
-        lags_ms = [1000.0 * (lag_s + (rate - 1.0) * dub_at_s) for dub_at_s in dub]
-        segments.append(Segment(SegmentKind.MATCH, *master, *dub, lag_s, *lags_ms, confidence))
+        from_ms, to_ms = (1000.0 * (lag_s + (rate - 1.0) * moment_s) for moment_s in dub)
+        segments.append(Segment(SegmentKind.MATCH, *master, *dub, lag_s, from_ms, to_ms, confidence))
         master_at, dub_at = master[1], dub[1]
     return (*segments, *_outer((master_at, master_s), (dub_at, dub_s)))
 
