@@ -26,6 +26,8 @@ PULL: Final = 0.02
 """Of each coefficient towards zero: it matters only where nothing was ever wrong."""
 ALONE_STEPS: Final = tuple(round(0.25 * k, 2) for k in range(25))
 WEIGHT_STEPS: Final = tuple(round(0.1 * k, 1) for k in range(11))
+DISSENT_STEPS: Final = WEIGHT_STEPS[1:]
+"""Whoever disagrees costs something, however few did among the pairs."""
 SHARES_NOTHING: Final = frozenset({"unrelated", "title", "dialogue"})
 EDGES: Final = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0001)
 _CONSTANT: Final = frozenset({Verdict.IN_SYNC, Verdict.OFFSET})
@@ -189,8 +191,8 @@ def _fit_together(curves: Calibration, given: Sequence[Observed]) -> Calibration
         return total
 
     best = curves
-    for names, steps in ((("alone",), ALONE_STEPS), (("per_other", "per_dissenter"), WEIGHT_STEPS)):
-        choices = itertools.product(steps, repeat=len(names))
+    weights = {"per_other": WEIGHT_STEPS, "per_dissenter": DISSENT_STEPS}
+    for names, choices in ((("alone",), zip(ALONE_STEPS)), (tuple(weights), itertools.product(*weights.values()))):
         tried = [msgspec.structs.replace(best, **dict(zip(names, choice, strict=True))) for choice in choices]
         best = min(tried, key=loss)
     return best

@@ -21,7 +21,7 @@ from syncd.protocol import AiOrder
 from syncd.worker.gpu import DEVICE, CardMemory, choose_device
 from syncd.worker.model_cache import ModelCache
 from syncd.worker.models.torch_embedder import TorchEmbedder, half_precision
-from tests.benchmarks.bench_gpu import base_model, windows_a_second
+from tests.benchmarks.bench_gpu import base_model, predicted_bytes, windows_a_second
 from tests.material.small_models import small_speech_model
 
 GIB = 1 << 30
@@ -118,6 +118,45 @@ def test_a_killed_process_gives_its_memory_back() -> None:
         process.communicate()
 
 
+NEIGHBOUR = """
+import sys
+from pathlib import Path
+import numpy as np
+from syncd.worker.model_cache import ModelCache
+from tests.gpu.test_card import order_of
+source, vram_bytes, batch = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+embedder, memory = ModelCache().take(order_of(source, vram_bytes=vram_bytes, batch=batch))
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(20):
+    embedder.embed(np.zeros((batch, 480_000), dtype=np.float32))
+print(memory.peak_bytes(), embedder.batch, flush=True)
+"""
+
+
+def test_two_workers_share_a_card_and_neither_outgrows_its_promise(base: Path) -> None:
+    promised = predicted_bytes(base, half_precision(DEVICE), batch=4)
+    command = [sys.executable, "-c", NEIGHBOUR, str(base), str(promised), "4"]
+    both = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path.cwd())
+        for _ in range(2)
+    ]
+    try:
+        for worker in both:
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "ready\n"
+        told = [worker.communicate("go\n", timeout=120.0)[0] for worker in both]
+    finally:
+        for worker in both:
+            worker.kill()
+            worker.communicate()
+    assert [worker.returncode for worker in both] == [0, 0]
+    for words in told:
+        peak_bytes, batch = map(int, words.split())
+        assert peak_bytes <= promised
+        assert batch == 4
+
+
 @pytest.mark.usefixtures("card")
 def test_a_dropped_model_gives_its_memory_back(tmp_path: Path) -> None:
     held = torch.cuda.memory_reserved(DEVICE)
@@ -179,3 +218,15 @@ def test_the_card_is_worth_it_and_so_are_batches(base: Path) -> None:
         cache.drop()
     assert speeds["eight"] > 5.0 * speeds["cpu"]
     assert speeds["eight"] > 1.1 * speeds["one"]
+
+
+def test_compiled_the_model_says_the_same_which_is_what_makes_its_gain_worth_measuring(base: Path) -> None:
+    """How much it gains `make bench-gpu` tells; syncd does not compile, for it has not been seen to win."""
+    embedder, _ = ModelCache().take(order_of(base, batch=4))
+    assert isinstance(embedder, TorchEmbedder)
+    windows = np.random.default_rng(1).standard_normal((4, 480_000)).astype(np.float32)
+    plain = embedder.embed(windows)
+    embedder._forward = torch.compile(embedder._forward)
+    compiled = embedder.embed(windows)
+    cosine = np.sum(plain * compiled, axis=2) / (np.linalg.norm(plain, axis=2) * np.linalg.norm(compiled, axis=2))
+    assert float(np.median(cosine)) > 0.99
