@@ -219,11 +219,16 @@ class Daemon:
         return "The watcher of a folder has ended." if self._intake.has_lost_a_watcher else None
 
     def _tell_hung_folders(self, now_s: float) -> None:
-        for folder in self._intake.hung_folders(now_s):
+        for folder in self._hung_folders(now_s):
             if self._seldom.is_due(folder, now_s):
+                self._dispatcher.ask_folder(folder)
                 message = f"{folder} does not answer: what is in it has to wait, all else goes on."
                 advice = error_advice(ErrorCode.FOLDER_STALLED)
                 log.error("watch_trouble", code=ErrorCode.FOLDER_STALLED.value, message=message, advice=advice)
+
+    def _hung_folders(self, now_s: float) -> list[Path]:
+        """Those whose watchers hang, and those in which a worker or a report did and that do not answer since."""
+        return list(dict.fromkeys((*self._intake.hung_folders(now_s), *self._dispatcher.silent_folders())))
 
     def _sleep(self) -> None:
         with selectors.DefaultSelector() as selector:
@@ -268,7 +273,7 @@ class Daemon:
             resting = self._dispatcher.resting(time.monotonic())
             paused = "paused; " if self._ledger.is_paused() else f"{resting}; " if resting else ""
             trouble = f"{self._trouble.code.value}: {self._trouble.message} " if self._trouble is not None else ""
-            trouble += "".join(f"{folder} does not answer; " for folder in self._intake.hung_folders(time.monotonic()))
+            trouble += "".join(f"{folder} does not answer; " for folder in self._hung_folders(time.monotonic()))
             trouble += "".join(f"{folder} cannot be read; " for folder in self._intake.missing_folders)
             trouble += "".join(f"{folder} cannot be written to; " for folder in self._intake.unwritable_folders)
             counts = f"{self._ledger.queued_count()} queued, {self._dispatcher.running_count()} running"

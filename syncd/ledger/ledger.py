@@ -184,10 +184,10 @@ class Ledger:
 
     # --- admit and measure -------------------------------------------------------------------------------------------
 
-    def ready(self, limit: int) -> list[ReadyJob]:
-        """What may be claimed now, in its order: by time of arrival and priority."""
+    def ready(self, limit: int, silent: Iterable[Path] = ()) -> list[ReadyJob]:
+        """What may be claimed now, in its order: by time of arrival and priority; nothing below `silent` folders."""
         with self._file.reading() as connection:
-            return queue.ready(connection, utc_now(), limit)
+            return queue.ready(connection, utc_now(), limit, silent)
 
     def attempts(self, job_id: int) -> list[Attempt]:
         """What was tried, oldest first."""

@@ -6,7 +6,10 @@ caller's transaction.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, func, literal, or_, select
@@ -15,7 +18,7 @@ from syncd.domain import JobState, ReadyJob
 from syncd.ledger.columns import Moment
 from syncd.ledger.models import jobs
 from syncd.ledger.records import Depth
-from syncd.ledger.rows import select_ready, to_ready_job
+from syncd.ledger.rows import DUBS, MASTERS, select_ready, to_ready_job
 
 FURTHEST: Final = timedelta(minutes=10)
 """No attempt is put off for longer: what says so was written before the clock was set back, and waits for nothing."""
@@ -47,9 +50,13 @@ _OLDEST_QUEUED: Final = (
 _RUNNING: Final = select(func.count(), func.min(jobs.c.started_at)).where(jobs.c.state == JobState.RUNNING.value)
 
 
-def ready(connection: Connection, now: datetime, limit: int) -> list[ReadyJob]:
-    """What may be claimed now, in its order."""
-    rows = connection.execute(_READY, {"now": now, "furthest": now + FURTHEST, "count": limit})
+def ready(connection: Connection, now: datetime, limit: int, silent: Iterable[Path] = ()) -> list[ReadyJob]:
+    """What may be claimed now, in its order, without files below the `silent` folders."""
+    asked = _READY
+    for folder in silent:
+        below = os.fsencode(folder / "x")[:-1]
+        asked = asked.where(*(func.substr(side.c.path, 1, len(below)) != below for side in (MASTERS, DUBS)))
+    rows = connection.execute(asked, {"now": now, "furthest": now + FURTHEST, "count": limit})
     return [to_ready_job(row) for row in rows]
 
 

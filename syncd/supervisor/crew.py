@@ -82,6 +82,8 @@ class Crew:
         for task in self._tasks.values():
             if task.job.job_id == job_id and task.called_off_at_s is None:
                 task.called_off_at_s = now_s
+                if task.report is not None:
+                    task.report.called_off.set()
                 if task.worker is not None:
                     try:
                         task.worker.send(Cancel(task.task_id))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -52,6 +53,7 @@ from syncd.supervisor.pool import Pool, Worker
 from syncd.supervisor.reporter import ReportDone, Reporter, remove_reports
 from syncd.supervisor.retry import Quarantine, TryAgain, after_failure, jittered
 from syncd.supervisor.sharing import MasterFeatures, features_of, next_to_try
+from syncd.supervisor.silent import SilentFolders
 from syncd.supervisor.task import Promise, Task, known_infos, refused_by_size, report_order
 from syncd.supervisor.told import job_line
 from syncd.telemetry import Seldom
@@ -85,7 +87,10 @@ class Dispatcher:
         self._crew = Crew(pool)
         self._gate = Gate(config, ledger.observations(OBSERVATIONS), cards)
         self._overseer = Overseer(ledger.stage_pauses())
-        self._hearing = Hearing(config, self._crew, self._gate, self._overseer, self.counted, pool.scratch_folder)
+        self._silent = SilentFolders()
+        self._hearing = Hearing(
+            config, self._crew, self._gate, self._overseer, self.counted, self._silent, pool.scratch_folder
+        )
         self._breaker = RESTING
         self._viewed_at_s = -IDLE_VIEW_INTERVAL_S
         self._viewed_holding: frozenset[int] = frozenset()
@@ -172,6 +177,14 @@ class Dispatcher:
             if task := self._crew.task(answer.order.task_id):
                 self._shielded(task, partial(self._close, task, answer, now_s))
 
+    def ask_folder(self, folder: Path) -> None:
+        """It seems not to answer: until it does, nothing of it is begun."""
+        self._silent.ask(folder)
+
+    def silent_folders(self) -> tuple[Path, ...]:
+        """Folders that were asked whether they answer, and have not."""
+        return self._silent.all()
+
     def call_off(self, job_id: int, now_s: float) -> None:
         """The job was canceled or superseded in the ledger: its worker is told, and killed if it does not listen."""
         self._crew.call_off(job_id, now_s)
@@ -191,7 +204,7 @@ class Dispatcher:
         elif task.worker is not None:
             self._carry_out(task, self._hearing.attend(task, now_s), now_s)
         elif task.report is not None and task.report_again_at_s is not None and now_s >= task.report_again_at_s:
-            task.report_again_at_s = None
+            task.report_again_at_s, task.waits_for_folder = None, False
             self._reporter.order(task.report)
 
     def _shielded(self, task: Task, action: Callable[[], None]) -> None:
@@ -218,7 +231,7 @@ class Dispatcher:
         running = self._crew.task_ids
         if not self._has_room() or (running and running == self._found_full and now_s < self._look_again_at_s):
             return
-        waiting = self._ledger.ready(READY_LOOKAHEAD)
+        waiting = self._ledger.ready(READY_LOOKAHEAD, self._silent.all())
         if waiting:
             self._gate.open_round(held_by_card(self._idle_holds()), now_s)
             self._found_full, self._look_again_at_s = running, now_s + FULL_PAUSE_S
@@ -250,7 +263,8 @@ class Dispatcher:
         """Whether another job could be started at all."""
         tasks, measuring = self._crew.tasks, len(self.busy_workers())
         is_alone = any(task.standing.is_alone for task in tasks)
-        return self._gate.slots() > measuring and len(tasks) - measuring < REPORTS_WAITING and not is_alone
+        unwritten = sum(task.worker is None and not task.waits_for_folder for task in tasks)
+        return self._gate.slots() > measuring and unwritten < REPORTS_WAITING and not is_alone
 
     def _masters_being_made(self) -> set[MasterFeatures]:
         """Without a cache nobody waits for them."""
@@ -396,6 +410,9 @@ class Dispatcher:
             return False
         log.warning("report_again", job=task.job.job_id, code=failure.code.value, delay_s=decision.delay_s)
         task.report_again_at_s = now_s + decision.delay_s
+        task.waits_for_folder = failure.code is ErrorCode.FOLDER_STALLED
+        if task.waits_for_folder:
+            self._silent.ask(task.job.dub.path.parent)
         waits = Progress(REPORT_STAGE, 0, 1, f"waits for its report: {failure.code.value}: {failure.message}")
         self._note(partial(self._ledger.record_progress, task.lease, waits))
         return True

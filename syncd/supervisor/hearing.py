@@ -35,6 +35,7 @@ from syncd.supervisor.gate import Gate
 from syncd.supervisor.ladder import Rung
 from syncd.supervisor.overseer import Overseer, carry_on_ending
 from syncd.supervisor.pool import Worker, WorkerGone, exit_text
+from syncd.supervisor.silent import SilentFolders
 from syncd.supervisor.task import Ending, Task, measure_request, probe_request, take_progress
 
 log = structlog.get_logger()
@@ -97,6 +98,7 @@ class Hearing:
         gate: Gate,
         overseer: Overseer,
         counted: JobsCounted,
+        silent: SilentFolders,
         scratch_folder: Path,
     ) -> None:
         self._config = config
@@ -105,6 +107,7 @@ class Hearing:
         self._gate = gate
         self._overseer = overseer
         self._counted = counted
+        self._silent = silent
 
     def reconfigure(self, config: Config) -> None:
         """Take over a changed configuration."""
@@ -206,6 +209,8 @@ class Hearing:
             log.warning("worker_is_ended", job=task.job.job_id, code=failure.code.value, stage=task.pulse.stage)
             if failure.code is ErrorCode.WORKER_STALLED:
                 self._counted.stall(task.pulse.stage)
+                for file in (task.job.master, task.job.dub):
+                    self._silent.ask(file.path.parent)
             task.ending = Ending(failure, now_s)
         if task.ending is not None and not carry_on_ending(task, worker, task.ending, now_s):
             yield from self._bury(task)
@@ -220,6 +225,11 @@ class Hearing:
             self._crew.forget(task)
             return
         task.trace = Trace(task.pulse.stage, last_words or None)
+        is_stall = task.ending is not None and task.ending.failure.code is ErrorCode.WORKER_STALLED
+        silent = self._silent.holding(task.job.master.path, task.job.dub.path) if is_stall else None
+        if silent is not None:
+            yield HandBack(f"the folder {silent} does not answer")
+            return
         step = after_loss(
             None if task.ending is None else task.ending.failure,
             status,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -33,6 +34,13 @@ class ReportOrder:
     fallback: Path | None
     plots: Plots | None = None
     """What the worker drew; None: nothing."""
+    called_off: threading.Event = field(default_factory=threading.Event)
+    """Set once nobody wants it any more: whoever is writing it takes it back."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it is to lie."""
+        return self.subject.dub.path.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,8 @@ class Reporter:
     """Orders in, answers out; `wake` is called when there is one.
 
     A folder that does not answer (a dead network mount) holds its thread for as long as it likes: after `patience_s`
-    that order counts as failed, and a fresh thread goes on with the next.
+    that order is told of as failed, and a fresh thread goes on with the next. While a thread is held nothing else is
+    tried in its folder; once it is let go, what it wrote is told of all the same.
     """
 
     def __init__(self, wake: Callable[[], None], *, patience_s: float = 30.0) -> None:
@@ -61,6 +70,8 @@ class Reporter:
         self._lock = threading.Lock()
         self._current: tuple[ReportOrder, float] | None = None
         self._generation = 0
+        self._held: Counter[Path] = Counter()
+        """Folders, and how many threads each holds."""
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -100,22 +111,34 @@ class Reporter:
             if self._current is None or now_s - self._current[1] <= self._patience_s:
                 return
             order, self._current = self._current[0], None
-            folder = order.subject.dub.path.parent
-            message = f"The folder {folder} did not take the report within {self._patience_s:.0f} s."
-            self._answers.put(ReportDone(order, None, failure=Failure(ErrorCode.FOLDER_STALLED, message)))
+            self._held[order.folder] += 1
+            message = f"The folder {order.folder} did not take the report within {self._patience_s:.0f} s."
+            self._answers.put(_stalled(order, message))
             self.start()
 
     def _run(self, generation: int) -> None:
         while (order := self._orders.get()) is not None:
             with self._lock:
-                self._current = (order, time.monotonic())
-            done = _carry_out(order)
+                is_held = self._held[order.folder] > 0
+                self._current = None if is_held else (order, time.monotonic())
+            silence = f"The folder {order.folder} does not answer yet."
+            done = _stalled(order, silence) if is_held else _carry_out(order)
+            if done.written is not None and order.called_off.is_set():
+                remove_reports(done.written)
             with self._lock:
-                if generation != self._generation:
-                    return  # It took too long: another thread has this one's place.
-                self._current = None
+                has_place = generation == self._generation
+                if has_place:
+                    self._current = None
+                else:
+                    self._held[order.folder] -= 1
             self._answers.put(done)
             self._wake()
+            if not has_place:
+                return  # It took too long: another thread has this one's place.
+
+
+def _stalled(order: ReportOrder, message: str) -> ReportDone:
+    return ReportDone(order, None, failure=Failure(ErrorCode.FOLDER_STALLED, message))
 
 
 def remove_reports(written: WrittenReport) -> None:

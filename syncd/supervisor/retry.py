@@ -44,8 +44,10 @@ def after_failure(
     """The machinery's failures are tried again, `max_attempts` times in all, each later than the last.
 
     After faults the ladder decides: `standing` is that after this one. Of the media's failures only FILE_CHANGED is
-    tried again, for it is about to be another file.
+    tried again, for it is about to be another file. A folder that does not answer is waited for, however long.
     """
+    if failure.code is ErrorCode.FOLDER_STALLED:
+        return TryAgain(_delay_s(attempts))
     if failure.code in FAULTS:
         if standing.quarantine_reason is not None:
             return Quarantine(standing.quarantine_reason)

@@ -113,6 +113,8 @@ class Task:
     """Since when it waits for its report."""
     report_tries: int = 0
     report_again_at_s: float | None = None
+    waits_for_folder: bool = False
+    """Its report does, which does not answer."""
     finish: Callable[[], None] | None = None
     """The transition that ends it, kept until the ledger has taken it."""
     quarantine_reason: str | None = None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,10 +22,12 @@ from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.ledger import Ledger
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import Attempt, AttemptOutcome, Job
+from syncd.reports.facts import ReportSubject, WrittenReport
 from syncd.reports.past import find_past_report
 from syncd.supervisor import pool as pool_module
 from syncd.supervisor import reporter as reporter_module
 from syncd.supervisor import retry as retry_module
+from syncd.supervisor import silent as silent_module
 from syncd.supervisor.cards import Cards
 from syncd.supervisor.counted import WorkerEnd
 from syncd.supervisor.dispatch import Dispatcher
@@ -39,20 +44,28 @@ DEADLINE_S = 30.0
 class Bench:
     """Everything below the daemon, turned by hand."""
 
-    def __init__(self, home: Path, *, max_attempts: int = 1, stall_s: float = 120.0, slots: int = 1) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        max_attempts: int = 1,
+        stall_s: float = 120.0,
+        slots: int = 1,
+        patience_s: float = 30.0,
+    ) -> None:
         self.home = home
         self.ledger = Ledger.open(home / "ledger.db")
         self.pool = Pool(home)
-        self.reporter = Reporter(lambda: None)
+        self.reporter = Reporter(lambda: None, patience_s=patience_s)
         self.reporter.start()
         workers = WorkersSection(devices="cpu", cpu_slots=slots, max_attempts=max_attempts, stall_seconds=stall_s)
         config = Config(workers=workers)
         self.dispatcher = Dispatcher(config, self.ledger, self.pool, self.reporter, Cards(config))
 
-    def enqueue(self, title: str = "show") -> int:
+    def enqueue(self, title: str = "show", folder: Path | None = None) -> int:
         paths = []
         for role in ("master", "dub"):
-            path = self.home / f"{title}_{role}.wav"
+            path = (folder or self.home) / f"{title}_{role}.wav"
             path.write_bytes(f"{title} {role}".encode() * 100)
             paths.append(path)
         pair = Pair(title, identify(paths[0]), identify(paths[1]))
@@ -438,3 +451,108 @@ def test_a_worker_that_has_grown_is_replaced_between_two_jobs(
     assert bench.run(bench.enqueue("second")).state is JobState.COMPLETED
     assert idle not in [worker.pid for worker in bench.pool.idle_workers()]
     assert bench.pool.counted.ended == {WorkerEnd.GROWN: 1}
+
+
+# ---------------------------------------------------------------- folders that do not answer
+
+
+class Mount:
+    """A folder whose file system can be held up, as by a server that is gone."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.answers = threading.Event()
+
+    def wait(self, path: Path) -> None:
+        if self.folder in (path, *path.parents):
+            self.answers.wait()
+
+
+@pytest.fixture
+def mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mount]:
+    """Silent: what looks at it or writes into it waits."""
+    mount = Mount(tmp_path / "mount")
+    look, write = os.statvfs, reporter_module.write_reports
+
+    def held_look(folder: Path) -> os.statvfs_result:
+        mount.wait(folder)
+        return look(folder)
+
+    def held_write(subject: ReportSubject, *arguments: Any, **named: Any) -> WrittenReport:
+        mount.wait(subject.dub.path)
+        return write(subject, *arguments, **named)
+
+    monkeypatch.setattr(silent_module.os, "statvfs", held_look)
+    monkeypatch.setattr(reporter_module, "write_reports", held_write)
+    yield mount
+    mount.answers.set()
+
+
+@pytest.fixture
+def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr(retry_module, "FIRST_DELAY_S", 0.05)
+    monkeypatch.setattr(retry_module, "DELAY_FACTOR", 1.0)
+    bench = Bench(tmp_path, max_attempts=2, stall_s=1.0, patience_s=0.3)
+    yield bench
+    bench.close()
+
+
+def test_a_report_waits_for_its_folder_however_long_and_nobody_else_does(
+    impatient: Bench, workers_that: Callable[[str], None], mount: Mount
+) -> None:
+    workers_that("behave")
+    held = impatient.enqueue("held", mount.folder)
+    impatient.turn_until(lambda: impatient.dispatcher.silent_folders() == (mount.folder,))
+    later = impatient.enqueue("later", mount.folder)
+    others = [impatient.enqueue(f"other{i}") for i in range(3)]
+    impatient.turn_until(lambda: all(impatient.job(other).state is JobState.COMPLETED for other in others))
+    (task,) = impatient.dispatcher._crew.tasks
+    impatient.turn_until(lambda: task.report_tries > 6)
+    assert impatient.job(held).state is JobState.RUNNING
+    assert impatient.job(later).state is JobState.QUEUED
+    mount.answers.set()
+    for number in (held, later):
+        job = impatient.run(number)
+        assert job.state is JobState.COMPLETED
+        assert job.sidecar_path is not None
+        assert job.sidecar_path.parent == mount.folder
+    assert not [path for path in mount.folder.iterdir() if path.name.startswith(".")]
+
+
+def test_a_job_called_off_while_its_report_hangs_leaves_none_behind(
+    impatient: Bench, workers_that: Callable[[str], None], mount: Mount
+) -> None:
+    workers_that("behave")
+    held = impatient.enqueue("held", mount.folder)
+    impatient.turn_until(lambda: impatient.dispatcher.silent_folders() == (mount.folder,))
+    impatient.ledger.cancel(held)
+    impatient.dispatcher.call_off(held, time.monotonic())
+    mount.answers.set()
+    impatient.turn_until(lambda: not any(thread.name == "report" for thread in hung_report_threads(impatient)))
+    impatient.turn_until(impatient.dispatcher.is_idle)
+    assert not list(mount.folder.glob("*.sync.json"))
+    assert impatient.job(held).state is JobState.CANCELED
+
+
+def hung_report_threads(bench: Bench) -> list[threading.Thread]:
+    """Those that write reports, but for the newest."""
+    return [t for t in threading.enumerate() if t.name == "report" and t is not bench.reporter._thread]
+
+
+def test_a_worker_that_hangs_in_a_silent_folder_is_no_fault_of_its_job(
+    impatient: Bench, workers_that: Callable[[str], None], mount: Mount
+) -> None:
+    workers_that("freeze")
+    held = impatient.enqueue("held", mount.folder)
+    impatient.turn_until(lambda: impatient.dispatcher.silent_folders() == (mount.folder,))
+    impatient.turn_until(lambda: impatient.job(held).state is JobState.QUEUED)
+    assert [one.outcome for one in impatient.attempts(held)] == [AttemptOutcome.HANDED_BACK]
+    workers_that("behave")
+    impatient.pool.close()
+    other = impatient.enqueue("other")
+    impatient.turn_until(lambda: impatient.job(other).state is JobState.COMPLETED)
+    assert impatient.job(held).state is JobState.QUEUED
+    mount.answers.set()
+    job = impatient.run(held)
+    assert (job.state, job.attempts) == (JobState.COMPLETED, 1)
