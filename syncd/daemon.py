@@ -35,6 +35,7 @@ from syncd.handover.command import program_fault
 from syncd.heap import keep_few_arenas, make_room_for_names
 from syncd.indexing import Indexer
 from syncd.intake import Intake
+from syncd.ledger.care import CheckCalledOff
 from syncd.ledger.engine import explain_os
 from syncd.ledger.ledger import Ledger
 from syncd.metrics.exporter import Exporter
@@ -64,6 +65,7 @@ SET_ASIDE_ADVICE: Final = (
     "A new ledger was begun: jobs are recorded again from the reports beside their dubs. To have back what no report "
     "knows (pairs named with 'syncctl submit', history), stop syncd and put a backup in the ledger's place."
 )
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 STOP_STEP_S: Final = 10.0
 """Of the manager's patience, for each step of the end; all together take less."""
 EXIT_OK: Final = 0
@@ -114,7 +116,7 @@ class Daemon:
         self._catch_signals()
         scratch = make_scratch_folder(config)
         self._notify.status("opening the ledger; after a crash it is checked first")
-        self._ledger = Ledger.open(config.ledger.path, sets_aside=True)
+        self._ledger = Ledger.open(config.ledger.path, sets_aside=True, is_called_off=self._is_to_stop)
         self._pool = Pool(scratch)
         self._reporter = Reporter(self._wake)
         self._cards = Cards(config)
@@ -286,19 +288,22 @@ class Daemon:
 
     def _catch_signals(self) -> None:
         signal.set_wakeup_fd(self._wake.writer.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (*STOP_SIGNALS, signal.SIGHUP):
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        """Only note it; a second request to stop ends the process at once."""
-        if number in {signal.SIGTERM, signal.SIGINT} and number in self._signals:
+        """Only note it; a second request to stop, by either signal, ends the process at once."""
+        if number in STOP_SIGNALS and self._is_to_stop():
             os._exit(128 + number)
         self._signals.append(number)
+
+    def _is_to_stop(self) -> bool:
+        return any(number in STOP_SIGNALS for number in self._signals)
 
     def _obey_signals(self) -> bool:
         """Carry out what signals asked for; whether it is time to go. What the ledger keeps from it is tried again."""
         while self._signals:
-            if any(number != signal.SIGHUP for number in self._signals):
+            if self._is_to_stop():
                 return True
             try:
                 self._reload()
@@ -459,6 +464,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ServiceNotifier().status(error.message)
         sys.stderr.write(f"{priority_mark('error')}syncd: {error}\n")
         sys.exit(error_exit_code(error.code))
+    except CheckCalledOff:
+        log.info("stopped")
+        sys.exit(EXIT_FAILED if chosen.once else EXIT_OK)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +23,8 @@ MARK: Final = "ledger"
 DAMAGED: Final = "damaged"
 BEFORE_REBUILD: Final = "before-rebuild"
 _LOGS: Final = ("-wal", "-shm")
+_ASKED_EVERY: Final = 10_000
+"""Instructions of SQLite's own machine."""
 _MAX_FAULTS: Final = 3
 """How many faults SQLite looks for: one is enough to act, a few help whoever reads the message."""
 
@@ -66,10 +69,15 @@ def is_damage(error: SyncdError) -> bool:
     return error.code is ErrorCode.LEDGER_DAMAGED and not isinstance(error, LeftAlone)
 
 
-def check(path: Path) -> None:
+class CheckCalledOff(Exception):
+    """Nobody waits for the check any more; the ledger is as it was, and the next opening checks it again."""
+
+
+def check(path: Path, is_called_off: Callable[[], bool] = lambda: False) -> None:
     """Have SQLite check the file, unless it was closed in good order or is not there yet.
 
-    Raises `SyncdError` LEDGER_DAMAGED, PERMISSION_DENIED.
+    A large one takes minutes, in which `is_called_off` is asked again and again (and signals are heard). Raises
+    `SyncdError` LEDGER_DAMAGED, PERMISSION_DENIED; `CheckCalledOff`.
     """
     if not path.exists() or read_revision(path) is None:
         return
@@ -77,8 +85,11 @@ def check(path: Path) -> None:
         with closing(connect(path)) as connection:
             left = connection.execute("SELECT value FROM service WHERE key = ?", (MARK,)).fetchone()
             pragma = check_due(None if left is None else str(left[0]))
+            connection.set_progress_handler(is_called_off, _ASKED_EVERY)
             found = [] if pragma is None else connection.execute(f"PRAGMA {pragma}({_MAX_FAULTS})").fetchall()
     except sqlite3.Error as error:
+        if is_called_off():
+            raise CheckCalledOff from error
         raise explain(error, path) or unreadable(path, error) from error
     faults = [" ".join(str(fault).split()) for (fault,) in found if fault != "ok"]
     if faults:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -54,11 +54,11 @@ class LedgerFile:
         self._is_closed = False
 
     @classmethod
-    def open(cls, path: Path, *, sets_aside: bool) -> LedgerFile:
+    def open(cls, path: Path, *, sets_aside: bool, is_called_off: Callable[[], bool] = lambda: False) -> LedgerFile:
         """As `Ledger.open`."""
         with _locked(path) as lock:
             try:
-                return cls._open_as_it_is(path, lock)
+                return cls._open_as_it_is(path, lock, is_called_off)
             except SyncdError as error:
                 if not (sets_aside and is_damage(error)):
                     raise
@@ -79,8 +79,10 @@ class LedgerFile:
         return file
 
     @classmethod
-    def _open_as_it_is(cls, path: Path, lock: LedgerLock) -> LedgerFile:
-        check(path)
+    def _open_as_it_is(
+        cls, path: Path, lock: LedgerLock, is_called_off: Callable[[], bool] = lambda: False
+    ) -> LedgerFile:
+        check(path, is_called_off)
         bring_up_to_date(path)
         file = cls(path, lock)
         try:

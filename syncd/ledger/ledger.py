@@ -7,7 +7,7 @@ a pair that was enqueued just then is found again by the next rescan.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -86,14 +86,14 @@ class Ledger:
         self.requests = RequestTray(file)
 
     @classmethod
-    def open(cls, path: Path, *, sets_aside: bool = False) -> Ledger:
+    def open(cls, path: Path, *, sets_aside: bool = False, is_called_off: Callable[[], bool] = lambda: False) -> Ledger:
         """Take the ledger, making or migrating it first; what an earlier daemon left running is handed back.
 
         One that was not closed in good order is checked. `sets_aside`: a damaged one is renamed, and a fresh one begun
         (`Ledger.set_aside` says so). Raises `SyncdError` LEDGER_IN_USE, LEDGER_NEWER, LEDGER_DAMAGED (also then, where
-        the file is another program's), PERMISSION_DENIED, DISK_FULL.
+        the file is another program's), PERMISSION_DENIED, DISK_FULL; `CheckCalledOff` as `is_called_off` says.
         """
-        return cls(LedgerFile.open(path, sets_aside=sets_aside))
+        return cls(LedgerFile.open(path, sets_aside=sets_aside, is_called_off=is_called_off))
 
     @classmethod
     def begin_anew(cls, path: Path) -> Ledger:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import signal
@@ -150,6 +151,28 @@ def test_a_stop_hands_the_running_job_back_and_it_goes_on_after_the_next_start(
     (job,) = service.wait_for_jobs(1)
     assert job.state is JobState.COMPLETED
     assert job.attempts == 1
+
+
+SLOW_TO_STOP = """
+import time
+from syncd import daemon
+from syncd.supervisor import reporter
+reporter.Reporter.stop = lambda self: time.sleep(60.0)
+daemon.main()
+"""
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(STOPS, STOPS)))
+def test_a_second_signal_to_stop_ends_it_at_once_whichever_it_is(
+    service: Service, first: signal.Signals, second: signal.Signals
+) -> None:
+    service.program = ("-c", SLOW_TO_STOP)
+    process = service.start()
+    wait_for(lambda: "started" in service.log(), what="the daemon")
+    process.send_signal(first)
+    wait_for(lambda: "stopping" in service.log(), what="its stop")
+    assert service.stop(second) == 128 + second
 
 
 def test_a_second_daemon_on_the_same_ledger_is_refused(service: Service) -> None:

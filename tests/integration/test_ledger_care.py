@@ -11,6 +11,7 @@ import pytest
 
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger import care
+from syncd.ledger import care as care_module
 from syncd.ledger.care import Mark, check_due, set_aside
 from syncd.ledger.file import LedgerFile
 from syncd.ledger.ledger import Ledger
@@ -91,6 +92,20 @@ def test_a_whole_ledger_goes_on_after_a_kill(path: Path) -> None:
     assert not enqueue(ledger, a_pair()).created
     ledger.close()
     assert set_aside_files(path) == []
+
+
+def test_a_check_that_is_called_off_leaves_the_ledger_to_be_checked_at_the_next_start(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_open(path)
+    monkeypatch.setattr(care_module, "_ASKED_EVERY", 1)
+    for _ in range(2):
+        with pytest.raises(care_module.CheckCalledOff):
+            Ledger.open(path, sets_aside=True, is_called_off=lambda: True)
+    assert set_aside_files(path) == []
+    ledger = Ledger.open(path, sets_aside=True)
+    assert ledger.set_aside is None
+    ledger.close()
 
 
 def test_damage_met_while_it_runs_has_everything_checked_at_the_next_start(path: Path) -> None:
