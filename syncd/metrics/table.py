@@ -1,4 +1,4 @@
-"""Every metric: its name, what it says, and where in a snapshot it stands. Pure."""
+"""Every metric: its name, what it says, and where in a snapshot it stands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import platform
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Final
+
+import psutil
 
 from syncd import __version__
 from syncd.delivery import Handed
@@ -83,6 +86,11 @@ def _oldest(seen: Snapshot) -> Samples:
     return {(state.value,): age_s for state, age_s in ages.items()}
 
 
+@cache
+def _started_at_s() -> float:
+    return psutil.Process().create_time()
+
+
 _C, _G, _H = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
 
 _SERVICE: Final = (
@@ -92,6 +100,12 @@ _SERVICE: Final = (
         "Always 1: the version that runs, and Python's.",
         lambda _: {(__version__, platform.python_version()): 1},
         ("version", "python"),
+    ),
+    Metric(
+        "syncd_start_time_seconds",
+        _G,
+        "When this daemon was started, in seconds since 1970: each change is a restart.",
+        _one(lambda _: _started_at_s()),
     ),
     Metric("syncd_paused", _G, "1: somebody paused the service.", _one(lambda seen: seen.ledger.is_paused)),
     Metric(

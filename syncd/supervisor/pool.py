@@ -186,7 +186,8 @@ class Worker:
         `faulthandler` answers even under a C call that holds the interpreter lock; not while the process is stopped.
         """
         self._signal(signal.SIGUSR1)
-        if (py_spy := shutil.which("py-spy")) is not None:
+        beside = os.path.dirname(sys.executable)  # noqa: PTH120 - as the path has it
+        if (py_spy := shutil.which("py-spy", path=f"{beside}:{os.environ.get('PATH', os.defpath)}")) is not None:
             command = [py_spy, "dump", "--nonblocking", "--pid", str(self.pid)]
             try:
                 self._dumper = subprocess.Popen(  # noqa: S603 - a tool that the machine's owner installed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import threading
@@ -106,6 +107,11 @@ class Bench:
         self.pool.close()
         self.reporter.stop()
         self.ledger.close()
+
+
+PY_SPY = """#!/bin/sh
+echo "native frames of $4"
+"""
 
 
 @pytest.fixture
@@ -294,6 +300,25 @@ def test_a_worker_that_stands_still_leaves_its_stack_in_the_attempt(
     assert "in measure" in first.stack
     assert patient.dispatcher.counted.stalls == {"decode_dub": 1}
     assert patient.pool.counted.ended == {WorkerEnd.STALLED: 1}
+
+
+def test_where_py_spy_is_installed_its_stack_is_kept_too(
+    tmp_path: Path, workers_that: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "py-spy").write_text(PY_SPY, encoding="utf-8")
+    (tools / "py-spy").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    bench = Bench(tmp_path, max_attempts=1, stall_s=1.0)
+    workers_that("freeze")
+    job_id = bench.enqueue()
+    bench.run(job_id)
+    (attempt,) = bench.attempts(job_id)
+    assert attempt.stack is not None
+    assert "in measure" in attempt.stack
+    assert re.search(r"native frames of \d+", attempt.stack)
+    bench.close()
 
 
 def test_a_worker_that_computes_without_a_word_is_slow_and_not_stuck(
