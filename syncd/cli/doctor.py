@@ -11,22 +11,24 @@ import tempfile
 import time
 import wave
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 import typer
 
+from syncd.cli import doctor_machine as machine
 from syncd.cli.devices import ask, daemons_view
+from syncd.cli.finding import Check, Finding
 from syncd.cli.options import ConfigOption, JsonOption
 from syncd.cli.output import console, plain, print_json
+from syncd.clock import utc_now
 from syncd.config import Address, Config, find_config_path, ledger_path_despite_faults, load_config
 from syncd.devices.card_history import Cause
 from syncd.devices.inventory import DeviceKind
 from syncd.errors import SyncdError
 from syncd.handover.command import program_fault
 from syncd.ledger.reader import LedgerReader
+from syncd.ledger.records import JobFilter
 from syncd.protocol import Failed, Probed, ProbeRequest
 from syncd.supervisor.pool import Worker, WorkerGone, exit_text
 from syncd.watch.names import is_ignored
@@ -34,27 +36,12 @@ from syncd.watch.names import is_ignored
 MIN_FREE_BYTES: Final = 2_000_000_000
 WORKER_WAIT_S: Final = 10.0
 METRICS_WAIT_S: Final = 2.0
-INOTIFY_WATCHES: Final = Path("/proc/sys/fs/inotify/max_user_watches")
+INOTIFY: Final = Path("/proc/sys/fs/inotify")
+LEAST_WATCHES: Final = 8192
+SPARE_INSTANCES: Final = 16
+"""Beside one for each watched folder: of other programs of the same user."""
 SUBFOLDERS_LOOKED_AT: Final = 1000
 SUBFOLDERS_NAMED: Final = 3
-
-
-class Finding(StrEnum):
-    """How a check went."""
-
-    OK = "ok"
-    WARNING = "warning"
-    WRONG = "wrong"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What was looked at, what was found, and what to do about it."""
-
-    name: str
-    finding: Finding
-    message: str
-    advice: str = ""
 
 
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -91,8 +78,11 @@ def examine(config_path: Path) -> Iterator[Check]:
     yield from folder_checks(config)
     yield from _handover(config)
     yield _cache(config)
+    yield machine.codecs()
     yield _worker()
     yield from _gpus(config)
+    yield from machine.models(config)
+    yield from machine.service()
 
 
 def _ledger(path: Path) -> Iterator[Check]:
@@ -108,6 +98,8 @@ def _ledger(path: Path) -> Iterator[Check]:
             yield Check("daemon", Finding.OK, "It runs.")
         else:
             yield Check("daemon", Finding.WRONG, "It does not run.", "Start it: 'systemctl start syncd'.")
+        newest = [job.finished_at or job.enqueued_at for job in reader.jobs(JobFilter(), limit=1).jobs]
+        yield from machine.clock(max(newest, default=None), utc_now())
     finally:
         reader.close()
 
@@ -148,17 +140,22 @@ def folder_checks(config: Config) -> Iterator[Check]:
         if section.recursive and found.finding is Finding.OK:
             below = [path for path in _subfolders(section.path) if path not in watched]
             yield from _below(section.path, below, config.reports.fallback)
-    try:
-        limit = int(INOTIFY_WATCHES.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return
-    if config.watch and limit < 8192:
-        yield Check(
-            "inotify",
-            Finding.WARNING,
-            f"Only {limit} folders can be watched at once.",
-            "Raise fs.inotify.max_user_watches with sysctl; until then deep trees are polled.",
-        )
+    yield from inotify_checks(len(config.watch), INOTIFY)
+
+
+def inotify_checks(watched: int, limits: Path) -> Iterator[Check]:
+    """Whether the kernel lets so many folders, and what is below them, be watched; `limits`: where it says so."""
+    for name, least, what in (
+        ("max_user_watches", LEAST_WATCHES, "folders can be watched at once"),
+        ("max_user_instances", watched + SPARE_INSTANCES, "programs' queues of a user can watch at once"),
+    ):
+        try:
+            limit = int((limits / name).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            continue
+        if watched and limit < least:
+            advice = f"Raise fs.inotify.{name} with sysctl; until then folders are polled."
+            yield Check("inotify", Finding.WARNING, f"Only {limit} {what}.", advice)
 
 
 def _folder(path: Path, fallback: Path | None) -> Check:

@@ -70,7 +70,7 @@ def models(context: typer.Context, config: ConfigOption = None, as_json: JsonOpt
 @app.command("list", short_help=MANUALS["models list"].brief, epilog=MANUALS["models list"].epilog)
 def list_models(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Say which models are configured, and whether their files are there."""
-    _show(_looked_at(configuration(config), checksums=False), as_json)
+    _show(looked_at(configuration(config), checksums=False), as_json)
 
 
 @app.command("check", short_help=MANUALS["models check"].brief, epilog=MANUALS["models check"].epilog)
@@ -79,7 +79,7 @@ def check(
 ) -> None:
     """Say whether the files are whole, by their checksums."""
     settings = configuration(config)
-    lines = _looked_at(settings, checksums=True)
+    lines = looked_at(settings, checksums=True)
     if load:
         lines = [_loaded(line, settings, device) for line in lines]
     _show(lines, as_json)
@@ -112,7 +112,8 @@ def convert(
         console().print(plain(f"{target} is written (SHA-256 {checksum}); name it in ai.yamnet."))
 
 
-def _looked_at(config: Config, *, checksums: bool) -> list[ModelLine]:
+def looked_at(config: Config, *, checksums: bool) -> list[ModelLine]:
+    """Each as it is configured."""
     sources = {"wav2vec2": config.ai.wav2vec2, "yamnet": str(config.ai.yamnet), "spectral-embedding": ""}
     return [_line(config, model, source, checksums=checksums) for model, source in sources.items()]
 

@@ -1,14 +1,19 @@
-"""What `syncctl doctor` says of watched folders."""
+"""What `syncctl doctor` says of watched folders and of the machine."""
 
 from __future__ import annotations
 
 import os
+import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from syncd.cli.doctor import SUBFOLDERS_NAMED, Check, Finding, folder_checks
-from syncd.config import Config, ReportsSection, WatchSection
+from syncd.cli import doctor_machine as machine
+from syncd.cli.doctor import SUBFOLDERS_NAMED, folder_checks, inotify_checks
+from syncd.cli.finding import Check, Finding
+from syncd.config import AiSection, Config, ProfileSection, ReportsSection, WatchSection
+from syncd.worker.codecs import lacking
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +58,63 @@ def test_where_no_report_is_due_in_subfolders_nothing_is_said_of_them(tmp_path: 
     (tmp_path / "Film").mkdir(0o555)
     found = checked(tmp_path, recursive=False) if is_flat else checked(tmp_path, fallback=tmp_path)
     assert [check.finding for check in found] == [Finding.OK]
+
+
+@pytest.mark.parametrize(
+    ("watches", "instances", "named"), [(8192, 128, []), (100, 128, ["watches"]), (100, 10, ["watches", "instances"])]
+)
+def test_limits_of_the_kernel_that_are_too_low_are_named(
+    tmp_path: Path, watches: int, instances: int, named: list[str]
+) -> None:
+    (tmp_path / "max_user_watches").write_text(f"{watches}\n", encoding="ascii")
+    (tmp_path / "max_user_instances").write_text(f"{instances}\n", encoding="ascii")
+    found = list(inotify_checks(2, tmp_path))
+    assert [check.advice.split("max_user_")[1].split()[0] for check in found] == named
+    assert all(check.finding is Finding.WARNING for check in found)
+
+
+def test_the_decoders_that_dubs_need_are_there() -> None:
+    assert machine.codecs().finding is Finding.OK
+
+
+def test_a_decoder_that_is_lacking_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lacking({"FLAC": "flac", "Dolby E": "of_another_build"}) == ["Dolby E"]
+    monkeypatch.setattr(machine, "CODECS_COMMAND", (sys.executable, "-c", "print('Dolby E')"))
+    found = machine.codecs()
+    assert found.finding is Finding.WARNING
+    assert "does not decode Dolby E." in found.message
+    monkeypatch.setattr(machine, "CODECS_COMMAND", (sys.executable, "-c", "raise SystemExit(1)"))
+    assert machine.codecs().finding is Finding.WRONG
+
+
+def test_a_model_that_a_profile_asks_for_and_that_is_not_there_is_wrong(tmp_path: Path) -> None:
+    ai = AiSection(wav2vec2=str(tmp_path / "none"), yamnet=tmp_path / "none.safetensors")
+    silent = Config(ai=ai)
+    assert [check.finding for check in machine.models(silent)] == [Finding.OK]
+    asking = Config(ai=ai, profiles={"default": ProfileSection(ai="yamnet")})
+    wrong = [check for check in machine.models(asking) if check.finding is Finding.WRONG]
+    assert len(wrong) == 1
+    assert "yamnet" in wrong[0].message
+    assert "default" in wrong[0].advice
+
+
+def test_a_clock_behind_the_ledger_is_told_and_one_corrected_a_little_is_not() -> None:
+    now = datetime(2026, 12, 1, 12, tzinfo=UTC)
+    ahead = [now + timedelta(seconds=seconds) for seconds in (5, 3600)]
+    told = ["was written at" in " ".join(check.message for check in machine.clock(newest, now)) for newest in ahead]
+    assert told == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("told", "finding", "word"),
+    [
+        ({"LoadState": "not-found"}, Finding.WARNING, "install-service"),
+        ({"LoadState": "loaded", "UnitFileState": "disabled", "NRestarts": "0"}, Finding.WARNING, "enable"),
+        ({"LoadState": "loaded", "UnitFileState": "enabled", "NRestarts": "7"}, Finding.WARNING, "journalctl"),
+        ({"LoadState": "loaded", "UnitFileState": "enabled", "NRestarts": "0"}, Finding.OK, ""),
+    ],
+)
+def test_of_the_unit_it_says_what_is_to_be_done(told: dict[str, str], finding: Finding, word: str) -> None:
+    check = machine.unit_check(told)
+    assert check.finding is finding
+    assert word in check.advice
