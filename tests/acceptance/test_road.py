@@ -153,6 +153,23 @@ def test_a_stop_hands_the_running_job_back_and_it_goes_on_after_the_next_start(
     assert job.attempts == 1
 
 
+def test_a_reload_drops_no_job_that_runs_or_waits(
+    service: Service, short_pair: PairTruth, long_pair: PairTruth
+) -> None:
+    service.extra = "[workers]\ncpu_slots = 1\n"
+    service.write_config()
+    process = service.start()
+    drop_pair(service, long_pair, "running")
+    wait_for(lambda: any(job.progress for job in service.jobs()), what="a job under way")
+    drop_pair(service, short_pair, "waiting")
+    wait_for(lambda: len(service.states()) == 2, what="a job that waits")
+    service.write_config(profile="confidence_threshold = 0.5")
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: '"event": "reloaded"' in service.log(), what="the reload")
+    jobs = service.wait_for_jobs(2)
+    assert [(job.state, job.attempts, job.superseded_by) for job in jobs] == [(JobState.COMPLETED, 1, None)] * 2
+
+
 SLOW_TO_STOP = """
 import time
 from syncd import daemon
