@@ -66,6 +66,7 @@ SET_ASIDE_ADVICE: Final = (
     "knows (pairs named with 'syncctl submit', history), stop syncd and put a backup in the ledger's place."
 )
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+LEAST_WAIT_S: Final = 0.1
 STOP_STEP_S: Final = 10.0
 """Of the manager's patience, for each step of the end; all together take less."""
 EXIT_OK: Final = 0
@@ -367,14 +368,22 @@ class Daemon:
         """Claim no more, keep what is finished, hand the rest back, leave: within five seconds, whatever is broken."""
         self._notify.stopping(f"stopping; {self._dispatcher.running_count()} running jobs are handed back")
         log.info("stopping")
+        began_s = time.monotonic()
+
+        def within(until_s: float) -> float:
+            """What is left of the first so many seconds: several folders that hang take no longer than one."""
+            return max(LEAST_WAIT_S, began_s + until_s - time.monotonic())
+
         steps: tuple[Callable[[], object], ...] = (
             self._exporter.close,
+            self._reporter.begin_to_stop,
+            self._delivery.begin_to_stop,
             self._intake.unwatch,
-            self._reporter.stop,
-            self._indexer.stop,
-            partial(self._dispatcher.take_reports, time.monotonic()),
+            lambda: self._reporter.stop(within(2.0)),
+            lambda: self._indexer.stop(within(2.0)),
+            lambda: self._dispatcher.take_reports(time.monotonic()),
             partial(self._dispatcher.hand_back_all, "the daemon stops"),
-            self._delivery.stop,
+            lambda: self._delivery.stop(within(4.0)),
             self._cards.stop,
             self._pool.close,
             self._ledger.close,

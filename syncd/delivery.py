@@ -128,10 +128,14 @@ class Delivery:
             self._to_run.popleft()
         self._keep()
 
-    def stop(self) -> None:
-        """End the commands; what was not handed over is so after the next start."""
+    def begin_to_stop(self) -> None:
+        """Commands that run are told to end."""
         self._stopping.set()
-        end_s = time.monotonic() + STOP_S
+
+    def stop(self, timeout_s: float = STOP_S) -> None:
+        """End the commands; what was not handed over is so after the next start."""
+        self.begin_to_stop()
+        end_s = time.monotonic() + min(STOP_S, timeout_s)
         for _, _, errand in self._running:
             errand.wait(max(0.0, end_s - time.monotonic()))
         if self._move is not None and self._move.errand.wait(max(0.0, end_s - time.monotonic())):

@@ -48,6 +48,8 @@ log = structlog.get_logger()
 
 SLICE_S: Final = 0.2
 """How long one turn may enqueue before workers, requests and signals have theirs."""
+LAST_WORDS_S: Final = 0.5
+"""The same for what watchers said last, before a stop."""
 BACKLOG: Final = 5_000
 """So many events may wait: a watcher that finds more (an archive at a start) goes on when some have been taken."""
 PACE_S: Final = 0.02
@@ -221,7 +223,7 @@ class Intake:
         stop_all(self._watchers)
         self._watchers.clear()
         try:
-            self.take(slice_s=1.0)
+            self.take(slice_s=LAST_WORDS_S)
         except SyncdError as error:
             log.error(
                 "last_words_lost", code=error.code.value, reason=error.message, advice="The next scan finds them."

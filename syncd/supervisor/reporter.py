@@ -80,9 +80,13 @@ class Reporter:
         self._thread = threading.Thread(target=self._run, args=(self._generation,), name="report", daemon=True)
         self._thread.start()
 
+    def begin_to_stop(self) -> None:
+        """Finish what is ordered, and then end."""
+        self._orders.put(None)
+
     def stop(self, timeout_s: float = 2.0) -> None:
         """Finish what is ordered; give up after a while (what is half written then has a hidden name)."""
-        self._orders.put(None)
+        self.begin_to_stop()
         if self._thread is not None:
             self._thread.join(timeout_s)
 
