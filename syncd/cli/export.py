@@ -14,13 +14,15 @@ import msgspec
 import typer
 
 from syncd.cli.access import ledger
-from syncd.cli.jobs import job_filter
+from syncd.cli.jobs import moment_of
 from syncd.cli.manual import MANUALS
 from syncd.cli.options import (
+    CodeOption,
     ConfigOption,
     JobId,
     LanguageOption,
     PriorityOption,
+    ProfileFilter,
     ReviewOption,
     SinceOption,
     StateOption,
@@ -95,12 +97,24 @@ def jobs(
     title: TitleOption = None,
     language: LanguageOption = None,
     priority: PriorityOption = None,
+    profile: ProfileFilter = None,
+    code: CodeOption = None,
     since: SinceOption = None,
     output: OutputOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Write all jobs that the filters leave, newest first."""
-    filters = job_filter(state, verdict, review, title, language, priority, since)
+    filters = JobFilter(
+        states=frozenset(state or ()),
+        verdicts=frozenset(verdict or ()),
+        review=review,
+        title=title,
+        language=language,
+        priority=priority,
+        profile=profile,
+        code=code,
+        since=moment_of(since),
+    )
     with ledger(config) as reader:
         found = all_jobs(reader, filters)
         _write(_as_csv(found) if kind is TableFormat.CSV else map(_as_json_line, found), output)

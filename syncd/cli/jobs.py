@@ -11,10 +11,12 @@ from rich.table import Table
 
 from syncd.cli.access import ledger
 from syncd.cli.options import (
+    CodeOption,
     ConfigOption,
     JsonOption,
     LanguageOption,
     PriorityOption,
+    ProfileFilter,
     ReviewOption,
     SinceOption,
     StateOption,
@@ -24,7 +26,7 @@ from syncd.cli.options import (
 )
 from syncd.cli.output import confidence_text, console, plain, print_json
 from syncd.clock import utc_now
-from syncd.domain import JobState, Priority, Verdict
+from syncd.domain import JobState
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.records import Job, JobFilter, OrphanRecord, PageKey
 from syncd.units import seconds_to_ms
@@ -49,6 +51,8 @@ def list_jobs(
     title: TitleOption = None,
     language: LanguageOption = None,
     priority: PriorityOption = None,
+    profile: ProfileFilter = None,
+    code: CodeOption = None,
     since: SinceOption = None,
     orphans: Annotated[
         bool, typer.Option("--orphans", help="List files that wait for a partner instead, with what is missing.")
@@ -59,7 +63,17 @@ def list_jobs(
     as_json: JsonOption = False,
 ) -> None:
     """List jobs, newest first."""
-    filters = job_filter(state, verdict, review, title, language, priority, since)
+    filters = JobFilter(
+        states=frozenset(state or ()),
+        verdicts=frozenset(verdict or ()),
+        review=review,
+        title=title,
+        language=language,
+        priority=priority,
+        profile=profile,
+        code=code,
+        since=moment_of(since),
+    )
     if orphans and (filters != JobFilter() or before is not None):
         raise SyncdError(ErrorCode.USAGE, "--orphans lists files and not jobs: of the other options it takes --limit.")
     with ledger(config) as reader:
@@ -76,25 +90,9 @@ def list_jobs(
         out.print(f"More: add --before {page.next.before_job_id}")
 
 
-def job_filter(
-    state: list[JobState] | None,
-    verdict: list[Verdict] | None,
-    review: bool | None,
-    title: str | None,
-    language: str | None,
-    priority: Priority | None,
-    since: str | None,
-) -> JobFilter:
-    """What the options of a command ask for; raises `SyncdError` USAGE."""
-    return JobFilter(
-        states=frozenset(state or ()),
-        verdicts=frozenset(verdict or ()),
-        review=review,
-        title=title,
-        language=language,
-        priority=priority,
-        since=parse_since(since, utc_now()) if since else None,
-    )
+def moment_of(since: str | None) -> datetime | None:
+    """What --since asks for; raises `SyncdError` USAGE."""
+    return parse_since(since, utc_now()) if since else None
 
 
 def job_table(jobs: tuple[Job, ...]) -> Table:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from syncd.domain import JobState, Priority, Verdict
+from syncd.errors import ErrorCode
 
 ConfigOption = Annotated[
     Path | None,
@@ -76,6 +77,15 @@ LanguageOption = Annotated[
 ]
 PriorityOption = Annotated[
     Priority | None, typer.Option("--priority", metavar="RANK", help=f"Only this priority: {one_of(Priority)}.")
+]
+ProfileFilter = Annotated[
+    str | None, typer.Option("--profile", metavar="NAME", help="Only jobs of this profile of the configuration.")
+]
+CodeOption = Annotated[
+    ErrorCode | None,
+    typer.Option(
+        "--code", metavar="CODE", help="Only jobs that failed with this code, as in MEDIA_TRUNCATED (docs/errors.md)."
+    ),
 ]
 WHEN = "a date or moment in local time (2026-11-20, 2026-11-20T14:00), or so long ago (30m, 6h, 2d, 4w)"
 SinceOption = Annotated[str | None, typer.Option("--since", metavar="WHEN", help=f"Only jobs enqueued since {WHEN}.")]

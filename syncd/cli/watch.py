@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Annotated, Final
 
 import typer
@@ -12,7 +13,15 @@ from rich.table import Table
 
 from syncd.cli.access import ledger
 from syncd.cli.jobs import STATE_STYLES, left_text, note, offset_text
-from syncd.cli.options import ConfigOption, JsonOption, job_number
+from syncd.cli.options import (
+    ConfigOption,
+    JsonOption,
+    LanguageOption,
+    PriorityOption,
+    ProfileFilter,
+    TitleOption,
+    job_number,
+)
 from syncd.cli.output import console, plain, print_json
 from syncd.domain import FINAL_STATES, JobState
 from syncd.errors import ErrorCode, SyncdError
@@ -30,6 +39,10 @@ MaybeJobId = Annotated[
 
 def watch(
     job_id: MaybeJobId = None,
+    title: TitleOption = None,
+    language: LanguageOption = None,
+    priority: PriorityOption = None,
+    profile: ProfileFilter = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -37,32 +50,35 @@ def watch(
 
     With --json a line is printed whenever a job has changed.
     """
+    filters = JobFilter(title=title, language=language, priority=priority, profile=profile)
+    if job_id is not None and filters != JobFilter():
+        raise SyncdError(ErrorCode.USAGE, "An ID names one job: with it there is nothing to filter.")
     with ledger(config) as reader:
         if as_json:
-            _follow_json(reader, job_id)
+            _follow_json(reader, job_id, filters)
         else:
-            _follow_live(reader, job_id)
+            _follow_live(reader, job_id, filters)
         job = reader.job(job_id) if job_id is not None else None
     if job is not None and job.state in (JobState.FAILED, JobState.QUARANTINED):
         raise typer.Exit(EXIT_JOB_FAILED)
 
 
-def _follow_live(reader: LedgerReader, job_id: int | None) -> None:
+def _follow_live(reader: LedgerReader, job_id: int | None, filters: JobFilter) -> None:
     out = console()
     with Live(console=out, refresh_per_second=8, transient=False) as live:
         while True:
-            jobs = current_jobs(reader, job_id)
+            jobs = current_jobs(reader, job_id, filters)
             live.update(live_table(jobs), refresh=True)
             if job_id is not None and jobs[0].state in FINAL_STATES:
                 return
             time.sleep(INTERVAL_S)
 
 
-def _follow_json(reader: LedgerReader, job_id: int | None) -> None:
+def _follow_json(reader: LedgerReader, job_id: int | None, filters: JobFilter) -> None:
     """One line whenever a job changed."""
     told: dict[int, Job] = {}
     while True:
-        jobs = current_jobs(reader, job_id)
+        jobs = current_jobs(reader, job_id, filters)
         for job in jobs:
             if told.get(job.job_id) != job:
                 told[job.job_id] = job
@@ -72,15 +88,15 @@ def _follow_json(reader: LedgerReader, job_id: int | None) -> None:
         time.sleep(INTERVAL_S)
 
 
-def current_jobs(reader: LedgerReader, job_id: int | None) -> tuple[Job, ...]:
-    """The job asked for; or what runs, and the latest besides."""
+def current_jobs(reader: LedgerReader, job_id: int | None, filters: JobFilter) -> tuple[Job, ...]:
+    """The job asked for; or what the filters leave of those that run, and the latest besides."""
     if job_id is not None:
         job = reader.job(job_id)
         if job is None:
             raise SyncdError(ErrorCode.NOT_FOUND, f"There is no job {job_id}.")
         return (job,)
-    running = reader.jobs(JobFilter(states=frozenset({JobState.RUNNING})), limit=50, after=None).jobs
-    latest = reader.jobs(JobFilter(), limit=RECENT, after=None).jobs
+    running = reader.jobs(replace(filters, states=frozenset({JobState.RUNNING})), limit=50, after=None).jobs
+    latest = reader.jobs(filters, limit=RECENT, after=None).jobs
     return (*running, *(job for job in latest if job.state is not JobState.RUNNING))
 
 

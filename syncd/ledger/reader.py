@@ -145,6 +145,9 @@ class LedgerReader:
         return transaction(self._engine, self._path)
 
 
+_WITH_CODE: Final = frozenset({JobState.FAILED, JobState.QUARANTINED})
+
+
 def _page(filters: JobFilter, limit: int, after: PageKey | None) -> Select[Any]:
     """The ids of a page.
 
@@ -154,7 +157,8 @@ def _page(filters: JobFilter, limit: int, after: PageKey | None) -> Select[Any]:
     if after is not None:
         conditions.append(jobs.c.id < after.before_job_id)
     newest = select(jobs.c.id).where(*conditions).order_by(jobs.c.id.desc()).limit(limit)
-    states = filters.states or (frozenset(JobState) if _is_in_listing(filters) else frozenset())
+    every = _WITH_CODE if filters.code is not None else frozenset(JobState) if _is_in_listing(filters) else frozenset()
+    states = filters.states or every
     if not states:
         return newest
     by_state = (newest.where(jobs.c.state == state).subquery() for state in sorted(states))
@@ -186,4 +190,8 @@ def _conditions(filters: JobFilter) -> list[ColumnElement[bool]]:
         conditions.append(jobs.c.master_id.in_(select(media.c.id).where(media.c.path == filters.master)))
     if filters.priority is not None:
         conditions.append(jobs.c.priority == filters.priority)
+    if filters.profile is not None:
+        conditions.append(jobs.c.profile == filters.profile)
+    if filters.code is not None:
+        conditions.append(jobs.c.error_code == filters.code)
     return conditions

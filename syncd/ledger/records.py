@@ -18,6 +18,7 @@ from syncd.domain import (
     Progress,
     Verdict,
 )
+from syncd.errors import ErrorCode
 
 
 class StaleLease(Exception):
@@ -118,6 +119,9 @@ class JobFilter:
     """Enqueued then or later."""
     master: Path | None = None
     priority: Priority | None = None
+    profile: str | None = None
+    code: ErrorCode | None = None
+    """What it failed with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,10 @@ def test_without_a_filter_all_jobs_come_newest_first(reader: LedgerReader, five:
         (JobFilter(priority=Priority.HIGH), ["queued"]),
         (JobFilter(master=Path("/drop/Heist_master.wav")), ["completed"]),
         (JobFilter(master=Path("/drop/Heist")), []),
+        (JobFilter(code=TRUNCATED.code), ["failed"]),
+        (JobFilter(code=ErrorCode.TIME_LIMIT), []),
+        (JobFilter(profile="default", title="heist"), ["failed", "completed"]),
+        (JobFilter(profile="other"), []),
     ],
 )
 def test_filters_find_what_they_name(
