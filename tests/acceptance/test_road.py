@@ -174,7 +174,7 @@ SLOW_TO_STOP = """
 import time
 from syncd import daemon
 from syncd.supervisor import reporter
-reporter.Reporter.stop = lambda self: time.sleep(60.0)
+reporter.Reporter.stop = lambda *_: time.sleep(60.0)
 daemon.main()
 """
 STOPS = (signal.SIGTERM, signal.SIGINT)
