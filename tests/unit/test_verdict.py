@@ -7,12 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from syncd.analysis.align import Aligned, Alignment
 from syncd.analysis.calibration import together
 from syncd.analysis.consensus import Consensus, find_consensus
+from syncd.analysis.evidence import MID
 from syncd.analysis.features import Activity
+from syncd.analysis.measure import _as_sure_as_its_own
+from syncd.analysis.solve import Solution
 from syncd.analysis.steadiness import is_match, spread_ms, support_of
+from syncd.analysis.survey import Piece
 from syncd.analysis.thresholds import THRESHOLDS
-from syncd.analysis.timeline import Match, segments_of
+from syncd.analysis.timeline import Match, Stretch, segments_of
 from syncd.analysis.tracks import FineResult, WindowTrack
 from syncd.analysis.verdict import Decision, Findings, Heard, Placed, decide
 from syncd.domain import (
@@ -302,6 +307,30 @@ def test_a_peak_between_chance_and_match_is_left_open() -> None:
     answer = decision(replace(NOTHING, best_deviations=7.0, candidates=candidates))
     assert answer.verdict is Verdict.INCONCLUSIVE
     assert answer.candidates == candidates
+
+
+def test_a_programme_that_repeats_itself_lists_its_candidates() -> None:
+    candidates = (Candidate(-2.0, 9.0), Candidate(4.0, 8.0))
+    answer = decision(replace(NOTHING, repeating=("master",), candidates=candidates))
+    assert answer.verdict is Verdict.INCONCLUSIVE
+    assert answer.candidates == candidates
+
+
+def test_a_stretch_is_no_surer_than_its_own_waveforms_make_it() -> None:
+    pieces = [
+        Aligned(Piece(a, b, lag_s, 50.0), None, found([lag_s] * 6 + [lag_s + 0.1] * off, deviations=height))
+        for (a, b, lag_s), height, off in zip(CUT, (300.0, 8.0), (0, 6), strict=True)
+    ]
+    alignment = Alignment(MID, 1.0, 1.0, tuple(pieces), by_waves=True)
+    stretches = tuple(Stretch(one.piece.start_s, one.piece.end_s, one) for one in pieces)
+    solution = Solution(alignment, stretches)
+    laid = segments_of(CUT, 1.0, SECONDS, SECONDS, 0.99)
+    told = [_as_sure_as_its_own(s, solution).confidence for s in laid if s.kind is SegmentKind.MATCH]
+    strong, weak = told
+    assert strong is not None
+    assert weak is not None
+    assert strong == 0.99
+    assert weak < 0.9
 
 
 def test_methods_that_agree_are_surer_than_one_and_the_narrowest_speaks() -> None:
