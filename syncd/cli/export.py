@@ -14,7 +14,7 @@ import msgspec
 import typer
 
 from syncd.cli.access import ledger
-from syncd.cli.jobs import moment_of
+from syncd.cli.jobs import job_filter
 from syncd.cli.manual import MANUALS
 from syncd.cli.options import (
     CodeOption,
@@ -104,17 +104,7 @@ def jobs(
     config: ConfigOption = None,
 ) -> None:
     """Write all jobs that the filters leave, newest first."""
-    filters = JobFilter(
-        states=frozenset(state or ()),
-        verdicts=frozenset(verdict or ()),
-        review=review,
-        title=title,
-        language=language,
-        priority=priority,
-        profile=profile,
-        code=code,
-        since=moment_of(since),
-    )
+    filters = job_filter(state, verdict, review, title, language, priority, profile, code, since)
     with ledger(config) as reader:
         found = all_jobs(reader, filters)
         _write(_as_csv(found) if kind is TableFormat.CSV else map(_as_json_line, found), output)

@@ -26,7 +26,7 @@ from syncd.cli.options import (
 )
 from syncd.cli.output import confidence_text, console, plain, print_json
 from syncd.clock import utc_now
-from syncd.domain import JobState
+from syncd.domain import JobState, Priority, Verdict
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.records import Job, JobFilter, OrphanRecord, PageKey
 from syncd.units import seconds_to_ms
@@ -63,17 +63,7 @@ def list_jobs(
     as_json: JsonOption = False,
 ) -> None:
     """List jobs, newest first."""
-    filters = JobFilter(
-        states=frozenset(state or ()),
-        verdicts=frozenset(verdict or ()),
-        review=review,
-        title=title,
-        language=language,
-        priority=priority,
-        profile=profile,
-        code=code,
-        since=moment_of(since),
-    )
+    filters = job_filter(state, verdict, review, title, language, priority, profile, code, since)
     if orphans and (filters != JobFilter() or before is not None):
         raise SyncdError(ErrorCode.USAGE, "--orphans lists files and not jobs: of the other options it takes --limit.")
     with ledger(config) as reader:
@@ -90,9 +80,29 @@ def list_jobs(
         out.print(f"More: add --before {page.next.before_job_id}")
 
 
-def moment_of(since: str | None) -> datetime | None:
-    """What --since asks for; raises `SyncdError` USAGE."""
-    return parse_since(since, utc_now()) if since else None
+def job_filter(
+    state: list[JobState] | None,
+    verdict: list[Verdict] | None,
+    review: bool | None,
+    title: str | None,
+    language: str | None,
+    priority: Priority | None,
+    profile: str | None,
+    code: ErrorCode | None,
+    since: str | None,
+) -> JobFilter:
+    """What the options of a command ask for; raises `SyncdError` USAGE."""
+    return JobFilter(
+        states=frozenset(state or ()),
+        verdicts=frozenset(verdict or ()),
+        review=review,
+        title=title,
+        language=language,
+        priority=priority,
+        profile=profile,
+        code=code,
+        since=parse_since(since, utc_now()) if since else None,
+    )
 
 
 def job_table(jobs: tuple[Job, ...]) -> Table:
