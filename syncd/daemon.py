@@ -32,7 +32,7 @@ from syncd.delivery import Delivery
 from syncd.domain import JobState
 from syncd.errors import ErrorCode, SyncdError, error_advice, error_exit_code
 from syncd.handover.command import program_fault
-from syncd.heap import keep_few_arenas, make_room_for_names
+from syncd.heap import keep_little, make_room_for_names
 from syncd.indexing import Indexer
 from syncd.intake import Intake
 from syncd.ledger.care import CheckCalledOff
@@ -459,7 +459,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the daemon; ends the process with its exit status."""
     chosen = argument_parser().parse_args(arguments)
     configure_logs(chosen.log_level or "info")
-    keep_few_arenas()
+    keep_little()
     make_room_for_names()
     config_path = find_config_path(chosen.config)
     try:

@@ -12,6 +12,11 @@ from typing import Final
 
 ARENAS: Final = 2
 """Else every thread may have one of its own, and hold what it once needed."""
+LARGE_BYTES: Final = 128 * 1024
+"""What is larger comes from the system and goes back to it. That is glibc's own figure, but unless it is set, glibc
+raises it to the size of whatever was freed, and the next large block (Python's table of names, anew) stays in the heap.
+"""
+_M_MMAP_THRESHOLD: Final = -3
 _M_ARENA_MAX: Final = -8
 """Of glibc's mallopt(3)."""
 NAMES_TO_COME: Final = 48_000
@@ -27,10 +32,12 @@ def make_room_for_names() -> None:
     _names = [sys.intern(f"a name to come {number}") for number in range(NAMES_TO_COME)]
 
 
-def keep_few_arenas() -> None:
-    """For this process, from now on: call before threads are begun."""
+def keep_little() -> None:
+    """Few arenas, and no large blocks in them; for this process, from now on: call before threads are begun."""
     with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, ARENAS)
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_ARENA_MAX, ARENAS)
+        mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
 def give_back_memory() -> None:

@@ -2,7 +2,8 @@
 
 The whole files are compared by three curves (`correlate.search_lags`): how likely somebody speaks, where lines start
 and where they end. Then each line of the master is paired with the dub's line that starts nearest to it at that lag,
-and the offset is the robust middle of the pairs' differences: an adaptor keeps starts closer than ends.
+and the offset is the robust middle of the pairs' differences: an adaptor keeps starts closer than ends. Where no bed
+says how fast the dub runs, every well-known speed is compared, and the slope of the differences says which one it is.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncd.analysis.correlate import CoarseResult, Compared, search_lags
-from syncd.analysis.evidence import Beat
+from syncd.analysis.evidence import Beat, part_of
+from syncd.analysis.fit import Samples, fit_lags
+from syncd.analysis.rate import KNOWN_SPEEDS, name_of_rate
 from syncd.analysis.silero import FRAMES_PER_S
 from syncd.analysis.speech import Lines, Times
+from syncd.analysis.thresholds import THRESHOLDS
+from syncd.domain import Rate
 
 Floats = NDArray[np.float32]
 
@@ -49,6 +54,12 @@ PRACTICE_MS: Final = 40.0
 tells. Real speakers of three languages over the same lines lay 27 ms early to 81 ms late, half of them within 20."""
 
 
+PLAUSIBLE_ERRORS: Final = 4.0
+"""A known speed within so many standard errors of the measured one is not excluded."""
+TOLD_APART_PPM: Final = 500.0
+"""Half of what lies between 25/24 and 25/23.976, or 24/23.976 and no change: speeds known no better leave a choice."""
+
+
 @dataclass(frozen=True)
 class Placed:
     """Where the starts of the lines put the dub."""
@@ -66,6 +77,20 @@ def search_dialogue(channel: str, master: Lines, dub: Lines, rate: float, beat: 
     """Compare all lags of the two sides' dialogue."""
     exact = Fraction(rate).limit_denominator(1_000_000)
     return search_lags(channel, DialogueCurves(master), DialogueCurves(dub), COMPARED, beat, rate=exact)
+
+
+def search_speeds(channel: str, master: Lines, dub: Lines, usual: float, beat: Beat) -> tuple[float, CoarseResult]:
+    """The same at every well-known speed, and at the usual one: the speed at which most stands out, and its lags.
+
+    A speed other than the usual one must stand out by itself: there were so many to choose from.
+    """
+    speeds = [usual, *(float(speed) for speed in KNOWN_SPEEDS.values() if float(speed) != usual)]
+    found = [
+        (speed, search_dialogue(channel, master, dub, speed, part_of(beat, number, len(speeds))))
+        for number, speed in enumerate(speeds)
+    ]
+    best = max(found, key=lambda one: one[1].best_deviations)
+    return best if best[1].best_deviations >= THRESHOLDS.speech_speed_deviations else found[0]
 
 
 class DialogueCurves:
@@ -117,6 +142,29 @@ def place_by_starts(master_s: Times, dub_s: Times, rate: float, lag_s: float) ->
         paired=int(differences_s.size),
         matched=int(np.count_nonzero(matched)),
     )
+
+
+def speed_by_starts(master_s: Times, dub_s: Times, rate: float, lag_s: float) -> Rate:
+    """The speed that the lines keep: `rate`, made better by the slope of their differences along the programme.
+
+    A well-known speed (or no change) that the lines do not exclude is taken for what it is. Without uncertainty where
+    they leave a choice between several, or are too few to measure it.
+    """
+    pairs, differences_s = paired_differences(master_s, rate * dub_s, lag_s)
+    fit = fit_lags([Samples(master_s[pairs], differences_s, np.ones(pairs.size))]) if pairs.size else None
+    if fit is None or not np.isfinite(fit.slope_error):
+        return Rate(rate, None, name_of_rate(rate, 0.0))
+    # What is left at this rate, master minus moved dub, is `slope` of the master's time.
+    measured = rate / (1.0 - fit.slope)
+    error = SCATTER_FACTOR * fit.slope_error
+    known = [1.0, *(float(speed) for speed in KNOWN_SPEEDS.values())]
+    plausible = [speed for speed in known if abs(measured / speed - 1.0) <= PLAUSIBLE_ERRORS * error]
+    if not plausible:
+        return Rate(measured, 1.96e6 * error)
+    # No change of speed needs no explanation; of two speeds that do, the nearer one.
+    taken = 1.0 if 1.0 in plausible else min(plausible, key=lambda speed: abs(measured / speed - 1.0))
+    reach_ppm = PLAUSIBLE_ERRORS * 1e6 * error
+    return Rate(taken, reach_ppm if reach_ppm < TOLD_APART_PPM else None, name_of_rate(taken, 0.0))
 
 
 def run_apart(master_s: Times, dub_s: Times, rate: float, lag_s: float) -> tuple[float, float] | None:

@@ -7,7 +7,7 @@ speaks against it, the verdict. Later methods only join the registry.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Protocol, TypeVar
@@ -104,7 +104,7 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
     evidence = _evidence(pairs, crossed, surveys)
     evidence = stages.timed("onsets", lambda: _with_onsets(evidence, _beat(watcher, "onsets", "Comparing onsets")))
     results: list[MethodResult] = []
-    answers: list[MethodAnswer] = []
+    answers: dict[str, MethodAnswer] = {}
     best: Alignment | None = evidence.starts[0] if evidence.starts and evidence.starts[0].is_sure else None
     for name in _in_order(settings.methods):
         result, answer = stages.timed(name, partial(_run_method, name, evidence, watcher))
@@ -112,7 +112,7 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
         watcher.method_done(result)
         if answer is None:
             continue
-        answers.append(answer)
+        answers[name] = answer
         if name == "correlation" and isinstance(answer.outcome, Estimate) and answer.alignment is not None:
             best = answer.alignment
             evidence = _known_better(evidence, best)
@@ -126,12 +126,12 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
     findings = Findings(
         consensus=consensus,
         placed=_placed(solution, consensus, heard, master.duration_s, dub.duration_s),
-        rate=_known_rate(evidence),
+        rate=_own_rate(consensus, answers) or _known_rate(evidence),
         best_deviations=evidence.survey_deviations,
         lags=evidence.lags_compared,
         candidates=_candidates(surveys),
         rivals=rivals,
-        alike_in_part=_alike_in_part(answers),
+        alike_in_part=_alike_in_part(answers.values()),
         repeating=() if consensus.estimate else stages.timed("repetition", lambda: surveyor.repeating(again)),
     )
     sides = _heard("master", master), _heard("dub", dub)
@@ -140,7 +140,7 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
     traces = Traces(
         alignment=solution.alignment if solution is not None else best,
         profile=surveys[0].profile if surveys else None,
-        lines=next((answer.lines for answer in answers if answer.lines is not None), None),
+        lines=next((answer.lines for answer in answers.values() if answer.lines is not None), None),
     )
     return Answer(decision, consensus, tuple(results), channel, stages.seconds, traces)
 
@@ -229,6 +229,11 @@ def _hints(alignment: Alignment) -> tuple[SegmentHint, ...]:
         SegmentHint(one.piece.start_s / alignment.rate, one.piece.end_s / alignment.rate, one.piece.lag_s)
         for one in alignment.pieces
     )
+
+
+def _own_rate(consensus: Consensus, answers: Mapping[str, MethodAnswer]) -> Rate | None:
+    """The speed that a method found by itself, where the offset is that method's alone."""
+    return answers[consensus.methods[0]].rate if len(consensus.methods) == 1 else None
 
 
 def _known_rate(evidence: Evidence) -> Rate:
@@ -347,7 +352,7 @@ def _as_sure_as_its_own(segment: Segment, solution: Solution) -> Segment:
     return replace(segment, confidence=min(segment.confidence, own))
 
 
-def _alike_in_part(answers: list[MethodAnswer]) -> tuple[int, int] | None:
+def _alike_in_part(answers: Iterable[MethodAnswer]) -> tuple[int, int] | None:
     """Of waveforms beyond any doubt that too few windows bear."""
     for answer in answers:
         agreeing, of = (answer.metadata.get(key) for key in ("windows_agreeing", "windows_with_sound"))

@@ -105,6 +105,8 @@ class Thresholds:
     speech_match_deviations: float = 6.5
     """Of the dialogue's timing; the best of all lags reached 5.5 in 3,500 unrelated dialogues (tail: one in 10,000
     above 5.8), and stood above 6.4 in 120 dubs of 2 to 10 minutes."""
+    speech_speed_deviations: float = 7.0
+    """The same at a speed that nothing but the dialogue suggests, the best of seven."""
     speech_least_lines: int = 10
     speech_least_spoken_s: float = 40.0
     """With fewer lines or less dialogue on a side its rhythm is not its own."""

@@ -159,7 +159,7 @@ def _with_offset(consensus: Consensus, placed: Placed, coverage: Coverage, setti
     objections = [*_sparse(placed), *_tried(placed.rate), *_ends(placed.timeline)]
     warnings = [
         *objections,
-        *_what_it_rests_on(consensus),
+        *_what_it_rests_on(consensus, placed.rate),
         *(
             f"The method {result.method} vouches for another offset: {early_or_late(result.outcome.offset_s)}."
             for result in consensus.dissenters
@@ -204,13 +204,15 @@ def shared_of_both(timeline: Sequence[Segment]) -> float:
     return shared_s / (shared_s + foreign_s) if shared_s > 0.0 else 0.0
 
 
-def _what_it_rests_on(consensus: Consensus) -> list[str]:
+def _what_it_rests_on(consensus: Consensus, rate: Rate) -> list[str]:
     if consensus.methods != ("speech",):
         return []
     sentence = (
         "The offset rests on when people speak, and on nothing else: no music or effects are heard that both share. "
         "A dub's lines may all start a little early or late."
     )
+    if rate.ratio == 1.0 and rate.uncertainty_ppm is None:
+        sentence += " There are too few of them to tell a change of speed by a thousandth (24/23.976) from none."
     return [sentence]
 
 

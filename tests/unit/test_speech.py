@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 from syncd.analysis.dialogue import place_by_starts, run_apart, search_dialogue
 from syncd.analysis.evidence import MID, Beat, ChannelEvidence, ChannelPair
 from syncd.analysis.features import Activity
-from syncd.analysis.methods import Evidence, MethodAnswer
-from syncd.analysis.methods.speech import Speech
+from syncd.analysis.methods import Evidence, MethodAnswer, SegmentHint
+from syncd.analysis.methods.speech import Speech, answer_at
 from syncd.analysis.onnx_tensors import read_onnx_floats
+from syncd.analysis.rate import KNOWN_SPEEDS
 from syncd.analysis.silero import FRAMES_PER_S, SR_HZ, load_silero, read_speech
 from syncd.analysis.speech import Lines, hear_lines, speech_spans
-from syncd.domain import Estimate, Inconclusive
+from syncd.domain import Estimate, Inconclusive, Rate
 from tests.material import Programme
 from tests.material.seeds import stream
 from tests.material.speech import language, speak, voice
@@ -113,10 +114,12 @@ def dialogue(seed: int, duration_s: float = 240.0, *, step_s: float | None = Non
     return Dialogue(np.array(starts), duration_s)
 
 
-def listen(master: Floats, dub: Floats, *, rate: float = 1.0, beat: Beat = unheard) -> MethodAnswer:
-    """What the method says of two sounds."""
+def listen(
+    master: Floats, dub: Floats, *, rate: float = 1.0, segments: tuple[SegmentHint, ...] = (), beat: Beat = unheard
+) -> MethodAnswer:
+    """What the method says of two sounds; `segments`: where a bed placed the dub."""
     sides = [ChannelEvidence(Sound(sound), NoCurve(), LIVELY) for sound in (master, dub)]
-    return Speech().run(Evidence((ChannelPair(MID, *sides),), rate=rate), beat)
+    return Speech().run(Evidence((ChannelPair(MID, *sides),), rate=rate, segments=segments), beat)
 
 
 def estimate(answer: MethodAnswer) -> Estimate:
@@ -258,8 +261,68 @@ def test_delaying_the_dub_by_a_tenth_moves_the_answer_down_by_a_tenth(master: Fl
 def test_at_a_known_speed_the_offset_is_that_of_the_formula(master: Floats) -> None:
     rate = 25.0 / 23.976
     dub = dialogue(1).moved(-3.0, jitter_s=0.05, rate=rate).spoken(DUB_TONGUE)
-    assert estimate(listen(master, dub, rate=rate)).offset_s == pytest.approx(-3.0, abs=0.04)
-    assert isinstance(listen(master, dub).outcome, Inconclusive)
+    placed = (SegmentHint(0.0, 230.0, -3.0),)
+    assert estimate(listen(master, dub, rate=rate, segments=placed)).offset_s == pytest.approx(-3.0, abs=0.04)
+    # What a bed told is not searched for again.
+    assert isinstance(listen(master, dub, segments=placed).outcome, Inconclusive)
+
+
+def test_a_pal_dub_without_its_bed_is_placed_at_its_speed(master: Floats) -> None:
+    dub = dialogue(1).moved(-3.0, jitter_s=0.05, rate=25.0 / 24.0).spoken(DUB_TONGUE)
+    answer = listen(master, dub)
+    assert estimate(answer).offset_s == pytest.approx(-3.0, abs=0.06)
+    assert answer.rate is not None
+    assert answer.rate.ratio == pytest.approx(25.0 / 24.0, abs=0.0011)
+
+
+def lines_of(script: Dialogue, seed: int) -> Lines:
+    """As a perfect detector hears them, of many lengths."""
+    return as_lines(script, np.random.default_rng(seed).uniform(0.8, 1.6, script.starts_s.size))
+
+
+def speed_and_offset(master: Lines, dub: Lines) -> tuple[Rate, float]:
+    from syncd.analysis.methods import speech  # noqa: PLC0415 - beyond the contract
+
+    own, coarse = speech._searched(Evidence(()), MID, (master, dub), unheard)
+    assert own is not None
+    return own, estimate(answer_at(own, coarse, master, dub, {})).offset_s
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    name=st.sampled_from([None, *KNOWN_SPEEDS]),
+    offset_s=st.floats(-20.0, 20.0),
+    jitter_s=st.floats(0.0, 0.06),
+)
+def test_lines_without_a_bed_tell_each_known_speed_and_where_they_lie(
+    seed: int, name: str | None, offset_s: float, jitter_s: float
+) -> None:
+    script = dialogue(seed, 600.0)
+    rate = float(KNOWN_SPEEDS[name]) if name else 1.0
+    dub = script.moved(offset_s, jitter_s=jitter_s, seed=seed, rate=rate)
+    kept = (dub.starts_s > 0.0) & (dub.starts_s < dub.duration_s - 2.0)
+    own, found_s = speed_and_offset(
+        lines_of(script, seed), lines_of(Dialogue(dub.starts_s[kept], dub.duration_s), seed + 1)
+    )
+    assert (own.name, own.ratio) == (name, pytest.approx(rate))
+    assert found_s == pytest.approx(offset_s, abs=0.04)
+
+
+def test_a_clock_that_drifts_is_measured_by_the_lines_within_what_they_state() -> None:
+    script = dialogue(21, 1200.0)
+    dub = script.moved(1.0, jitter_s=0.03, rate=1.0005)
+    own, found_s = speed_and_offset(lines_of(script, 1), lines_of(dub, 2))
+    assert own.name is None
+    assert own.uncertainty_ppm is not None
+    assert abs(own.ratio - 1.0005) * 1e6 <= own.uncertainty_ppm < 200.0
+    assert found_s == pytest.approx(1.0, abs=0.06)
+
+
+def test_few_lines_leave_the_speed_open_and_say_so() -> None:
+    script = dialogue(22, 90.0)
+    own, _ = speed_and_offset(lines_of(script, 1), lines_of(script.moved(0.5, jitter_s=0.05), 2))
+    assert (own.ratio, own.uncertainty_ppm) == (1.0, None)
 
 
 def test_where_music_is_shared_too_the_dialogue_agrees(master: Floats) -> None:
@@ -328,9 +391,7 @@ def test_lines_at_a_steady_beat_fit_at_every_beat_and_are_refused() -> None:
 
 def answer_of(master: Lines, dub: Lines) -> MethodAnswer:
     """Of lines that are heard already."""
-    from syncd.analysis.methods import speech  # noqa: PLC0415 - beyond the contract
-
-    return speech._answer(search_dialogue(MID, master, dub, 1.0, unheard), master, dub, 1.0, {})
+    return answer_at(Rate(), search_dialogue(MID, master, dub, 1.0, unheard), master, dub, {})
 
 
 @settings(max_examples=25, deadline=None)

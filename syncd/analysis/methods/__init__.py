@@ -15,7 +15,7 @@ from syncd.analysis.align import Alignment
 from syncd.analysis.correlate import CoarseResult
 from syncd.analysis.evidence import Beat, ChannelPair
 from syncd.analysis.speech import Lines
-from syncd.domain import Estimate, Inconclusive, Metadata
+from syncd.domain import Estimate, Inconclusive, Metadata, Rate
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,17 @@ class Evidence:
     rate: float = 1.0
     """The speed that is known so far: ``t_master = rate * t_dub + offset_s``; answers are its intercept."""
     segments: tuple[SegmentHint, ...] = ()
-    """Where the dub lies in pieces, in order of time; empty where it is one piece."""
+    """Where the dub lies, piece by piece in order of time; empty where nothing has placed it."""
 
     @property
     def channel(self) -> str | None:
         """With the most evidence."""
         return self.coarse[0].channel if self.coarse else None
+
+    @property
+    def speed_is_known(self) -> bool:
+        """Whether something placed the dub, and so told its speed; else `rate` is what is usual."""
+        return bool(self.segments)
 
     def pair(self, channel: str) -> ChannelPair:
         """The channel of both sides by name; raises KeyError."""
@@ -74,6 +79,8 @@ class MethodAnswer:
     """All pieces as the method measured them, where it looks at pieces."""
     lines: tuple[Lines, Lines] | None = None
     """The dialogue of master and dub, where the method listens for it."""
+    rate: Rate | None = None
+    """The speed that the offset belongs to, where the method had to find it by itself."""
 
 
 class Method(Protocol):

@@ -1,6 +1,7 @@
 """`speech`: where people speak, for dubs that share no music and effects with their master.
 
 It rests on the dialogue's timing and on nothing else: lines of a dub start where the master's do, within a few frames.
+Where no bed has told the speed, it looks for that too, among the well-known ones.
 """
 
 from __future__ import annotations
@@ -8,15 +9,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
 from syncd.analysis.calibration import confidence_of
 from syncd.analysis.correlate import CoarseResult
-from syncd.analysis.dialogue import place_by_starts, run_apart, search_dialogue
+from syncd.analysis.dialogue import place_by_starts, run_apart, search_dialogue, search_speeds, speed_by_starts
 from syncd.analysis.evidence import Beat, ChannelPair
 from syncd.analysis.methods import Evidence, MethodAnswer
 from syncd.analysis.silero import ModelUnavailable, load_silero
 from syncd.analysis.speech import Lines, Times, hear_lines
 from syncd.analysis.thresholds import THRESHOLDS
-from syncd.domain import Estimate, Inconclusive, Metadata
+from syncd.domain import Estimate, Inconclusive, Metadata, Rate
 
 RESTS_ON: Final = "dialogue timing"
 
@@ -48,8 +51,14 @@ class Speech:
         short = tuple(reason for side in (("master", master), ("dub", dub)) if (reason := too_little(*side)))
         if short:
             return MethodAnswer(Inconclusive(short), 0.0, metadata, channel=pair.name, lines=(master, dub))
-        coarse = search_dialogue(pair.name, master, dub, evidence.rate, lambda _done, _total: beat(blocks, blocks + 1))
-        return replace(_answer(coarse, master, dub, evidence.rate, metadata), lines=(master, dub))
+
+        def comparing(_done: int, _total: int) -> None:
+            beat(blocks, blocks + 1)
+
+        own, coarse = _searched(evidence, pair.name, (master, dub), comparing)
+        return replace(
+            answer_at(own or Rate(evidence.rate), coarse, master, dub, metadata), lines=(master, dub), rate=own
+        )
 
 
 def too_little(name: str, lines: Lines) -> str | None:
@@ -75,9 +84,26 @@ def _with_sound(evidence: Evidence) -> ChannelPair | None:
     return next(sounding, evidence.pairs[0] if evidence.pairs else None)
 
 
-def _answer(coarse: CoarseResult, master: Lines, dub: Lines, rate: float, metadata: Metadata) -> MethodAnswer:
+def _searched(
+    evidence: Evidence, channel: str, lines: tuple[Lines, Lines], beat: Beat
+) -> tuple[Rate | None, CoarseResult]:
+    """All lags, at the speed that the bed gave; where none did, at the one that the lines themselves keep."""
+    if evidence.speed_is_known:
+        return None, search_dialogue(channel, *lines, evidence.rate, beat)
+    rate, coarse = search_speeds(channel, *lines, evidence.rate, beat)
+    if _unclear(coarse) is not None:
+        return None, coarse
+    lag_s = coarse.peaks[0].lag_s
+    own = speed_by_starts(*starts_in_common(*lines, rate, lag_s), rate, lag_s)
+    return own, coarse if own.ratio == rate else search_dialogue(channel, *lines, own.ratio, beat)
+
+
+def answer_at(speed: Rate, coarse: CoarseResult, master: Lines, dub: Lines, metadata: Metadata) -> MethodAnswer:
+    """From the lags of the whole files at that speed to one offset, or to a reason."""
+    rate = speed.ratio
     height = coarse.best_deviations
     metadata["lags_compared"] = coarse.lags
+    metadata["rate"] = rate
     unclear = _unclear(coarse)
     if unclear is not None:
         return MethodAnswer(Inconclusive((unclear,)), height, metadata, channel=coarse.channel)
@@ -107,9 +133,16 @@ def _answer(coarse: CoarseResult, master: Lines, dub: Lines, rate: float, metada
         )
         outcome = Inconclusive((reason,))
     else:
-        confidence = confidence_of(Speech.name, height, metadata, placed.uncertainty_ms)
-        outcome = Estimate(placed.lag_s, confidence, placed.uncertainty_ms)
+        uncertainty_ms = float(np.hypot(placed.uncertainty_ms, _by_speed_ms(speed, theirs_s)))
+        confidence = confidence_of(Speech.name, height, metadata, uncertainty_ms)
+        outcome = Estimate(placed.lag_s, confidence, uncertainty_ms)
     return MethodAnswer(outcome, height, metadata, channel=coarse.channel)
+
+
+def _by_speed_ms(speed: Rate, starts_s: Times) -> float:
+    """How far a measured speed may move the offset, which is the dub's first moment's, from where the lines are."""
+    is_exact = speed.ratio == 1.0 or speed.name is not None
+    return 0.0 if is_exact or speed.uncertainty_ppm is None else float(np.mean(starts_s)) * speed.uncertainty_ppm / 1e3
 
 
 def _unclear(coarse: CoarseResult) -> str | None:

@@ -57,6 +57,7 @@ KINDS: Final[dict[str, Kind]] = {
     "excerpt": Kind(timing.excerpt, 6),
     "clip": Kind(timing.clip, 12),
     "dialogue_only": Kind(apart.dialogue_only, 15),
+    "dialogue_speed": Kind(apart.dialogue_speed, 6),
     "other_bed": Kind(apart.other_bed, 6),
     "loops": Kind(apart.loops, 6),
     "nothing": Kind(apart.nothing, 9),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.material.kinds.start import Rng, new_seed, plain
+from tests.material.kinds.start import FILM, NTSC, PAL, Rng, in_one_piece, new_seed, offset_of, plain
 from tests.material.recipes import Case, Piece, Source
 from tests.material.scenes import MOODS, Style
 from tests.material.seeds import RATE_HZ
@@ -22,6 +22,14 @@ def dialogue_only(rng: Rng, number: int) -> Case:
         rate_limit_ppm=1000.0,
         interval_counts=True,
     )
+
+
+def dialogue_speed(rng: Rng, number: int) -> Case:
+    """The script alone at television's and cinema's speeds: a dub made for another frame rate, without its bed."""
+    drawn = dialogue_only(rng, number)
+    speeds = (PAL, 1.0 / PAL, FILM, 1.0 / FILM, NTSC, 1.0 / NTSC)
+    case = replace(drawn, duration_s=float(rng.uniform(400.0, 600.0)), rate_limit_ppm=2.0)
+    return in_one_piece(case, offset_of(drawn), rate=speeds[number % len(speeds)])
 
 
 def other_bed(rng: Rng, number: int) -> Case:
