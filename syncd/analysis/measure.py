@@ -18,6 +18,7 @@ from syncd.analysis.consensus import Consensus, find_consensus
 from syncd.analysis.correlate import CoarsePeak, CoarseResult
 from syncd.analysis.evidence import Beat, ChannelPair, SideEvidence, crossed_channels, shared_channels
 from syncd.analysis.methods import Evidence, Method, MethodAnswer, SegmentHint, registry
+from syncd.analysis.methods.speech import Speech, place_dialogue
 from syncd.analysis.phat import fine_search
 from syncd.analysis.pitch import pitch_shift_semitones, semitones_of_rate
 from syncd.analysis.rate import name_of_rate
@@ -27,8 +28,8 @@ from syncd.analysis.steadiness import is_match, support_of
 from syncd.analysis.stretch import SR_HZ
 from syncd.analysis.survey import LagProfile, Piece, Survey, Surveyor
 from syncd.analysis.thresholds import THRESHOLDS
-from syncd.analysis.timeline import explaining_as_much, longest, segments_of, uncertainty_ms
-from syncd.analysis.verdict import Decision, Findings, Heard, Placed, decide
+from syncd.analysis.timeline import coverage_of, explaining_as_much, longest, segments_of, uncertainty_ms
+from syncd.analysis.verdict import Decision, Findings, Heard, Placed, covers_too_little, decide
 from syncd.clock import monotonic_s
 from syncd.domain import (
     AnalysisSettings,
@@ -48,6 +49,7 @@ STRETCH_MS: Final = 5.0
 """What a time stretcher moves the whole by, beside what its blocks scatter: its own delay, which nothing signals."""
 APART_SEMITONES: Final = 0.1
 """A pitch that lies farther from where the speed puts it was stretched or moved."""
+SPEECH: Final = Speech.name
 MOST_TRIED: Final = 5
 """Lags of a weak survey that are looked at closely, a channel."""
 
@@ -116,16 +118,24 @@ def measure(master: SideEvidence, dub: SideEvidence, settings: AnalysisSettings,
         if name == "correlation" and isinstance(answer.outcome, Estimate) and answer.alignment is not None:
             best = answer.alignment
             evidence = _known_better(evidence, best)
-    results.sort(key=lambda result: settings.methods.index(result.method))
     heard = crossed if best is not None and best.channel in {pair.name for pair in crossed} else pairs
     solution = stages.timed("timeline", lambda: _solved(surveyor, heard, best, (master, dub), watcher))
     pieces_s = () if solution is None else tuple(stretch.lag_s for stretch in solution.stretches)
     consensus = find_consensus(tuple(results), pieces_s)
+    lengths_s = master.duration_s, dub.duration_s
+    placed = _placed(solution, consensus, heard, *lengths_s)
+    if placed is not None and not placed.by_waves and covers_too_little(coverage_of(placed.timeline, *lengths_s)):
+        apart = _by_dialogue_alone(evidence, consensus, answers)
+        if apart is not None:
+            results = [_with_answer(result, apart) if result.method == SPEECH else result for result in results]
+            answers[SPEECH], placed = apart, None
+            consensus = find_consensus(tuple(result for result in results if result.method == SPEECH))
+    results.sort(key=lambda result: settings.methods.index(result.method))
     rivals = stages.timed("rivals", lambda: _rivals(evidence, solution, watcher))
     again = _beat(watcher, "repetition", "Looking for what repeats")
     findings = Findings(
         consensus=consensus,
-        placed=_placed(solution, consensus, heard, master.duration_s, dub.duration_s),
+        placed=placed,
         rate=_own_rate(consensus, answers) or _known_rate(evidence),
         best_deviations=evidence.survey_deviations,
         lags=evidence.lags_compared,
@@ -236,6 +246,20 @@ def _own_rate(consensus: Consensus, answers: Mapping[str, MethodAnswer]) -> Rate
     return answers[consensus.methods[0]].rate if len(consensus.methods) == 1 else None
 
 
+def _by_dialogue_alone(
+    evidence: Evidence, consensus: Consensus, answers: Mapping[str, MethodAnswer]
+) -> MethodAnswer | None:
+    """The dialogue placed without what onsets said of the speed: where lines are all that is shared, theirs are lines.
+
+    None where the dialogue does not vouch for the offset, or vouches for none at a speed of its own.
+    """
+    if SPEECH not in consensus.methods or (lines := answers[SPEECH].lines) is None:
+        return None
+    freed = replace(evidence, rate=1.0, segments=(), starts=())
+    answer = place_dialogue(freed, answers[SPEECH].channel or freed.pairs[0].name, lines)
+    return answer if isinstance(answer.outcome, Estimate) else None
+
+
 def _known_rate(evidence: Evidence) -> Rate:
     """The speed that the methods' offsets belong to, as far as it was measured."""
     if evidence.rate == 1.0:
@@ -280,12 +304,14 @@ def _run_method(name: str, evidence: Evidence, watcher: Watcher) -> tuple[Method
     except Exception as error:  # noqa: BLE001 - whatever breaks in one method must not cost the others' answers
         reason = f"the method broke: {type(error).__name__}: {error}"
         return MethodResult(name, MethodStatus.FAILED, Inconclusive((reason,)), 0.0, monotonic_s() - started_s), None
-    status = MethodStatus.OK if isinstance(answer.outcome, Estimate) else MethodStatus.INCONCLUSIVE
-    if answer.skipped:
-        status = MethodStatus.SKIPPED
-    seconds = monotonic_s() - started_s
+    status = MethodStatus.SKIPPED if answer.skipped else MethodStatus.INCONCLUSIVE
+    return _with_answer(MethodResult(name, status, answer.outcome, 0.0, monotonic_s() - started_s), answer), answer
+
+
+def _with_answer(result: MethodResult, answer: MethodAnswer) -> MethodResult:
+    status = MethodStatus.OK if isinstance(answer.outcome, Estimate) else result.status
     metadata = answer.metadata if answer.channel is None else {**answer.metadata, "channel": answer.channel}
-    return MethodResult(name, status, answer.outcome, answer.quality_score, seconds, metadata), answer
+    return replace(result, status=status, outcome=answer.outcome, quality_score=answer.quality_score, metadata=metadata)
 
 
 def _answer(method: Method, evidence: Evidence, watcher: Watcher) -> MethodAnswer:

@@ -103,7 +103,7 @@ def decide(master: Heard, dub: Heard, findings: Findings, settings: AnalysisSett
         return _undecided(master, dub, (sentence,), findings.rivals)
     placed = findings.placed or _one_piece(master, dub, estimate, findings.rate)
     coverage = coverage_of(placed.timeline, master.duration_s, dub.duration_s)
-    if max(coverage.master, coverage.dub) < THRESHOLDS.least_coverage:
+    if covers_too_little(coverage):
         sentence = (
             f"Only {100.0 * max(coverage.master, coverage.dub):.0f} % of the shorter side fits the other "
             f"({early_or_late(estimate.offset_s)}): the two may share a title sequence rather than a programme."
@@ -125,6 +125,11 @@ def nothing_to_hear(side: Heard) -> str | None:
     if side.activity.modulation_db < THRESHOLDS.steady_modulation_db:
         return f"The {side.name} holds nothing that begins or ends: a tone or a steady noise cannot be placed."
     return None
+
+
+def covers_too_little(coverage: Coverage) -> bool:
+    """Whether what was placed is no programme that both sides share, but a title at most."""
+    return max(coverage.master, coverage.dub) < THRESHOLDS.least_coverage
 
 
 def is_in_sync(offset_s: float, settings: AnalysisSettings) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from syncd.analysis.calibration import confidence_of
 from syncd.analysis.correlate import CoarseResult
 from syncd.analysis.dialogue import place_by_starts, run_apart, search_dialogue, search_speeds, speed_by_starts
-from syncd.analysis.evidence import Beat, ChannelPair
+from syncd.analysis.evidence import Beat, ChannelPair, quietly
 from syncd.analysis.methods import Evidence, MethodAnswer
 from syncd.analysis.silero import ModelUnavailable, load_silero
 from syncd.analysis.speech import Lines, Times, hear_lines
@@ -47,18 +47,19 @@ class Speech:
             beat(done, total + 1)
 
         master, dub = hear_lines(model, (pair.master.sound, pair.dub.sound), listening)
-        metadata = _metadata(master, dub)
-        short = tuple(reason for side in (("master", master), ("dub", dub)) if (reason := too_little(*side)))
-        if short:
-            return MethodAnswer(Inconclusive(short), 0.0, metadata, channel=pair.name, lines=(master, dub))
+        return place_dialogue(evidence, pair.name, (master, dub), lambda _done, _total: beat(blocks, blocks + 1))
 
-        def comparing(_done: int, _total: int) -> None:
-            beat(blocks, blocks + 1)
 
-        own, coarse = _searched(evidence, pair.name, (master, dub), comparing)
-        return replace(
-            answer_at(own or Rate(evidence.rate), coarse, master, dub, metadata), lines=(master, dub), rate=own
-        )
+def place_dialogue(evidence: Evidence, channel: str, lines: tuple[Lines, Lines], beat: Beat = quietly) -> MethodAnswer:
+    """Where the dub lies by the lines that are heard on both sides."""
+    metadata = _metadata(*lines)
+    short = tuple(
+        reason for name, side in zip(("master", "dub"), lines, strict=True) if (reason := too_little(name, side))
+    )
+    if short:
+        return MethodAnswer(Inconclusive(short), 0.0, metadata, channel=channel, lines=lines)
+    own, coarse = _searched(evidence, channel, lines, beat)
+    return replace(answer_at(own or Rate(evidence.rate), coarse, *lines, metadata), lines=lines, rate=own)
 
 
 def too_little(name: str, lines: Lines) -> str | None:
