@@ -90,6 +90,7 @@ MANUALS: Final[Mapping[str, Manual]] = {
         (
             Example("syncctl retry 12", "A new job for job 12, which failed."),
             Example("syncctl retry --state failed", "All that failed and were not retried yet."),
+            Example("syncctl retry --state failed --code DISK_FULL --since 1d", "Of those what a full disk did today."),
             Example("syncctl retry 12 --force", "Also one that was completed."),
         ),
         "2 a job has not ended, or was completed and --force was not given; 4 there is no such job. Then no job is "
@@ -97,12 +98,18 @@ MANUALS: Final[Mapping[str, Manual]] = {
     ),
     "cancel": Manual(
         "Call jobs off.",
-        (Example("syncctl cancel 12 13", "Whether they wait or run; what has ended stays as it is."),),
+        (
+            Example("syncctl cancel 12 13", "Whether they wait or run; what has ended stays as it is."),
+            Example("syncctl cancel --state queued --title 'Harbour'", "All that wait of a programme."),
+        ),
         "4 one of the jobs does not exist; then none is called off.",
     ),
     "priority": Manual(
         "Rank waiting jobs anew.",
-        (Example("syncctl priority 12 --to high", "It goes before normal and low ones."),),
+        (
+            Example("syncctl priority 12 --to high", "It goes before normal and low ones."),
+            Example("syncctl priority --state queued --language de --to high", "All that wait in a language."),
+        ),
         "4 one of the jobs does not exist; then none is ranked.",
     ),
     "pause": Manual(
@@ -127,6 +134,7 @@ MANUALS: Final[Mapping[str, Manual]] = {
         (
             Example("syncctl stats", "Of the last seven days."),
             Example("syncctl stats --since 24h --json", "Of the last day, for programs."),
+            Example("syncctl stats --profile music --since 4w", "Of one profile, in four weeks."),
         ),
     ),
     "analyze": Manual(

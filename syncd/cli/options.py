@@ -38,10 +38,13 @@ def one_of(values: Iterable[StrEnum]) -> str:
     return ", ".join(value.value for value in values)
 
 
-JobIds = Annotated[
-    list[int],
+SomeJobIds = Annotated[
+    list[int] | None,
     typer.Argument(
-        metavar="ID", parser=job_number, help="Job numbers, as 'syncctl list' shows them.", show_default=False
+        metavar="ID",
+        parser=job_number,
+        help="Job numbers, as 'syncctl list' shows them; else --state.",
+        show_default=False,
     ),
 ]
 JobId = Annotated[

@@ -7,24 +7,30 @@ from typing import Annotated, Final
 import typer
 
 from syncd.cli.access import ask, kept_note, ledger
-from syncd.cli.options import ConfigOption, JsonOption, job_number
+from syncd.cli.choosing import in_state, named_or_filtered
+from syncd.cli.jobs import job_filter
+from syncd.cli.options import (
+    CodeOption,
+    ConfigOption,
+    JsonOption,
+    LanguageOption,
+    PriorityOption,
+    ProfileFilter,
+    SinceOption,
+    SomeJobIds,
+    TitleOption,
+)
 from syncd.cli.output import print_json
 from syncd.domain import FINAL_STATES, JobState
 from syncd.errors import ErrorCode, SyncdError
-from syncd.ledger.records import JobFilter, RequestKind
+from syncd.ledger.records import RequestKind
 
-PAGE: Final = 500
 RETRIED: Final = (JobState.FAILED, JobState.QUARANTINED, JobState.CANCELED)
 """Without --force."""
 
 
 def retry(
-    job_ids: Annotated[
-        list[int] | None,
-        typer.Argument(
-            metavar="ID", parser=job_number, help="Job numbers, as 'syncctl list' shows them.", show_default=False
-        ),
-    ] = None,
+    job_ids: SomeJobIds = None,
     state: Annotated[
         JobState | None,
         typer.Option(
@@ -34,6 +40,12 @@ def retry(
             "--force, completed.",
         ),
     ] = None,
+    title: TitleOption = None,
+    language: LanguageOption = None,
+    priority: PriorityOption = None,
+    profile: ProfileFilter = None,
+    code: CodeOption = None,
+    since: SinceOption = None,
     force: Annotated[bool, typer.Option("--force", help="Also jobs that were completed.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -42,11 +54,10 @@ def retry(
 
     It is measured with the profile's settings of then; after a change of the profile use 'syncctl submit --force'.
     """
-    if bool(job_ids) == (state is not None):
-        raise SyncdError(ErrorCode.USAGE, "Name jobs or --state, one of the two.")
     if state is not None:
         _refuse_state(state, force=force)
-    wanted = job_ids or jobs_in_state(config, state)
+    filters = job_filter(None, None, None, title, language, priority, profile, code, since)
+    wanted = named_or_filtered(config, job_ids, in_state(filters, state))
     _refuse_unfit(config, wanted, force=force)
     request = ask(config, RequestKind.RETRY, {"job_ids": wanted})
     if as_json:
@@ -69,21 +80,6 @@ def _refuse_state(state: JobState, *, force: bool) -> None:
             ErrorCode.USAGE,
             f"No job that is {state.value} is retried: --state takes {named} and, with --force, completed.",
         )
-
-
-def jobs_in_state(config: ConfigOption, state: JobState | None) -> list[int]:
-    """All jobs in a final state that no newer job replaced."""
-    found: list[int] = []
-    if state is None:
-        return found
-    with ledger(config) as reader:
-        after = None
-        while True:
-            page = reader.jobs(JobFilter(states=frozenset({state})), limit=PAGE, after=after)
-            found += [job.job_id for job in page.jobs if job.superseded_by is None]
-            after = page.next
-            if after is None:
-                return found
 
 
 def _refuse_unfit(config: ConfigOption, job_ids: list[int], *, force: bool) -> None:

@@ -12,9 +12,18 @@ from rich.text import Text
 
 from syncd.cli.access import ledger
 from syncd.cli.jobs import parse_since
-from syncd.cli.options import WHEN, ConfigOption, JsonOption
+from syncd.cli.options import (
+    WHEN,
+    ConfigOption,
+    JsonOption,
+    LanguageOption,
+    PriorityOption,
+    ProfileFilter,
+    TitleOption,
+)
 from syncd.cli.output import console, plain, print_json
 from syncd.clock import utc_now
+from syncd.ledger.records import JobFilter
 from syncd.ledger.stats import Day, Spread, Stats
 
 DEFAULT_SINCE: Final = "7d"
@@ -24,14 +33,19 @@ def stats(
     since: Annotated[
         str, typer.Option("--since", metavar="WHEN", help=f"Of jobs that ended since {WHEN}.")
     ] = DEFAULT_SINCE,
+    title: TitleOption = None,
+    language: LanguageOption = None,
+    priority: PriorityOption = None,
+    profile: ProfileFilter = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """How much was done, how long it took, and what came of it."""
     until = utc_now()
+    filters = JobFilter(title=title, language=language, priority=priority, profile=profile)
     with ledger(config) as reader:
-        told = reader.stats(parse_since(since, until), until)
-        waiting = {state.value: count for state, count in reader.counts().items()}
+        told = reader.stats(parse_since(since, until), until, filters)
+        waiting = {state.value: count for state, count in reader.counts(filters).items()}
     if as_json:
         print_json({"stats": told, "jobs_now": waiting})
         return

@@ -40,6 +40,7 @@ from syncd.ledger.schema import require_current
 from syncd.ledger.stats import Stats, read_ended, read_processed, summarise
 
 _REPORTED: Final = (JobState.COMPLETED, JobState.FAILED, JobState.QUARANTINED)
+_ALL: Final = JobFilter()
 
 
 class LedgerReader:
@@ -116,15 +117,17 @@ class LedgerReader:
         with self._snapshot() as connection:
             return [to_reported(row) for row in connection.execute(statement)]
 
-    def counts(self) -> dict[JobState, int]:
+    def counts(self, filters: JobFilter = _ALL) -> dict[JobState, int]:
         """How many jobs stand where; every state is there."""
         with self._snapshot() as connection:
-            return count_by_state(connection)
+            return count_by_state(connection, _conditions(filters))
 
-    def stats(self, since: datetime, until: datetime) -> Stats:
+    def stats(self, since: datetime, until: datetime, filters: JobFilter = _ALL) -> Stats:
         """What came of the jobs that ended between two moments, and how long they took."""
+        asked = _conditions(filters)
         with self._snapshot() as connection:
-            return summarise(read_ended(connection, since), read_processed(connection, since), since, until)
+            ended, processed = read_ended(connection, since, asked), read_processed(connection, since, asked)
+        return summarise(ended, processed, since, until)
 
     def service(self) -> dict[str, str]:
         """What the daemon says of itself; ``paused`` is ``"1"`` or ``"0"``."""

@@ -32,6 +32,7 @@ from syncd.ledger.models import attempts, events, jobs, media, memory_observatio
 from syncd.ledger.records import Attempt, AttemptOutcome, Event, Job, OrphanRecord, Reported, Request, RequestKind
 
 AnyRow = Row[Any]
+Conditions = Sequence[ColumnElement[bool]]
 
 MASTERS: Final = media.alias("master")
 DUBS: Final = media.alias("dub")
@@ -164,9 +165,9 @@ def to_reported(row: AnyRow) -> Reported:
     )
 
 
-def count_by_state(connection: Connection) -> dict[JobState, int]:
-    """How many jobs stand where; every state is there."""
-    rows = connection.execute(select(jobs.c.state, func.count()).group_by(jobs.c.state))
+def count_by_state(connection: Connection, asked: Conditions = ()) -> dict[JobState, int]:
+    """How many jobs stand where, of those of which the conditions hold; every state is there."""
+    rows = connection.execute(select(jobs.c.state, func.count()).where(*asked).group_by(jobs.c.state))
     counted = {JobState(state): int(count) for state, count in rows}
     return {state: counted.get(state, 0) for state in JobState}
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from syncd.domain import JobState, Verdict
 from syncd.ledger.models import jobs, reports
+from syncd.ledger.rows import Conditions
 
 REPORTS_READ: Final = 2_000
 """Stages and fallbacks stand in the reports; of so many, the newest, they are read."""
@@ -130,8 +131,8 @@ def spread(seconds: Sequence[float]) -> Spread | None:
     return Spread(len(seconds), hundredths[49], hundredths[94], hundredths[98], max(seconds))
 
 
-def read_ended(connection: Connection, since: datetime) -> list[Ended]:
-    """The jobs that ended since then."""
+def read_ended(connection: Connection, since: datetime, asked: Conditions = ()) -> list[Ended]:
+    """The jobs that ended since then, of those of which the conditions hold."""
     return [
         Ended(
             enqueued_at=row.enqueued_at,
@@ -143,15 +144,15 @@ def read_ended(connection: Connection, since: datetime) -> list[Ended]:
             is_review=bool(row.review),
             error_code=row.error_code,
         )
-        for row in connection.execute(_select_ended(since))
+        for row in connection.execute(_select_ended(since).where(*asked))
     ]
 
 
-def read_processed(connection: Connection, since: datetime) -> list[Processed]:
+def read_processed(connection: Connection, since: datetime, asked: Conditions = ()) -> list[Processed]:
     """What the newest reports of completed jobs say of the work; what cannot be read is left out."""
     newest = (
         select(jobs.c.id)
-        .where(jobs.c.state == JobState.COMPLETED, jobs.c.finished_at >= since)
+        .where(jobs.c.state == JobState.COMPLETED, jobs.c.finished_at >= since, *asked)
         .order_by(jobs.c.id.desc())
         .limit(REPORTS_READ)
         .subquery()

@@ -83,6 +83,7 @@ def test_stats_and_exports_tell_what_was_done(running: Service, short_pair: Pair
     assert all(spread["count"] == 1 for spread in told["stats"]["stages"].values())
     assert set(told["stats"]["stages"]) >= {"decode", "correlation"}
     assert "1 completed" in running.syncctl("stats", "--since", "1h")
+    assert running.syncctl_json("stats", "--title", "another")["stats"]["ended"] == {}
     (row,) = csv.DictReader(running.syncctl("export", "jobs").splitlines())
     assert (row["title"], row["state"], row["verdict"]) == ("alpha", "completed", "offset")
     assert float(row["offset_s"]) == pytest.approx(short_pair.offset_s, abs=1e-4)
@@ -103,7 +104,11 @@ def test_pause_holds_jobs_and_cancel_calls_them_off(running: Service, short_pair
     drop(running, short_pair, "beta")
     wait_for(lambda: len(running.jobs()) == 2, what="two jobs")
     alpha, beta = (job.job_id for job in sorted(running.jobs(), key=lambda job: job.title))
-    assert running.syncctl_json("cancel", str(alpha))["outcome"]["canceled"] == [alpha]
+    assert "nothing to call off" in running.syncctl("cancel", "--state", "running")
+    assert running.syncctl_json("cancel", "--state", "queued", "--title", "ALPH")["outcome"]["canceled"] == [alpha]
+    waiting = ("priority", "--state", "queued", "--to")
+    assert "nothing to rank" in running.syncctl(*waiting, "low", "--language", "xx")
+    assert running.syncctl_json(*waiting, "low")["outcome"]["changed"] == [beta]
     assert running.syncctl_json("priority", str(beta), "--to", "high")["outcome"]["changed"] == [beta]
     assert running.job(alpha).state is JobState.CANCELED
     assert running.job(beta).priority.value == "high"
@@ -136,6 +141,7 @@ def test_retry_makes_a_new_job_and_the_old_one_points_to_it(running: Service, sh
     assert jobs[0].superseded_by == 2
     assert jobs[0].state is JobState.COMPLETED
     assert "nothing to retry" in running.syncctl("retry", "--state", "failed")
+    assert "nothing to retry" in running.syncctl("retry", "--state", "completed", "--force", "--title", "beta")
     assert running.syncctl_json("retry", "2", "--force")["outcome"] == {"jobs": {"2": 3}}
     running.wait_for_jobs(3)
     assert running.syncctl_json("prune", "--keep", "0")["outcome"] == {"removed": 2}
@@ -146,6 +152,22 @@ def test_retry_names_the_states_that_it_takes(service: Service, state: str) -> N
     service.run_once()
     told = service.syncctl("retry", "--state", state, expect=2)
     assert f"No job that is {state} is retried: --state takes failed, quarantined, canceled and" in told
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (("cancel",), "Name jobs or --state"),
+        (("cancel", "1", "--state", "queued"), "Name jobs or --state"),
+        (("cancel", "1", "--title", "a"), "nothing to filter"),
+        (("cancel", "--state", "completed"), "No job that is completed is called off"),
+        (("priority", "--to", "high", "--state", "running"), "No job that is running waits any more"),
+        (("retry", "--code", "DISK_FULL"), "Name jobs or --state"),
+    ],
+)
+def test_jobs_are_named_or_filtered_by_a_state_that_fits(service: Service, asked: tuple[str, ...], told: str) -> None:
+    service.run_once()
+    assert told in service.syncctl(*asked, expect=2)
 
 
 def test_submit_takes_any_names_and_batches(running: Service, short_pair: PairTruth, tmp_path: Path) -> None:

@@ -1,0 +1,42 @@
+"""Which jobs a command acts on: those that are named, or all in a state that its filters leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from syncd.cli.access import ledger
+from syncd.domain import JobState
+from syncd.errors import ErrorCode, SyncdError
+from syncd.ledger.records import JobFilter
+
+PAGE: Final = 500
+
+
+def named_or_filtered(config: Path | None, job_ids: Sequence[int] | None, filters: JobFilter) -> list[int]:
+    """The numbers of the jobs; raises `SyncdError` USAGE where neither names nor a state are given, or both.
+
+    By a filter only those are meant that no newer job replaced.
+    """
+    if bool(job_ids) == bool(filters.states):
+        raise SyncdError(ErrorCode.USAGE, "Name jobs or --state, one of the two.")
+    if job_ids:
+        if filters != JobFilter():
+            raise SyncdError(ErrorCode.USAGE, "A number names one job: with it there is nothing to filter.")
+        return list(job_ids)
+    found: list[int] = []
+    with ledger(config) as reader:
+        after = None
+        while True:
+            page = reader.jobs(filters, limit=PAGE, after=after)
+            found += [job.job_id for job in page.jobs if job.superseded_by is None]
+            after = page.next
+            if after is None:
+                return sorted(found)
+
+
+def in_state(filters: JobFilter, state: JobState | None) -> JobFilter:
+    """The same of that state; without one, as they are."""
+    return replace(filters, states=frozenset({state})) if state is not None else filters
