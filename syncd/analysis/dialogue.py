@@ -84,7 +84,7 @@ def search_speeds(channel: str, master: Lines, dub: Lines, usual: float, beat: B
 
     A speed other than the usual one must stand out by itself: there were so many to choose from.
     """
-    speeds = [usual, *(float(speed) for speed in KNOWN_SPEEDS.values() if float(speed) != usual)]
+    speeds = list(dict.fromkeys((usual, 1.0, *(float(speed) for speed in KNOWN_SPEEDS.values()))))
     found = [
         (speed, search_dialogue(channel, master, dub, speed, part_of(beat, number, len(speeds))))
         for number, speed in enumerate(speeds)
