@@ -106,15 +106,18 @@ def write_index(folder: Path, ledger: Path) -> None:
     Raises `SyncdError` PERMISSION_DENIED (a stranger's file has its name, too), DISK_FULL and what the ledger raises.
     """
     reader = LedgerReader.open(ledger)
+    lines: list[Listed] = []
+    found = 0
     try:
-        found = reader.reported_under(folder, limit=MOST_LISTED + 1)
+        for found, job in enumerate(reader.reported_under(folder, limit=MOST_LISTED + 1), start=1):
+            if found <= MOST_LISTED and (line := _line(job, folder)) is not None:
+                lines.append(line)
     finally:
         reader.close()
-    lines = [line for job in found[:MOST_LISTED] if (line := _line(job, folder)) is not None]
     path = folder / INDEX_NAME
     if not lines and not is_page_of_ours(path):
         return
-    page = index_page(folder, lines, more=len(found) > MOST_LISTED)
+    page = index_page(folder, lines, more=found > MOST_LISTED)
     if not is_page_of_ours(path) or path.read_text(encoding="utf-8", errors="replace") != page:
         write_page(path, page)
 

@@ -22,6 +22,10 @@ def find_chromium() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
+class Navigated(Exception):
+    """The page made way for another before it had answered."""
+
+
 class Browser:
     """One browser with one page; everything that the page asks the network for, or complains of, is kept."""
 
@@ -89,9 +93,16 @@ class Browser:
     def wait_for(self, script: str) -> None:
         """Until the expression holds."""
         end_s = time.monotonic() + DEADLINE_S
-        while not self.run(script):
+        while not self._holds(script):
             assert time.monotonic() < end_s, f"it did not come to hold: {script}"
             time.sleep(0.02)
+
+    def _holds(self, script: str) -> bool:
+        """Not of a page that makes way for another at this moment."""
+        try:
+            return bool(self.run(script))
+        except Navigated:
+            return False
 
     def picture(self, path: Path, *, width: int = 1200) -> None:
         """A PNG of the whole page, into a file."""
@@ -138,6 +149,8 @@ class Browser:
             if "id" not in heard:
                 self.events.append(heard)
             if is_it(heard):
+                if "navigated" in heard.get("error", {}).get("message", ""):
+                    raise Navigated(what)
                 assert "error" not in heard, (what, heard["error"])
                 return dict(heard.get("result", heard))
         raise AssertionError(f"The browser did not answer in time: {what}")

@@ -41,6 +41,8 @@ from syncd.ledger.stats import Stats, read_ended, read_processed, summarise
 
 _REPORTED: Final = (JobState.COMPLETED, JobState.FAILED, JobState.QUARANTINED)
 _ALL: Final = JobFilter()
+REPORTED_AT_ONCE: Final = 50
+"""A thousand at once leave holes in the heap that stay."""
 
 
 class LedgerReader:
@@ -107,15 +109,22 @@ class LedgerReader:
             for row in connection.execute(select_files().where(media.c.is_current == 1)):
                 yield to_file(row)
 
-    def reported_under(self, folder: Path, *, limit: int) -> list[Reported]:
-        """The newest ended job of every report in a folder and below it, newest first."""
+    def reported_under(self, folder: Path, *, limit: int) -> Iterator[Reported]:
+        """The newest ended job of every report in a folder and below it, newest first.
+
+        A few at a time, and nothing is being read while one is looked at: that may take as long as it likes.
+        """
         # Bytes sort as they stand, so all that begins with "folder/" lies between it and "folder0".
         first, beyond = (os.fsdecode(os.fsencode(folder).rstrip(b"/") + end) for end in (b"/", b"0"))
         within = jobs.c.sidecar_path.between(Path(first + "\x01"), Path(beyond))
         newest = select(func.max(jobs.c.id)).where(within, jobs.c.state.in_(_REPORTED)).group_by(jobs.c.sidecar_path)
-        statement = select_reported().where(jobs.c.id.in_(newest)).order_by(jobs.c.id.desc()).limit(limit)
         with self._snapshot() as connection:
-            return [to_reported(row) for row in connection.execute(statement)]
+            ids = connection.execute(newest.order_by(func.max(jobs.c.id).desc()).limit(limit)).scalars().all()
+        for begin in range(0, len(ids), REPORTED_AT_ONCE):
+            some = jobs.c.id.in_(ids[begin : begin + REPORTED_AT_ONCE])
+            with self._snapshot() as connection:
+                rows = connection.execute(select_reported().where(some).order_by(jobs.c.id.desc())).all()
+            yield from (to_reported(row) for row in rows)
 
     def counts(self, filters: JobFilter = _ALL) -> dict[JobState, int]:
         """How many jobs stand where; every state is there."""

@@ -194,7 +194,7 @@ def test_a_hostile_name_is_text_and_the_index_leads_to_its_page(browser: Browser
     index.write_text(index_page(tmp_path, [line], more=False), encoding="utf-8")
     opened(browser, index)
     assert browser.run("document.querySelectorAll('script').length") == 1
-    browser.run("document.querySelector('#reports a').click()")
+    browser.run("void setTimeout(() => document.querySelector('#reports a').click())")
     browser.wait_for("document.readyState === 'complete' && document.title.startsWith('Out of sync')")
     assert browser.run("document.documentElement.dataset.drawn") == "12"
     assert browser.complaints() == []
