@@ -311,7 +311,9 @@ def parse_config(text: str, origin: str) -> Config:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise _invalid(origin, [f"not TOML: {error}"]) from error
+        twice = "Cannot declare" in str(error)  # tomllib's words; the path there is a tuple.
+        advice = "; a section is begun once: change the line in the one that is there already" if twice else ""
+        raise _invalid(origin, [f"not TOML: {error}{advice}"]) from error
     config, faults = None, []
     try:
         config = Config.model_validate(raw)

@@ -67,7 +67,10 @@ def examine(config_path: Path) -> Iterator[Check]:
     try:
         config = load_config(config_path)
     except SyncdError as error:
-        yield Check("configuration", Finding.WRONG, error.message, "Mend it; 'syncd --check' tries it.")
+        advice = "Mend it; 'syncd --check' tries it."
+        if not os.path.lexists(config_path):
+            advice = "'syncctl install-service' places one to begin with; or name yours with --config."
+        yield Check("configuration", Finding.WRONG, error.message, advice)
         if (path := ledger_path_despite_faults(config_path)) is not None:
             yield from _ledger(path)
         return
@@ -79,10 +82,11 @@ def examine(config_path: Path) -> Iterator[Check]:
     yield from _handover(config)
     yield _cache(config)
     yield machine.codecs()
+    yield from machine.programs()
     yield _worker()
     yield from _gpus(config)
     yield from machine.models(config)
-    yield from machine.service()
+    yield from machine.service(config)
 
 
 def _ledger(path: Path) -> Iterator[Check]:
@@ -220,6 +224,9 @@ def _handover(config: Config) -> Iterator[Check]:
         nearest = next(parent for parent in (folder, *folder.parents) if os.path.exists(parent))  # noqa: PTH110 - as above
         if os.path.isdir(nearest) and os.access(nearest, os.W_OK | os.X_OK):  # noqa: PTH112 - as above
             yield Check("hand-over", Finding.OK, f"Files can be moved to {folder}.")
+        elif nearest != folder:
+            advice = f"'install -d -o syncd -g syncd -m 2775 {folder}' as root, then 'systemctl restart syncd'."
+            yield Check("hand-over", Finding.WRONG, f"{folder} is not there, and cannot be made.", advice)
         else:
             advice = f"Give the service's user the right to write there, or mend reports.{key}."
             yield Check("hand-over", Finding.WRONG, f"No file can be moved to {folder}.", advice)
@@ -232,7 +239,12 @@ def _cache(config: Config) -> Check:
         return Check("cache", Finding.WRONG, f"{path} cannot be written to.", "Mend its rights, or set cache.path.")
     free_bytes = shutil.disk_usage(nearest).free
     if free_bytes < MIN_FREE_BYTES:
-        return Check("cache", Finding.WARNING, f"{free_bytes / 1e9:.1f} GB are free at {path}.", "Free some space.")
+        return Check(
+            "cache",
+            Finding.WARNING,
+            f"{free_bytes / 1e9:.1f} GB are free at {path}.",
+            f"Free some: below {MIN_FREE_BYTES / 1e9:.0f} GB this warns.",
+        )
     return Check("cache", Finding.OK, f"{free_bytes / 1e9:.0f} GB are free at {path}.")
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from syncd.cli.finding import Check, Finding
 from syncd.cli.models import Standing, looked_at
+from syncd.cli.service_files import writable_folders
 from syncd.config import Config
 
 CODECS_COMMAND: Final = (sys.executable, "-m", "syncd.worker.codecs")
@@ -21,6 +23,8 @@ AHEAD_S: Final = 60.0
 """A clock behind what is already written by less than this was merely corrected."""
 SYSTEMD: Final = Path("/run/systemd/system")
 UNIT: Final = "syncd.service"
+ASKED: Final = ("LoadState", "UnitFileState", "NRestarts", "ProtectSystem", "ReadWritePaths")
+TAKEN_OVER: Final = "systemctl daemon-reload && systemctl restart syncd"
 MANY_RESTARTS: Final = 3
 
 
@@ -33,6 +37,13 @@ def codecs() -> Check:
         advice = "Jobs whose files come in it fail; PyAV's own wheel decodes all of them."
         return Check("codecs", Finding.WARNING, f"This build of FFmpeg does not decode {', '.join(lacking)}.", advice)
     return Check("codecs", Finding.OK, "FFmpeg decodes all that dubs usually come in.")
+
+
+def programs() -> Iterator[Check]:
+    """What the report's advice is carried out with."""
+    if shutil.which("ffmpeg") is None:
+        advice = "Measuring needs none; who copies a correction's command from a report needs it there."
+        yield Check("ffmpeg", Finding.WARNING, "There is no program ffmpeg on the path.", advice)
 
 
 def models(config: Config) -> Iterator[Check]:
@@ -60,13 +71,28 @@ def clock(newest: datetime | None, now: datetime) -> Iterator[Check]:
         yield Check("clock", Finding.OK, "It is kept by a time server.")
 
 
-def service() -> Iterator[Check]:
+def service(config: Config) -> Iterator[Check]:
     """How systemd has the unit, where it runs this machine."""
     if not SYSTEMD.is_dir():
         return
-    said = _asked("systemctl", "show", UNIT, "--property=LoadState,UnitFileState,NRestarts")
+    said = _asked("systemctl", "show", UNIT, f"--property={','.join(ASKED)}")
     if said is not None:
-        yield unit_check(dict(line.split("=", 1) for line in said.splitlines() if "=" in line))
+        told = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+        yield unit_check(told)
+        yield from sandbox_checks(told, writable_folders(config))
+
+
+def sandbox_checks(told: Mapping[str, str], folders: Sequence[Path]) -> Iterator[Check]:
+    """Whether the unit lets the service write where the configuration says; `told` by `systemctl show`."""
+    if told.get("LoadState") != "loaded" or told.get("ProtectSystem") != "strict":
+        return
+    allowed = told.get("ReadWritePaths", "")
+    for folder in folders:
+        # Paths stand there side by side, spaces in them and all.
+        named = (rf'(?:^|[ "])[-+]*{re.escape(str(path))}(?:$|[ "])' for path in (folder, *folder.parents))
+        if not any(re.search(pattern, allowed) for pattern in named):
+            message = f"{UNIT} does not let the service write to {folder}."
+            yield Check("systemd", Finding.WRONG, message, f"'syncctl install-service' does; then '{TAKEN_OVER}'.")
 
 
 def unit_check(told: Mapping[str, str]) -> Check:

@@ -89,7 +89,7 @@ def install_service(
         )
     fates = [(file.path, _carry_out(root / file.path.relative_to("/"), file.text, force=force)) for file in files]
     told = [(path, fate) for path, fate in fates if fate is not None]
-    commands, notes = next_commands(root), _notes(installation)
+    commands, notes = next_commands(root, _missing(installation.config)), _notes(installation)
     if as_json:
         placed = [{"path": path, "fate": fate} for path, fate in told]
         print_json({"files": placed, "next": list(commands), "notes": notes})
@@ -107,6 +107,13 @@ def _present_config(root: Path, path: Path) -> Config | None:
     """The one that lies there and stays, whose folders and addresses the unit must allow; raises CONFIG_INVALID."""
     present = root / path.relative_to("/")
     return load_config(present) if os.path.lexists(present) else None
+
+
+def _missing(config: Config | None) -> list[Path]:
+    """Folders that only syncd writes to, and that the service could not make: its part of the tree is read-only."""
+    reports = Config().reports if config is None else config.reports
+    told = (reports.fallback, reports.done, reports.failed)
+    return [folder for folder in told if folder is not None and not os.path.lexists(folder)]
 
 
 def _notes(installation: Installation) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -155,15 +156,17 @@ def why_unreachable(path: Path) -> str | None:
     return why_hidden(path)
 
 
-def next_commands(root: Path) -> tuple[str, str]:
-    """What is left to whoever placed the files."""
+def next_commands(root: Path, missing: Sequence[Path] = ()) -> tuple[str, ...]:
+    """What is left to whoever placed the files; `missing`: folders that files are to be moved to."""
     if root != Path("/"):
         return (
             f"systemd-sysusers --root={root} syncd.conf && systemd-tmpfiles --root={root} --create syncd.conf",
             f"systemctl --root={root} enable syncd.service",
         )
+    made = f"install -d -o syncd -g syncd -m 2775 {shlex.join(map(str, missing))}"
     return (
         "systemd-sysusers syncd.conf && systemd-tmpfiles --create syncd.conf",
+        *([made] if missing else []),
         "systemctl daemon-reload && systemctl enable syncd.service && systemctl restart syncd.service",
     )
 

@@ -107,14 +107,22 @@ def _attempts(attempts: list[Attempt]) -> Table:
     return table
 
 
+def _place(event: Event) -> str:
+    """Where the dub was found, or where it lies now."""
+    told = event.details.get("dub") or event.details.get("to") if event.verb in {"found_again", "moved"} else None
+    return told if isinstance(told, str) else ""
+
+
 def _events(events: list[Event]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("WHEN (UTC)", "WHAT", "STATE"):
         table.add_column(heading)
+    table.add_column("PLACE", overflow="fold")
     for event in events:
         table.add_row(
             f"{event.at:%Y-%m-%d %H:%M:%S}",
             plain(event.verb),
             plain(event.state_after.value if event.state_after else ""),
+            plain(_place(event)),
         )
     return table

@@ -101,7 +101,6 @@ def test_a_reload_with_a_broken_configuration_fails_and_changes_nothing(unit: Un
     unit.machine.write("/etc/syncd/syncd.toml", "[workers]\ncpu_slots = 0\n")
     unit.systemctl("reload", expect=1)
     assert "workers.cpu_slots" in unit.journal()
-    unit.systemctl("kill", "--kill-who=main", "--signal=HUP")  # Past the check.
     unit.wait_for_status("workers.cpu_slots")
     unit.wait_for_shown("ActiveState", "active")
     unit.configure()  # Of which the commands read where the ledger is.

@@ -150,6 +150,7 @@ def test_the_cache_lies_beside_the_ledger_unless_it_is_named() -> None:
 
 def test_text_that_is_not_toml_is_one_fault() -> None:
     assert faults_of("[ledger")[0].startswith("not TOML")
+    assert "a section is begun once" in faults_of("[metrics]\n[log]\n[metrics]\n")[0]
 
 
 @pytest.mark.parametrize("pattern", ["(", "(?P<title>.*)"])

@@ -118,3 +118,18 @@ def test_of_the_unit_it_says_what_is_to_be_done(told: dict[str, str], finding: F
     check = machine.unit_check(told)
     assert check.finding is finding
     assert word in check.advice
+
+
+def unit_lets(paths: str, folders: list[str], protect: str = "strict") -> list[str]:
+    told = {"LoadState": "loaded", "ProtectSystem": protect, "ReadWritePaths": paths}
+    return [check.message for check in machine.sandbox_checks(told, [Path(folder) for folder in folders])]
+
+
+def test_a_folder_that_the_unit_keeps_from_the_service_is_named() -> None:
+    allowed = "-/srv/drop -/srv/week 1 /mnt"
+    assert unit_lets(allowed, ["/srv/drop", "/srv/week 1/done", "/mnt"]) == []
+    assert unit_lets(allowed, ["/srv/dropped", "/srv"]) == [
+        "syncd.service does not let the service write to /srv/dropped.",
+        "syncd.service does not let the service write to /srv.",
+    ]
+    assert unit_lets("", ["/srv/dropped"], protect="no") == []

@@ -154,3 +154,9 @@ def test_a_program_in_opt_or_usr_is_reached() -> None:
 def test_for_an_image_the_next_commands_name_its_root() -> None:
     assert all("--root=/mnt/image " in command for command in next_commands(Path("/mnt/image")))
     assert "daemon-reload" in next_commands(Path("/"))[1]
+
+
+def test_folders_that_files_are_moved_to_are_made_before_the_service_is_started() -> None:
+    _, made, started = next_commands(Path("/"), [Path("/srv/done"), Path("/srv/not done")])
+    assert made == "install -d -o syncd -g syncd -m 2775 /srv/done '/srv/not done'"
+    assert "restart" in started
