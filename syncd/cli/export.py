@@ -28,6 +28,7 @@ from syncd.cli.options import (
     StateOption,
     TitleOption,
     VerdictOption,
+    one_of,
 )
 from syncd.cli.output import to_builtins
 from syncd.cli.show import final_report
@@ -35,7 +36,9 @@ from syncd.domain import FINAL_STATES
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import Job, JobFilter, PageKey
+from syncd.units import FRAME_RATES
 
+FrameRate = StrEnum("FrameRate", {f"FPS_{number}": name.removesuffix(".0") for number, name in enumerate(FRAME_RATES)})  # type: ignore[misc] # of names that are known elsewhere
 PAGE_JOBS: Final = 500
 COLUMNS: Final = (
     "job_id",
@@ -122,6 +125,14 @@ def timeline(
             "midi (Pro Tools, Reaper) or reaper (its CSV): a marker wherever something changes.",
         ),
     ] = TimelineFormat.EDL,
+    frame_rate: Annotated[
+        FrameRate | None,
+        typer.Option(
+            "--frame-rate",
+            metavar="FPS",
+            help=f"Of an edl, where the master's file says none: {one_of(FrameRate)}; else 25. Its cuts lie on frames.",
+        ),
+    ] = None,
     output: OutputOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -140,7 +151,8 @@ def timeline(
         raise SyncdError(
             ErrorCode.NOT_FOUND, f"Job {job_id} is {job.state.value}: it has no report{yet}, and no timeline."
         )
-    _write([write_timeline(read_timeline(report), kind.value)], output)
+    exchanged = read_timeline(report, frame_rate=None if frame_rate is None else frame_rate.value)
+    _write([write_timeline(exchanged, kind.value)], output)
 
 
 def all_jobs(reader: LedgerReader, filters: JobFilter) -> Iterator[Job]:

@@ -64,14 +64,20 @@ class Exchanged(msgspec.Struct, frozen=True):
     timeline: tuple[Piece, ...]
 
 
-def read_timeline(report: object) -> Exchanged:
-    """A report's timeline; raises `SyncdError` NOT_FOUND where it has none."""
+def read_timeline(report: object, *, frame_rate: str | None = None) -> Exchanged:
+    """A report's timeline; raises `SyncdError` NOT_FOUND where it has none.
+
+    `frame_rate`: what the master's frames are, where its file does not say (a key of `units.FRAME_RATES`).
+    """
     try:
         exchanged = msgspec.convert(report, Exchanged)
     except msgspec.ValidationError as error:
         raise SyncdError(ErrorCode.NOT_FOUND, "This job's report has no timeline.") from error
     if not any(_is_placed(piece) for piece in exchanged.timeline):
         raise SyncdError(ErrorCode.NOT_FOUND, "This job's report places no part of the dub on the master.")
+    if frame_rate is not None and exchanged.master.frame_rate is None:
+        master = msgspec.structs.replace(exchanged.master, frame_rate=frame_rate)
+        return msgspec.structs.replace(exchanged, master=master)
     return exchanged
 
 

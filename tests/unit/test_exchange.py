@@ -66,6 +66,18 @@ def test_an_edl_places_each_piece_of_the_dub_in_the_masters_timecode() -> None:
     assert "HEISTDUB" in text
 
 
+def test_where_the_master_has_no_frames_those_that_are_asked_for_count_and_else_25() -> None:
+    given = report(match(0.0, 60.0, 0.0))
+    texts = [write_timeline(read_timeline(given, frame_rate=rate), "edl").decode() for rate in (None, "24")]
+    assert ["00:01:00:00" in text for text in texts] == [True, True]
+    late = report(match(0.5, 60.0, 0.0))
+    frames = [write_timeline(read_timeline(late, frame_rate=rate), "edl").decode() for rate in (None, "50", "24")]
+    assert ["00:00:00:12" in text or "00:00:00:13" in text for text in frames] == [True, False, True]
+    assert "00:00:00:25" in frames[1]
+    own = report(match(0.5, 60.0, 0.0), frame_rate="24")
+    assert write_timeline(read_timeline(own, frame_rate="50"), "edl") == write_timeline(read_timeline(own), "edl")
+
+
 def test_at_29_97_an_edl_counts_drop_frame_and_says_so() -> None:
     text = edl(report(match(0.0, 60.06, 0.0), frame_rate="30000/1001"))
     assert "FCM: DROP FRAME" in text
