@@ -1,8 +1,8 @@
 """Dialogue alone at every well-known speed: how often it is placed, and how often where there is nothing to place.
 
 ``python -m tests.benchmarks.bench_dialogue [--programmes N] [--jobs N]``: scripts of 2 to 8 minutes, spoken in one
-language on the master and in another on the dub, with no bed at all. Each dub is played at every speed and compared with its own
-master, then with all others. One offset in a thousand unrelated pairs would be too many.
+language on the master and in another on the dub, with no bed at all. Each dub is played at every speed and compared
+with its own master, then with all others. One offset in a thousand unrelated pairs would be too many.
 """
 
 from __future__ import annotations
