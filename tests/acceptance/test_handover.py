@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from syncd.domain import JobState, Moving
@@ -162,7 +164,12 @@ def test_a_command_that_hangs_holds_no_job_up_and_is_run_again_after_a_kill(
     drop(service, short_pair, "one", "fr", "de", "it", "es", "pl", "nl")
     service.wait_for_jobs(6)
     wait_for(lambda: len(told(service)) == 4, what="as many commands as run at once")
+    assert service.process is not None
+    left_behind = psutil.Process(service.process.pid).children(recursive=True)
     service.stop(signal.SIGKILL)
+    for process in left_behind:  # As the unit's control group does; workers end by themselves.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     configure(service, hook(service))
     service.start()
     wait_for(lambda: len(told(service)) == 10, what="the others, and those that were cut off")
