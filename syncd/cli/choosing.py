@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -10,9 +10,10 @@ from typing import Final
 from syncd.cli.access import ledger
 from syncd.domain import JobState
 from syncd.errors import ErrorCode, SyncdError
-from syncd.ledger.records import JobFilter
+from syncd.ledger.reader import LedgerReader
+from syncd.ledger.records import Job, JobFilter, PageKey
 
-PAGE: Final = 500
+PAGE_JOBS: Final = 500
 
 
 def named_or_filtered(config: Path | None, job_ids: Sequence[int] | None, filters: JobFilter) -> list[int]:
@@ -26,15 +27,19 @@ def named_or_filtered(config: Path | None, job_ids: Sequence[int] | None, filter
         if filters != JobFilter():
             raise SyncdError(ErrorCode.USAGE, "A number names one job: with it there is nothing to filter.")
         return list(job_ids)
-    found: list[int] = []
     with ledger(config) as reader:
-        after = None
-        while True:
-            page = reader.jobs(filters, limit=PAGE, after=after)
-            found += [job.job_id for job in page.jobs if job.superseded_by is None]
-            after = page.next
-            if after is None:
-                return sorted(found)
+        return sorted(job.job_id for job in all_jobs(reader, filters) if job.superseded_by is None)
+
+
+def all_jobs(reader: LedgerReader, filters: JobFilter) -> Iterator[Job]:
+    """Page after page, so that a million jobs take no memory."""
+    after: PageKey | None = None
+    while True:
+        page = reader.jobs(filters, limit=PAGE_JOBS, after=after)
+        yield from page.jobs
+        if page.next is None:
+            return
+        after = page.next
 
 
 def in_state(filters: JobFilter, state: JobState | None) -> JobFilter:

@@ -14,6 +14,7 @@ import msgspec
 import typer
 
 from syncd.cli.access import ledger
+from syncd.cli.choosing import all_jobs
 from syncd.cli.jobs import job_filter
 from syncd.cli.manual import MANUALS
 from syncd.cli.options import (
@@ -34,12 +35,10 @@ from syncd.cli.output import to_builtins
 from syncd.cli.show import final_report
 from syncd.domain import FINAL_STATES
 from syncd.errors import ErrorCode, SyncdError
-from syncd.ledger.reader import LedgerReader
-from syncd.ledger.records import Job, JobFilter, PageKey
+from syncd.ledger.records import Job
 from syncd.units import FRAME_RATES
 
 FrameRate = StrEnum("FrameRate", {f"FPS_{number}": name.removesuffix(".0") for number, name in enumerate(FRAME_RATES)})  # type: ignore[misc] # of names that are known elsewhere
-PAGE_JOBS: Final = 500
 COLUMNS: Final = (
     "job_id",
     "state",
@@ -153,17 +152,6 @@ def timeline(
         )
     exchanged = read_timeline(report, frame_rate=None if frame_rate is None else frame_rate.value)
     _write([write_timeline(exchanged, kind.value)], output)
-
-
-def all_jobs(reader: LedgerReader, filters: JobFilter) -> Iterator[Job]:
-    """Page after page, so that a million jobs take no memory."""
-    after: PageKey | None = None
-    while True:
-        page = reader.jobs(filters, limit=PAGE_JOBS, after=after)
-        yield from page.jobs
-        if page.next is None:
-            return
-        after = page.next
 
 
 def _as_csv(found: Iterator[Job]) -> Iterator[bytes]:
