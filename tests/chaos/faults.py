@@ -59,17 +59,16 @@ def _done_after(site: Site, deaths: int) -> str:
 def a_worker_is_killed_in_every_stage(site: Site) -> str:
     """Each job's worker in the first stage that none was killed in yet, until a job gets through."""
     site.start(site.doom("die", ANY_STAGE, ANY_STAGE))
-    delays_s = []
     while True:
         title = site.drop()
         site.wait_for_job(title, lambda job: job.state is JobState.COMPLETED)
         if not (site.service.home / "marks" / f"title {title}").exists():
             break
         site.met[title].append(ErrorCode.WORKER_CRASHED)
-        died, again = site.events("worker_crashed")[-1], site.events("admit")[-1]
-        delays_s.append(seconds_between(died, again))
-    told = f"{len(delays_s)} workers died, each in another stage; the next attempt began"
-    return f"{told} {max(delays_s):.1f} s later at most"
+    deaths = site.events("worker_crashed")
+    delays_s = [seconds_between(died, site.events("admit", job=died["job"])[-1]) for died in deaths]
+    told = f"{len(site.titles) - 1} workers died, each in another stage, {len(deaths)} of them before they had answered"
+    return f"{told}; the next attempt began {max(delays_s):.1f} s later at most"
 
 
 def a_worker_stands_still(site: Site, act: str) -> str:
