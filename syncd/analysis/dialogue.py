@@ -147,8 +147,8 @@ def place_by_starts(master_s: Times, dub_s: Times, rate: float, lag_s: float) ->
 def speed_by_starts(master_s: Times, dub_s: Times, rate: float, lag_s: float) -> Rate:
     """The speed that the lines keep: `rate`, made better by the slope of their differences along the programme.
 
-    A well-known speed (or no change) that the lines do not exclude is taken for what it is. Without uncertainty where
-    they leave a choice between several, or are too few to measure it.
+    A well-known speed (or no change) that the lines do not exclude is taken for what it is; its uncertainty reaches
+    from there over what was measured. Without one where they leave a choice between several, or are too few for it.
     """
     pairs, differences_s = paired_differences(master_s, rate * dub_s, lag_s)
     fit = fit_lags([Samples(master_s[pairs], differences_s, np.ones(pairs.size))]) if pairs.size else None
@@ -163,8 +163,9 @@ def speed_by_starts(master_s: Times, dub_s: Times, rate: float, lag_s: float) ->
         return Rate(measured, 1.96e6 * error)
     # No change of speed needs no explanation; of two speeds that do, the nearer one.
     taken = 1.0 if 1.0 in plausible else min(plausible, key=lambda speed: abs(measured / speed - 1.0))
-    reach_ppm = PLAUSIBLE_ERRORS * 1e6 * error
-    return Rate(taken, reach_ppm if reach_ppm < TOLD_APART_PPM else None, name_of_rate(taken, 0.0))
+    told_apart = PLAUSIBLE_ERRORS * 1e6 * error < TOLD_APART_PPM
+    off_ppm = 1e6 * abs(measured / taken - 1.0) + 1.96e6 * error
+    return Rate(taken, off_ppm if told_apart else None, name_of_rate(taken, 0.0))
 
 
 def run_apart(master_s: Times, dub_s: Times, rate: float, lag_s: float) -> tuple[float, float] | None:

@@ -319,6 +319,23 @@ def test_a_clock_that_drifts_is_measured_by_the_lines_within_what_they_state() -
     assert found_s == pytest.approx(1.0, abs=0.06)
 
 
+def test_what_is_stated_of_a_known_speed_is_half_an_interval_that_holds_the_truth_and_no_more() -> None:
+    stated_ppm = {rate: [stated_uncertainty_ppm(seed, rate) for seed in range(12)] for rate in (1.0, 1.0002)}
+    # The reach within which a known speed is not excluded is twice as wide as what one is measured to.
+    assert np.median(stated_ppm[1.0]) < 1.6 * np.median(stated_ppm[1.0002])
+
+
+def stated_uncertainty_ppm(seed: int, rate: float) -> float:
+    """Of quarter of an hour of lines at that rate, which it is asserted to hold."""
+    script = dialogue(seed, 900.0)
+    dub = script.moved(1.0, jitter_s=0.06, seed=seed, rate=rate)
+    own, _ = speed_and_offset(lines_of(script, seed), lines_of(dub, seed + 1))
+    assert own.uncertainty_ppm is not None
+    # Nineteen in twenty hold it; none is off by more than half as much again.
+    assert abs(own.ratio / rate - 1.0) * 1e6 <= 1.5 * own.uncertainty_ppm
+    return own.uncertainty_ppm
+
+
 def test_few_lines_leave_the_speed_open_and_say_so() -> None:
     script = dialogue(22, 90.0)
     own, _ = speed_and_offset(lines_of(script, 1), lines_of(script.moved(0.5, jitter_s=0.05), 2))
