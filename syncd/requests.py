@@ -89,7 +89,9 @@ class RequestDesk:
             return look.wait(0.0)
         if sum(not each.wait(0.0) for each in self._looks.values()) >= LOOKS_AT_ONCE:
             return False
-        look = self._looks[request.request_id] = Errand(partial(_sides, request.payload), self._wake)
+        is_reported_beside = self.config.reports.fallback is None
+        sides = partial(_sides, request.payload, is_reported_beside=is_reported_beside)
+        look = self._looks[request.request_id] = Errand(sides, self._wake)
         return look.wait(LOOK_S)
 
     def _carry_out(self, request: Request, now_s: float) -> tuple[Outcome | None, Failure | None] | None:
@@ -208,8 +210,11 @@ class RequestDesk:
         return ids
 
 
-def _sides(payload: Payload) -> tuple[MediaFile, MediaFile]:
-    return _file(payload["master"]), _file(payload["dub"])
+def _sides(payload: Payload, *, is_reported_beside: bool) -> tuple[MediaFile, MediaFile]:
+    master, dub = _file(payload["master"]), _file(payload["dub"])
+    if is_reported_beside and not os.access(folder := dub.path.parent, os.W_OK):
+        raise SyncdError(ErrorCode.PERMISSION_DENIED, _why_no_report(folder))
+    return master, dub
 
 
 def _file(value: object) -> MediaFile:
@@ -233,6 +238,19 @@ def _as_the_service_sees_it(error: SyncdError, path: Path) -> str:
     closed = next((above for above in reversed(path.parents) if not os.access(above, os.X_OK)), None)
     where = f" (it may not enter {closed})" if closed is not None else ""
     return f"The service, which runs as the user {_own_name()}, may not read {path}{where}{unit}."
+
+
+def _why_no_report(folder: Path) -> str:
+    """What the first report would meet, said before anything is measured."""
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return (
+            f"{folder} is read-only for the service, so no report could be written beside the dub; where the unit "
+            "keeps it so, name it in ReadWritePaths= ('systemctl edit syncd') and restart, or set reports.fallback."
+        )
+    return (
+        f"The service, which runs as the user {_own_name()}, may not write to {folder}, so no report could be written "
+        "beside the dub."
+    )
 
 
 def _own_name() -> str:

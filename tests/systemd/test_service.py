@@ -265,6 +265,25 @@ def test_a_folder_outside_is_added_by_a_drop_in(unit: Unit, short_pair: PairTrut
     assert unit.report(report)["verdict"] == "offset"
 
 
+def test_a_pair_beside_which_no_report_could_be_written_is_refused_before_it_is_measured(
+    unit: Unit, short_pair: PairTruth
+) -> None:
+    unit.machine.shell("install -d -o syncd -g syncd -m 2775 /srv/other; install -d -m 755 /srv/drop/closed")
+    unit.start()
+    unit.bring(short_pair)
+    unit.machine.shell("for to in /srv/other /srv/drop/closed; do cp /files/master.wav /files/dub.wav $to; done")
+    outside, closed = (
+        unit.syncctl("submit", f"{folder}/master.wav", f"{folder}/dub.wav", user="ann", expect=1)["requests"][0][
+            "error"
+        ]
+        for folder in ("/srv/other", "/srv/drop/closed")
+    )
+    assert (outside["code"], closed["code"]) == ("PERMISSION_DENIED", "PERMISSION_DENIED")
+    assert "/srv/other is read-only for the service" in outside["message"]
+    assert "ReadWritePaths=" in outside["message"]
+    assert "runs as the user syncd, may not write to /srv/drop/closed" in closed["message"]
+
+
 def test_what_its_configuration_asks_for_is_allowed_once_install_service_was_called(
     unit: Unit, short_pair: PairTruth
 ) -> None:
