@@ -63,7 +63,8 @@ class WatchSection(_Section):
     settle_seconds: Annotated[float, Field(ge=0.0, le=3600.0)] = 5.0
     """A file counts as complete after lying unchanged for this long; 30 on a network."""
     orphan_after_seconds: Annotated[float, Field(ge=0.0)] = 3600.0
-    """After so long a file without a partner is listed by `syncctl list --orphans`."""
+    """After so long the log tells of a file without a partner; `syncctl list --orphans` lists it half a minute after
+    it came."""
     rescan_seconds: Annotated[float, Field(ge=1.0, le=3600.0)] = 60.0
     """How often the whole folder is read again, for what events missed; large ones less often, so that it takes no
     more than some 2 % of a core."""

@@ -19,10 +19,12 @@ class PairFound:
 
 @dataclass(frozen=True, slots=True)
 class OrphanFound:
-    """A settled file had no partner for its time, or its pair is ambiguous. A later one for the path replaces it."""
+    """A settled file has no partner, or its pair is ambiguous. A later one for the path replaces it."""
 
     watch_index: int
     orphan: Orphan
+    overdue_s: float | None
+    """Its time is over, and was so long. None: it may still come; the file is only to be listed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,13 @@ from typing import Final
 
 from syncd.clock import monotonic_s, utc_now
 from syncd.config import WatchSection
-from syncd.domain import MediaFile, Orphan, OrphanReason, Pair, Role
+from syncd.domain import MediaFile, Orphan, Pair, Role
 from syncd.errors import ErrorCode
 from syncd.watch.catalogue import Catalogue, Settled
 from syncd.watch.events import OrphanFound, OrphanResolved, PairFound, RescanDone
 from syncd.watch.examine import fingerprint, look_inside, look_of_error, media_file, opened, stamp_of, stems_file
 from syncd.watch.naming import STEMS_MARK, NameRules
-from syncd.watch.pairing import Changes, Match, OrphanWatch, PairBook
+from syncd.watch.pairing import Changes, Due, Match, OrphanWatch, PairBook
 from syncd.watch.rescan import Kind, Listing, Tree, Unreadable, look_up, walk
 from syncd.watch.settle import SettleTracker
 from syncd.watch.stamps import PackedStamp, mark_of, unpack_stamp
@@ -153,8 +153,8 @@ class Folder:
         self._check_stems()
         if is_done and not self._walks and (due := self._orphans.pop_due(monotonic_s())):
             arriving = self._arriving()
-            for path, reason in due:
-                self._tell_orphan(path, reason, arriving)
+            for each in due:
+                self._tell_orphan(each, arriving)
 
     def forget_all(self) -> None:
         """The folder itself is gone."""
@@ -406,7 +406,8 @@ class Folder:
         named = ((path, self._names.parse(path)) for path in paths)
         return {(parsed.group, parsed.role): path for path, parsed in named if parsed is not None}
 
-    def _tell_orphan(self, path: str, reason: OrphanReason, arriving: Mapping[tuple[str, Role], str]) -> None:
+    def _tell_orphan(self, due: Due, arriving: Mapping[tuple[str, Role], str]) -> None:
+        path = due.path
         file = self._standing(path)
         if file is None:
             return
@@ -414,8 +415,8 @@ class Folder:
             self._told_as[path] = self._stems.stems(path)[0][1]
         parsed = self._names.parse(path)
         partner = None if parsed is None else arriving.get((parsed.group, _OTHER[parsed.role]))
-        message = orphan_message(self._told_as.get(path, path), reason, parsed, partner)
-        self._teller.say(OrphanFound(self._teller.index, Orphan(file, reason, message)))
+        message = orphan_message(self._told_as.get(path, path), due.reason, parsed, partner)
+        self._teller.say(OrphanFound(self._teller.index, Orphan(file, due.reason, message), due.overdue_s))
 
 
 def _is_within(path: str, folder: str) -> bool:

@@ -213,6 +213,10 @@ def _name_below(folder: Path, file: MediaFile) -> str:
     return path if stem is None else stem.base
 
 
+LISTED_AFTER_S: Final = 30.0
+"""Long before its time is over, people may look up what a file waits for."""
+_HOPELESS: Final = frozenset({OrphanReason.AMBIGUOUS_PAIR, OrphanReason.NO_ROLE})
+"""Waiting mends neither: they are told of at once."""
 _HEAP_SLACK: Final = 1_000
 """So many entries more than twice what is lonely: then most of the heap speaks of files that found their partner."""
 
@@ -220,17 +224,27 @@ _HEAP_SLACK: Final = 1_000
 class _Lonely:
     """A file without partner."""
 
-    __slots__ = ("due_s", "reason", "since_s", "told")
+    __slots__ = ("due_s", "is_listed", "reason", "since_s")
 
     def __init__(self, reason: OrphanReason, now_s: float) -> None:
         self.reason = reason
         self.since_s = now_s
         self.due_s = math.inf  # nothing left to tell
-        self.told = False  # under this or an earlier reason
+        self.is_listed = False  # under this or an earlier reason
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A lonely file of which something is to be said."""
+
+    path: str
+    reason: OrphanReason
+    overdue_s: float | None
+    """It has waited as long as a file may: for so long. None: it is only to be listed."""
 
 
 class OrphanWatch:
-    """Which lonely files are due to be told of as orphans: each once per reason, after its time. Pure."""
+    """Which lonely files are due: to be listed soon, and to be told of after their time; once per reason. Pure."""
 
     def __init__(self, *, after_s: float) -> None:
         self._after_s = after_s
@@ -238,36 +252,44 @@ class OrphanWatch:
         self._heap: list[tuple[float, str]] = []
 
     def lonely(self, path: str, reason: OrphanReason, now_s: float) -> None:
-        """The file has no partner. Waiting mends no ambiguity, so that is due at once."""
+        """The file has no partner."""
         entry = self._lonely.get(path)
         if entry is None:
             entry = self._lonely[path] = _Lonely(reason, now_s)
         elif entry.reason is reason:
             return
         entry.reason = reason
-        entry.due_s = now_s if reason is OrphanReason.AMBIGUOUS_PAIR else entry.since_s + self._after_s
-        heapq.heappush(self._heap, (entry.due_s, path))
+        soon_s = min(self._after_s, LISTED_AFTER_S)
+        self._set_due(path, entry, now_s if reason in _HOPELESS else entry.since_s + soon_s)
 
     def resolve(self, path: str) -> bool:
-        """The file has a partner or is gone. True if it had been told of."""
+        """The file has a partner or is gone. True if it had been listed."""
         entry = self._lonely.pop(path, None)
         if len(self._heap) > 2 * len(self._lonely) + _HEAP_SLACK:
             self._heap = [(lonely.due_s, name) for name, lonely in self._lonely.items() if lonely.due_s < math.inf]
             heapq.heapify(self._heap)
-        return entry is not None and entry.told
+        return entry is not None and entry.is_listed
 
     def next_due_s(self) -> float | None:
         """When `pop_due` may have something; None: never, as things stand."""
         return self._heap[0][0] if self._heap else None
 
-    def pop_due(self, now_s: float) -> list[tuple[str, OrphanReason]]:
-        """The files to tell of now."""
+    def pop_due(self, now_s: float) -> list[Due]:
+        """The files to list or to tell of now."""
         due = []
         while self._heap and self._heap[0][0] <= now_s:
             due_s, path = heapq.heappop(self._heap)
             entry = self._lonely.get(path)
-            if entry is not None and entry.due_s == due_s:
-                entry.due_s = math.inf
-                entry.told = True
-                due.append((path, entry.reason))
+            if entry is None or entry.due_s != due_s:
+                continue
+            entry.is_listed, entry.due_s = True, math.inf
+            waits_s = 0.0 if entry.reason in _HOPELESS else self._after_s
+            is_overdue = now_s >= entry.since_s + waits_s
+            if not is_overdue:
+                self._set_due(path, entry, entry.since_s + waits_s)
+            due.append(Due(path, entry.reason, waits_s if is_overdue else None))
         return due
+
+    def _set_due(self, path: str, entry: _Lonely, due_s: float) -> None:
+        entry.due_s = due_s
+        heapq.heappush(self._heap, (due_s, path))

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import structlog
 
 from syncd import intake as intake_module
 from syncd.config import Config, LedgerSection, WatchSection
@@ -16,7 +17,9 @@ from syncd.errors import ErrorCode, SyncdError
 from syncd.intake import Intake
 from syncd.ledger.care import MARK, Mark
 from syncd.ledger.ledger import Ledger
+from syncd.watch.events import OrphanFound
 from tests.acceptance.service import wait_for
+from tests.integration.ledger_material import an_orphan
 from tests.integration.watching import wav_bytes
 
 BACKLOG = 3
@@ -85,3 +88,33 @@ def test_damage_met_while_files_are_recalled_has_the_ledger_checked_at_the_next_
     ledger.close()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT value FROM service WHERE key = ?", [MARK]).fetchone() == (Mark.DAMAGED,)
+
+
+def told_of(intake: Intake, *events: OrphanFound) -> list[str]:
+    """The names of which the log speaks when watchers say this."""
+    for event in events:
+        intake._hear(intake._generation, event)
+    with structlog.testing.capture_logs() as lines:
+        intake.take()
+    return [Path(line["path"]).name for line in lines if line["event"] == "orphan"]
+
+
+def test_a_file_without_partner_is_listed_at_once_and_told_of_when_its_time_is_over(ledger: Ledger) -> None:
+    intake = Intake(ledger, lambda _job_id, _now_s: None, lambda: None)
+    orphan = an_orphan("Alone_dub_de.wav")
+    assert told_of(intake, OrphanFound(0, orphan, overdue_s=None)) == []
+    assert ledger.orphan_paths() == [orphan.file.path]
+    assert intake.counted.orphans == 0
+    assert told_of(intake, OrphanFound(0, orphan, overdue_s=3600.0)) == ["Alone_dub_de.wav"]
+    assert intake.counted.orphans == 1
+
+
+def test_of_what_an_earlier_run_had_told_the_log_does_not_speak_again(ledger: Ledger) -> None:
+    first, hopeless, young = (an_orphan(f"{name}_dub_de.wav") for name in ("First", "Hopeless", "Young"))
+    before = Intake(ledger, lambda _job_id, _now_s: None, lambda: None)
+    told = [OrphanFound(0, first, overdue_s=0.001), OrphanFound(0, hopeless, overdue_s=0.0)]
+    assert len(told_of(before, *told, OrphanFound(0, young, overdue_s=None))) == 2
+    time.sleep(0.01)  # What is brought about is that time passes.
+    after = Intake(ledger, lambda _job_id, _now_s: None, lambda: None)
+    # The young one was listed by the run before, and its time ran out in this one.
+    assert told_of(after, *told, OrphanFound(0, young, overdue_s=3600.0)) == ["Young_dub_de.wav"]

@@ -287,7 +287,8 @@ def test_names_of_any_bytes_go_through_unharmed(ledger: Ledger, reader: LedgerRe
 
 def test_an_orphan_that_found_its_partner_is_none_any_more(ledger: Ledger, reader: LedgerReader) -> None:
     orphan = an_orphan("Heist_dub_fr.wav", "No master for Heist.")
-    assert ledger.record_orphan(orphan)
+    ledger.record_orphan(orphan)
+    assert reader.orphans(10)
     enqueue(ledger, a_pair())
     assert reader.orphans(10) == []
 

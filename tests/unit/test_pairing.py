@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from syncd.config import WatchSection
 from syncd.domain import FileStamp, Identity, MediaFile, OrphanReason, Role, Stem
 from syncd.watch.naming import NameRules, ParsedName
-from syncd.watch.pairing import Changes, Match, OrphanWatch, PairBook, match_in
+from syncd.watch.pairing import LISTED_AFTER_S, Changes, Due, Match, OrphanWatch, PairBook, match_in
 
 RULES = NameRules(root_title="drop")
 
@@ -287,13 +287,22 @@ def test_the_order_of_arrival_does_not_matter(order: list[str], there: set[str])
 # --- orphans ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_orphan_is_told_of_once_and_after_its_time() -> None:
-    orphans = OrphanWatch(after_s=60.0)
+def test_an_orphan_is_listed_soon_and_told_of_once_after_its_time() -> None:
+    orphans = OrphanWatch(after_s=3600.0)
     orphans.lonely("a", OrphanReason.NO_DUB, 0.0)
-    assert orphans.next_due_s() == 60.0
-    assert orphans.pop_due(59.0) == []
-    orphans.lonely("a", OrphanReason.NO_DUB, 59.5)
-    assert orphans.pop_due(60.0) == [("a", OrphanReason.NO_DUB)]
+    assert orphans.next_due_s() == LISTED_AFTER_S
+    assert orphans.pop_due(LISTED_AFTER_S - 1.0) == []
+    orphans.lonely("a", OrphanReason.NO_DUB, LISTED_AFTER_S - 0.5)
+    assert orphans.pop_due(LISTED_AFTER_S) == [Due("a", OrphanReason.NO_DUB, overdue_s=None)]
+    assert orphans.pop_due(3599.0) == []
+    assert orphans.pop_due(3600.0) == [Due("a", OrphanReason.NO_DUB, overdue_s=3600.0)]
+    assert orphans.pop_due(1e6) == []
+
+
+def test_who_shall_be_told_sooner_than_files_are_listed_is_told_once() -> None:
+    orphans = OrphanWatch(after_s=5.0)
+    orphans.lonely("a", OrphanReason.NO_MASTER, 0.0)
+    assert orphans.pop_due(5.0) == [Due("a", OrphanReason.NO_MASTER, overdue_s=5.0)]
     assert orphans.pop_due(1e6) == []
 
 
@@ -304,7 +313,7 @@ def test_a_file_that_found_its_partner_in_time_is_never_told_of() -> None:
     assert orphans.pop_due(1e6) == []
 
 
-def test_an_orphan_that_was_told_of_is_taken_back() -> None:
+def test_an_orphan_that_was_listed_is_taken_back() -> None:
     orphans = OrphanWatch(after_s=0.0)
     orphans.lonely("a", OrphanReason.NO_DUB, 0.0)
     orphans.pop_due(0.0)
@@ -312,13 +321,17 @@ def test_an_orphan_that_was_told_of_is_taken_back() -> None:
     assert not orphans.resolve("a")
 
 
-def test_an_ambiguity_is_told_of_at_once_and_taken_back_even_after_another_reason() -> None:
+@pytest.mark.parametrize("reason", [OrphanReason.AMBIGUOUS_PAIR, OrphanReason.NO_ROLE])
+def test_what_no_waiting_mends_is_told_of_at_once_and_taken_back_even_after_another_reason(
+    reason: OrphanReason,
+) -> None:
     orphans = OrphanWatch(after_s=60.0)
-    orphans.lonely("a", OrphanReason.AMBIGUOUS_PAIR, 5.0)
-    assert orphans.pop_due(5.0) == [("a", OrphanReason.AMBIGUOUS_PAIR)]
+    orphans.lonely("a", reason, 5.0)
+    assert orphans.pop_due(5.0) == [Due("a", reason, overdue_s=0.0)]
     orphans.lonely("a", OrphanReason.NO_DUB, 6.0)
-    assert orphans.pop_due(64.0) == []
-    assert orphans.pop_due(65.0) == [("a", OrphanReason.NO_DUB)]
+    assert orphans.pop_due(34.0) == []
+    assert orphans.pop_due(64.0) == [Due("a", OrphanReason.NO_DUB, overdue_s=None)]
+    assert orphans.pop_due(65.0) == [Due("a", OrphanReason.NO_DUB, overdue_s=60.0)]
     assert orphans.resolve("a")
 
 
