@@ -238,8 +238,7 @@ class Delivery:
         yield planned
         plan = planned.answer()
         if isinstance(plan, str):
-            self.counted[Handed.NOT_MOVED] += 1
-            log.warning("not_moved", job=subject.job.job_id, reason=plan)
+            self._not_moved(subject.job.job_id, plan)
         elif plan:
             moving = Moving(subject.job.job_id, side.media_id, plan)
             self._ledger.handover.begin_moving(moving)
@@ -251,14 +250,17 @@ class Delivery:
         outcome = errand.answer()
         first = moving.files[0]
         if isinstance(outcome, str):
-            self._ledger.handover.end_moving(moving, None)
-            self.counted[Handed.NOT_MOVED] += 1
-            advice = "The files stay where they are; the job is what it was."
-            log.warning("not_moved", job=moving.job_id, reason=outcome, advice=advice)
+            self._not_moved(moving.job_id, outcome)
         else:
             self._ledger.handover.end_moving(moving, outcome)
             self.counted[Handed.MOVED] += 1
             log.info("moved", job=moving.job_id, source=str(first.source), target=str(first.target))
+
+    def _not_moved(self, job_id: int, reason: str) -> None:
+        self._ledger.handover.not_moved(job_id, reason)
+        self.counted[Handed.NOT_MOVED] += 1
+        advice = "The files stay where they are; the job is what it was."
+        log.warning("not_moved", job=job_id, reason=reason, advice=advice)
 
     def _master_names(self, side: Side, below: Path, into: Path) -> Names:
         section = next((section for section in self._config.watch if section.path == below), None)
@@ -309,6 +311,9 @@ class Delivery:
             last_words=end.last_words,
             failures=self.counted[Handed.COMMAND_FAILED],
         )
+        last_line = end.last_words.rpartition("\n")[2]
+        status = "" if end.status is None else f" (status {end.status})"
+        self._ledger.handover.command_failed(job.job_id, f"{why}{status}{': ' if last_line else ''}{last_line}")
 
 
 def ended_job(subject: HandoverSubject, page: Path | None = None) -> EndedJob:

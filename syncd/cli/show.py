@@ -107,9 +107,11 @@ def _attempts(attempts: list[Attempt]) -> Table:
     return table
 
 
-def _place(event: Event) -> str:
-    """Where the dub was found, or where it lies now."""
-    told = event.details.get("dub") or event.details.get("to") if event.verb in {"found_again", "moved"} else None
+def _where_or_why(event: Event) -> str:
+    """Where the dub was found or lies now; or why it is where it is."""
+    details = event.details
+    is_of_a_place = event.verb in {"found_again", "moved"}
+    told = details.get("dub") or details.get("to") if is_of_a_place else details.get("reason")
     return told if isinstance(told, str) else ""
 
 
@@ -117,12 +119,12 @@ def _events(events: list[Event]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("WHEN (UTC)", "WHAT", "STATE"):
         table.add_column(heading)
-    table.add_column("PLACE", overflow="fold")
+    table.add_column("WHERE OR WHY", overflow="fold")
     for event in events:
         table.add_row(
             f"{event.at:%Y-%m-%d %H:%M:%S}",
             plain(event.verb),
             plain(event.state_after.value if event.state_after else ""),
-            plain(_place(event)),
+            plain(_where_or_why(event)),
         )
     return table

@@ -111,13 +111,24 @@ class HandoverBook:
         with self._file.writing_durably() as connection:
             keep_service_value(connection, _MOVING, _moving_to_json(moving), utc_now())
 
-    def end_moving(self, moving: Moving, stamps: Mapping[Path, FileStamp] | None) -> None:
-        """The paths follow the files; `stamps`: what lies there now, by path. None: nothing was moved."""
+    def end_moving(self, moving: Moving, stamps: Mapping[Path, FileStamp]) -> None:
+        """The paths follow the files; `stamps`: what lies there now, by path."""
         now = utc_now()
         with self._file.writing_durably() as connection:
-            if stamps is not None:
-                _follow(connection, moving, stamps, now)
+            _follow(connection, moving, stamps, now)
             keep_service_value(connection, _MOVING, "", now)
+
+    def not_moved(self, job_id: int, reason: str) -> None:
+        """Whatever was to be moved lies where it lay, and the job's history says why."""
+        now = utc_now()
+        with self._file.writing_durably() as connection:
+            _tell(connection, job_id, "not_moved", {"reason": reason}, now)
+            keep_service_value(connection, _MOVING, "", now)
+
+    def command_failed(self, job_id: int, reason: str) -> None:
+        """The job's history says why."""
+        with self._file.writing() as connection:
+            _tell(connection, job_id, "command_failed", {"reason": reason}, utc_now())
 
     def _value(self, key: str) -> str:
         with self._file.reading() as connection:
@@ -173,19 +184,16 @@ def _follow(connection: Connection, moving: Moving, stamps: Mapping[Path, FileSt
             .where(jobs.c.sidecar_path == source)
             .values(sidecar_path=target, sidecar_path_text=readable_path(target))
         )
-    state = connection.scalar(select(jobs.c.state).where(jobs.c.id == moving.job_id))
+    source, target = next(iter(targets.items()))
+    _tell(connection, moving.job_id, "moved", {"from": readable_path(source), "to": readable_path(target)}, now)
+
+
+def _tell(connection: Connection, job_id: int, verb: str, details: Mapping[str, object], now: datetime) -> None:
+    """A line in the history of a job that is what it was."""
+    state = connection.scalar(select(jobs.c.state).where(jobs.c.id == job_id))
     if state is not None:
-        source, target = next(iter(targets.items()))
-        details = {"from": readable_path(source), "to": readable_path(target)}
-        append_event(
-            connection,
-            "moved",
-            now,
-            job_id=moving.job_id,
-            before=JobState(state),
-            after=JobState(state),
-            details=details,
-        )
+        unchanged = JobState(state)
+        append_event(connection, verb, now, job_id=job_id, before=unchanged, after=unchanged, details=details)
 
 
 def _follow_media(

@@ -154,6 +154,10 @@ def test_files_that_cannot_be_moved_stay_and_the_job_is_what_it_was(service: Ser
     assert dub.exists()
     assert "not_moved" in service.log()
     assert told(service)[0]["SYNCD_DUB"] == str(dub)
+    history = service.syncctl_json("show", "1")["events"]
+    (reason,) = {event["details"]["reason"] for event in history if event["verb"] == "not_moved"}
+    assert str(service.home / "done") in reason
+    assert reason in " ".join(service.syncctl("show", "1").split())
 
 
 def test_a_command_that_hangs_holds_no_job_up_and_is_run_again_after_a_kill(
@@ -210,6 +214,7 @@ def test_a_failing_command_is_a_warning_with_its_last_words(service: Service, sh
     (line,) = (json.loads(each) for each in service.log().splitlines() if "command_failed" in each)
     assert (line["level"], line["status"], line["failures"]) == ("warning", 1, 1)
     assert line["last_words"] == "no such host"
+    assert "it failed (status 1): no such host" in service.syncctl("show", "1")
 
 
 def test_a_move_that_a_crash_cut_off_is_finished_at_the_next_start(service: Service, short_pair: PairTruth) -> None:

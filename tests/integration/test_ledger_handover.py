@@ -61,7 +61,7 @@ def test_what_is_being_moved_is_kept_until_it_has(ledger: Ledger) -> None:
     assert ledger.handover.moving() is None
     ledger.handover.begin_moving(order)
     assert ledger.handover.moving() == order
-    ledger.handover.end_moving(order, None)
+    ledger.handover.not_moved(order.job_id, "No room.")
     assert ledger.handover.moving() is None
 
 
