@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import reduce
 from typing import Final
 
 import numpy as np
@@ -35,7 +36,8 @@ LOUD_QUANTILE: Final = 0.8
 NOISE_FLOOR_SHARE: Final = 10.0**-3.5
 """Of a side's loud frames: what lies 35 dB below them is its noise, which no other side shares."""
 WITHOUT_DIALOGUE: Final = frozenset({SIDE, NO_CENTRE})
-FRAMES_AT_ONCE: Final = 1024
+FRAMES_TOLD: Final = 1024
+FRAMES_AT_ONCE: Final = 256
 
 
 @dataclass(frozen=True)
@@ -76,17 +78,18 @@ def agreement(
     start = round(start_s * SR_HZ)
     channels = [_Frames(np.zeros(count), np.zeros((2, count))) for _ in pairs]
 
-    def fill(first: int) -> None:
-        frames = min(FRAMES_AT_ONCE, count - first)
-        for pair, channel in zip(pairs, channels, strict=True):
-            values, power = _frames(pair, rate, lag_s, start + first * hop_samples, frames, hop_samples)
-            channel.values[first : first + frames] = values
-            channel.power[:, first : first + frames] = power
+    def fill(told: range) -> None:
+        for first in told[::FRAMES_AT_ONCE]:
+            frames = min(FRAMES_AT_ONCE, told.stop - first)
+            for pair, channel in zip(pairs, channels, strict=True):
+                values, power = _frames(pair, rate, lag_s, start + first * hop_samples, frames, hop_samples)
+                channel.values[first : first + frames] = values
+                channel.power[:, first : first + frames] = power
 
     with ThreadPoolExecutor(THREADS) as threads:
-        firsts = range(0, count, FRAMES_AT_ONCE)
-        for done, _ in enumerate(in_order(threads, fill, firsts)):
-            beat(done, len(firsts))
+        parts = [range(first, min(first + FRAMES_TOLD, count)) for first in range(0, count, FRAMES_TOLD)]
+        for done, _ in enumerate(in_order(threads, fill, parts)):
+            beat(done, len(parts))
     beds = [channel for pair, channel in zip(pairs, channels, strict=True) if pair.name in WITHOUT_DIALOGUE]
     both = *_together(channels, count), *_together(beds, count)
     return Agreement(start / SR_HZ, hop_samples / SR_HZ, *both, _power(beds, count), _is_alone(_power(channels, count)))
@@ -102,10 +105,10 @@ class _Frames:
 
     def sounding(self) -> NDArray[np.bool_]:
         """Above both sides' own noise floors; or heard on one side where the other has nothing."""
-        loud = np.quantile(self.power, LOUD_QUANTILE, axis=1, keepdims=True)
-        floor = np.maximum(SILENT_POWER, NOISE_FLOOR_SHARE * loud)
-        above = self.power > floor
-        return np.asarray(above.all(axis=0) | _is_alone(self.power))
+        sounding = _is_alone(self.power)
+        floors = [max(SILENT_POWER, NOISE_FLOOR_SHARE * np.quantile(power, LOUD_QUANTILE)) for power in self.power]
+        sounding |= (self.power[0] > floors[0]) & (self.power[1] > floors[1])
+        return sounding
 
 
 def _is_alone(power: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -113,16 +116,19 @@ def _is_alone(power: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _power(channels: Sequence[_Frames], count: int) -> NDArray[np.float64]:
-    return np.sum([channel.power for channel in channels], axis=0) if channels else np.zeros((2, count))
+    return reduce(np.add, (channel.power for channel in channels)) if channels else np.zeros((2, count))
 
 
 def _together(channels: Sequence[_Frames], count: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Values and whether anything sounds, of several channels."""
     if not channels or not count:
         return np.zeros(count), np.zeros(count, dtype=bool)
-    heard = np.sum([channel.power.min(axis=0) > SILENT_POWER for channel in channels], axis=0)
-    values = np.sum([channel.values for channel in channels], axis=0) / np.sqrt(np.maximum(heard, 1.0))
-    return values, np.any([channel.sounding() for channel in channels], axis=0)
+    heard = np.zeros(count, dtype=np.float32)
+    for channel in channels:
+        heard += channel.power.min(axis=0) > SILENT_POWER
+    np.sqrt(np.maximum(heard, 1.0, out=heard), out=heard)
+    values = reduce(np.add, (channel.values for channel in channels)) / heard
+    return values, reduce(np.logical_or, (channel.sounding() for channel in channels))
 
 
 def _frames(

@@ -122,6 +122,7 @@ class ChunkSearch:
                 beat(band, COARSE_MEL.n_mels)
                 master, dub = self._master_curve(band), self._dub_curve(band)
                 list(threads.map(partial(add, master, dub), range(THREADS)))
+                del master, dub  # Before the next ones are made: curves of a whole long file.
         found = []
         for job, (chunk, lag) in enumerate(jobs):
             curve = scipy.fft.irfft(cross[job], n_fft)[: 2 * self._reach + 1]

@@ -55,6 +55,7 @@ WIDEST_RATE: Final = 1.05
 """Room for every known speed: one length of transform for all, because each length keeps its tables in memory."""
 
 STRETCHED_AT_ONCE: Final = 1 << 16
+FILTERED_AT_ONCE: Final = 1 << 17
 
 TRIMMED_SHARE: Final = 0.02
 _RMS_LEFT_AFTER_TRIMMING: Final = 0.936
@@ -166,12 +167,24 @@ def prepare_curve(curves: Floats, frames_per_s: float, swell_s: float = SWELL_S)
     curves = curves.astype(np.float32)
     _without_edges(curves)
     width = max(3, round(swell_s * frames_per_s))
-    curves -= scipy.ndimage.uniform_filter1d(curves, width, axis=-1, mode="nearest")
+    _subtract_mean(curves, width)
     _without_edges(curves)
     mean_square = np.einsum("...t,...t->...", curves, curves, dtype=np.float64)[..., None] / curves.shape[-1]
     deviation = np.sqrt(mean_square)
     curves *= np.where(deviation > 1e-6, 1.0 / np.maximum(deviation, 1e-6), 0.0).astype(np.float32)
     return np.clip(curves, -CLIP_DEVIATIONS, CLIP_DEVIATIONS, out=curves)
+
+
+def _subtract_mean(curves: Floats, width: int) -> None:
+    """The mean of so many frames around, from each; a piece at a time, since scipy keeps a line in doubles, twice."""
+    frames = curves.shape[-1]
+    before = curves[..., :0]
+    for first in range(0, frames, FILTERED_AT_ONCE):
+        last = min(first + FILTERED_AT_ONCE, frames)
+        piece = np.concatenate((before, curves[..., first : last + width]), axis=-1)
+        inside = slice(before.shape[-1], before.shape[-1] + last - first)
+        before = curves[..., max(0, last - width) : last].copy()
+        curves[..., first:last] -= scipy.ndimage.uniform_filter1d(piece, width, axis=-1, mode="nearest")[..., inside]
 
 
 def trimmed_rms(values: Floats) -> float:

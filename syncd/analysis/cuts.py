@@ -5,7 +5,7 @@ Pure functions over `Agreement` values: sums of what speaks for a lag, less what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -61,6 +61,7 @@ CHANCE_SUPPORT: Final = 0.12
 FOREIGN_END_LOG: Final = 8.0
 """Log-likelihood ratio that an end must show to be called foreign: seven windows without agreement."""
 NOISE_FACTOR: Final = 6.0
+NUMBERS_AT_ONCE: Final = 4096
 
 
 def place_cut(first: NDArray[np.float64], second: NDArray[np.float64]) -> int:
@@ -253,12 +254,18 @@ def _means(values: NDArray[np.float64], step_s: float, of_s: float) -> NDArray[n
     return np.asarray(values[: values.size // width * width].reshape(-1, width).mean(axis=1))
 
 
+def _numbers(values: NDArray[np.float64]) -> Iterator[float]:
+    """One after the other; all at once they would take four times the room of the array."""
+    for first in range(0, values.size, NUMBERS_AT_ONCE):
+        yield from values[first : first + NUMBERS_AT_ONCE].tolist()
+
+
 def _heaviest(values: NDArray[np.float64]) -> list[tuple[int, int]]:
     """All maximal stretches of positive sum that cannot be extended or cut to gain (Ruzzo and Tompa, 1999)."""
     # Each entry: left sum, right sum, begin, end, and the last entry before it that starts lower.
     kept: list[tuple[float, float, int, int, int]] = []
     total = 0.0
-    for i, value in enumerate(values.tolist()):
+    for i, value in enumerate(_numbers(values)):
         if value <= 0.0:
             total += value
             continue

@@ -38,6 +38,8 @@ STEPS: Final = 256
 """A deviation is stored in so many steps, up to 127 of them."""
 MOST_STORED: Final = 32_767
 
+LEAST_TRANSFORMED: Final = 2_048
+"""Frames of the master: the shorter they are next to a block, the more of them are transformed twice."""
 BLOCKS_AT_ONCE: Final = 16
 COMPARED_AT_ONCE: Final = 600_000
 """Blocks of the dub, and blocks times places: bound the memory that the matrix product needs."""
@@ -131,7 +133,7 @@ class MasterSegments:
     def __init__(self, curves: Curves, block_frames: int) -> None:
         self.frames = int(curves.shape[1])
         self.block_frames = block_frames
-        self._n_fft = scipy.fft.next_fast_len(max(4 * block_frames, 256), real=True)
+        self._n_fft = scipy.fft.next_fast_len(max(4 * block_frames, LEAST_TRANSFORMED), real=True)
         self._step = self._n_fft - block_frames + 1
         self.first_place = -int(block_frames * (1.0 - LEAST_INSIDE_SHARE))
         self.places = self.frames - self.first_place - int(block_frames * LEAST_INSIDE_SHARE)

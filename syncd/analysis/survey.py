@@ -179,6 +179,8 @@ class Surveyor:
             # So small a slope may be a step: the other reading is looked at as well.
             channel = self._side(front.channel)
             found.append(channel.survey(hypothesis))
+        for side in self._sides:
+            side.let_go()
         return tuple(sorted(found, key=lambda result: (-result.score, -result.best_deviations)))
 
     def within(self, channel: str, rate: float, gap: Gap) -> tuple[Piece, ...]:
@@ -254,7 +256,7 @@ class _Channel:
         self._fps = frames_per_s
         longest = longest or round(BLOCK_S * frames_per_s)
         self._length = max(2, min(longest, dub.shape[1], master.shape[1]))
-        self._segments = MasterSegments(master, self._length)
+        self._made: MasterSegments | None = None
         self._kept: tuple[LagMap, list[BlockPeak]] | None = None
         self._kept_rate = 1.0
         self.lines: dict[float, Line] = {}
@@ -270,6 +272,17 @@ class _Channel:
         if min(curve.shape[1] for curve in curves) < 16:
             return None
         return cls(pair.name, curves[0], curves[1], layout.frames_per_s)
+
+    @property
+    def _segments(self) -> MasterSegments:
+        """Made once, and kept until they are let go."""
+        if self._made is None:
+            self._made = MasterSegments(self._master, self._length)
+        return self._made
+
+    def let_go(self) -> None:
+        """Give back what only a survey needs."""
+        self._made = self._kept = None
 
     def _blocks(self, frames: int, length: int, share: float = 1.0) -> Blocks:
         most = int(share * min(MOST_BLOCKS, MOST_COMPARED // max(1, self._segments.places)))
@@ -299,6 +312,7 @@ class _Channel:
     def _map(self, rate: float) -> tuple[LagMap, list[BlockPeak]]:
         """Of all blocks; the last one is kept, since it is asked for again."""
         if self._kept is None or self._kept_rate != rate:
+            self.forget()
             dub = _stretched(self._dub, rate)
             length = min(self._length, dub.shape[1])
             segments = self._segments if length == self._length else MasterSegments(self._master, length)
@@ -317,7 +331,7 @@ class _Channel:
     def survey(self, rate: float) -> Survey:
         """Lags of the whole, and pieces, at a speed."""
         found, peaks = self._map(rate)
-        self.forget()
+        self.let_go()
         line = self._line(found, peaks)
         whole = found.summed(slice(None))
         tops = whole.peaks(8, round(APART_S * self._fps))

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from syncd.analysis.correlate import MOST_FRAMES, parabola_top, trimmed_rms
+from syncd.analysis.correlate import FILTERED_AT_ONCE, MOST_FRAMES, _subtract_mean, parabola_top, trimmed_rms
 from syncd.analysis.features import COARSE_MEL
 from syncd.analysis.phat import fine_search, plan_windows
 from tests.unit.in_memory import SR_HZ, Curve, coarse_search, moved, pair_of, quietly
@@ -155,3 +156,19 @@ def test_the_parabola_peaks_between_its_neighbours() -> None:
     assert parabola_top(0.0, 1.0, 0.0) == 0.0
     assert parabola_top(0.5, 1.0, 0.0) < 0.0
     assert parabola_top(1.0, 1.0, 1.0) == 0.0
+
+
+@given(
+    frames=st.integers(1, 3 * FILTERED_AT_ONCE),
+    width=st.integers(3, 2_000),
+    rows=st.integers(1, 2),
+    seed=st.integers(0, 9),
+)
+@settings(max_examples=15, deadline=None)
+def test_a_long_curve_loses_its_swell_piece_by_piece_as_it_would_in_one(
+    frames: int, width: int, rows: int, seed: int
+) -> None:
+    curves = np.random.default_rng(seed).exponential(1.0, (rows, frames)).astype(np.float32)
+    whole = curves - scipy.ndimage.uniform_filter1d(curves, width, axis=-1, mode="nearest")
+    _subtract_mean(curves, width)
+    np.testing.assert_allclose(curves, whole, atol=1e-5)
