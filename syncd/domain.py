@@ -126,6 +126,11 @@ class OrphanReason(StrEnum):
     AMBIGUOUS_PAIR = "ambiguous_pair"
     """Two masters claim the title: never guessed."""
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether waiting may mend it."""
+        return self in {OrphanReason.NO_MASTER, OrphanReason.NO_DUB}
+
 
 @dataclass(frozen=True, slots=True)
 class Orphan:

@@ -14,14 +14,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from syncd.clock import utc_now
 from syncd.config import Config, WatchSection
 from syncd.domain import Failure, Pair, PastReport
 from syncd.errand import Errand, Question
@@ -129,7 +127,6 @@ class Intake:
         self._watchers: list[Watcher] = []
         self._sections: Sequence[WatchSection] = ()
         self._generation = 0
-        self._watched_since = utc_now()
         self._paces = True
         self._unsettled: set[int] = set()
         self._missing: set[int] = set()
@@ -184,7 +181,6 @@ class Intake:
     def watch(self, config: Config) -> None:
         """Watch each folder, as soon as what the ledger knows of files is read: beside the main loop, for many."""
         self._generation += 1
-        self._watched_since = utc_now()
         self._paces = True
         self.profiles, self._sections = config, config.watch
         self._unsettled, self._missing, self._unwritable = set(range(len(config.watch))), set(), set()
@@ -287,8 +283,9 @@ class Intake:
             case OrphanFound():
                 if self._stale_looks:
                     self._orphans_found.add(event.orphan.file.path)
-                is_new, since = self._ledger.record_orphan(event.orphan)
-                if event.overdue_s is not None and (is_new or self._is_untold(since, event.overdue_s)):
+                is_new = self._ledger.record_orphan(event.orphan)
+                # One that may pass was listed long ago; told of again after a restart rather than never.
+                if event.is_overdue and (is_new or event.orphan.reason.may_pass):
                     self.counted.orphans += 1
                     log.warning("orphan", path=str(event.orphan.file.path), reason=event.orphan.message)
             case OrphanResolved():
@@ -301,10 +298,6 @@ class Intake:
                 self._missing.discard(event.watch_index)
             case _:
                 self._record_of_folder(event)
-
-    def _is_untold(self, since: datetime, overdue_s: float) -> bool:
-        """Whether the file's time was not over already when the folders came to be watched."""
-        return since > self._watched_since - timedelta(seconds=overdue_s)
 
     def _record_of_folder(
         self, event: WatchTrouble | FolderUnwritable | FolderWritable | EventsLost | RescanDone

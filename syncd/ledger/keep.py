@@ -114,25 +114,24 @@ def keep_pauses(connection: Connection, pauses: Sequence[StagePause], now: datet
     connection.execute(delete(stage_pauses).where(stage_pauses.c.id <= newest - PAUSES_KEPT))
 
 
-def keep_orphan(connection: Connection, orphan: Orphan, now: datetime) -> tuple[bool, datetime]:
-    """A file without partner: whether it is new, or says something new; and since when it is listed."""
+def keep_orphan(connection: Connection, orphan: Orphan, now: datetime) -> bool:
+    """A file without partner; True when it is new, or says something new."""
     latest = {
         "media_id": record_file(connection, orphan.file, now),
         "reason": orphan.reason.value,
         "message": readable(orphan.message),
     }
     known = connection.execute(
-        select(orphans.c.since, *(orphans.c[name] for name in latest)).where(orphans.c.path == orphan.file.path)
+        select(*(orphans.c[name] for name in latest)).where(orphans.c.path == orphan.file.path)
     ).first()
-    since: datetime = now if known is None else known.since
-    if known is not None and tuple(known)[1:] == tuple(latest.values()):
-        return False, since
+    if known is not None and tuple(known) == tuple(latest.values()):
+        return False
     connection.execute(
         upsert(orphans)
         .values(path=orphan.file.path, since=now, **latest)
         .on_conflict_do_update(index_elements=["path"], set_=latest)
     )
-    return True, since
+    return True
 
 
 def keep_service_value(connection: Connection, key: str, value: str, now: datetime) -> None:

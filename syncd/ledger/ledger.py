@@ -161,8 +161,8 @@ class Ledger:
         except IntegrityError:
             return None
 
-    def record_orphan(self, orphan: Orphan) -> tuple[bool, datetime]:
-        """Whether it is new, or says something new; and since when it is listed."""
+    def record_orphan(self, orphan: Orphan) -> bool:
+        """True when it is new, or says something new."""
         with self._file.writing() as connection:
             return keep_orphan(connection, orphan, utc_now())
 

@@ -14,6 +14,8 @@ JOBS_IN_A_ROW: Final = 3
 """So many different jobs, and none completed in between."""
 FIRST_PAUSE_S: Final = 30.0
 LONGEST_PAUSE_S: Final = 900.0
+STEPS: Final = 10
+"""By then the pause is the longest, and powers overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Breaker:
 
     def tripped(self, reason: str, now_s: float) -> Breaker:
         """Claiming pauses for this reason, whatever was before."""
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0**self.pauses)
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self.pauses, STEPS))
         return Breaker(self.jobs, self.pauses + 1, now_s + pause_s, reason)
 
     def is_open(self, now_s: float) -> bool:

@@ -12,6 +12,8 @@ from syncd.supervisor.ladder import FAULTS, FRESH, Standing
 FIRST_DELAY_S: Final = 1.0
 DELAY_FACTOR: Final = 5.0
 MAX_DELAY_S: Final = 300.0
+STEPS: Final = 10
+"""By then the delay is the longest; a folder is waited for however many attempts it takes, and powers overflow."""
 JITTER_SHARE: Final = 0.5
 
 
@@ -62,7 +64,7 @@ def after_failure(
 
 
 def _delay_s(attempts: int) -> float:
-    return float(min(MAX_DELAY_S, FIRST_DELAY_S * DELAY_FACTOR ** (attempts - 1)))
+    return float(min(MAX_DELAY_S, FIRST_DELAY_S * DELAY_FACTOR ** min(attempts - 1, STEPS)))
 
 
 def jittered(delay_s: float, chance: float) -> float:

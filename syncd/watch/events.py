@@ -23,8 +23,8 @@ class OrphanFound:
 
     watch_index: int
     orphan: Orphan
-    overdue_s: float | None
-    """Its time is over, and was so long. None: it may still come; the file is only to be listed."""
+    is_overdue: bool
+    """Its time is over. Else it may still come, and the file is only to be listed."""
 
 
 @dataclass(frozen=True, slots=True)

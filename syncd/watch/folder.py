@@ -275,11 +275,11 @@ class Folder:
     def _expect(self, path: str, *, since_s: float | None = None) -> None:
         """A file of this name is arriving, or was known before."""
         if stem_name(path) is None:
-            self._book.expect(path)
+            self._apply(self._book.expect(path))
             return
         unit, fallen = self._stems.arriving(path, monotonic_s() if since_s is None else since_s)
         self._fall(fallen)
-        self._book.expect(unit)
+        self._apply(self._book.expect(unit))
 
     def _withdraw(self, path: str, *, is_gone: bool = False) -> None:
         """The file is not what it was when it settled, or is not there at all."""
@@ -292,7 +292,7 @@ class Folder:
         unit, fallen = self._stems.gone(path, monotonic_s())
         self._fall(fallen)
         if unit is not None:
-            self._book.expect(unit)
+            self._apply(self._book.expect(unit))
 
     def _fall(self, units: tuple[str, ...]) -> None:
         for unit in units:
@@ -312,12 +312,17 @@ class Folder:
         digest = b""
         try:
             kind, stamp = look_up(self._tree, path)
-            if kind is not Kind.FILE:
-                self._gone(path)
-                return
-            mark = mark_of(stamp)
-            if self._tracker.observe(path, mark, now_s):
-                return
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) or self._tracker.judge(path, look_of_error(error), now_s):
+                self._gone(path)  # What it is nobody may see: a rescan finds it when that has changed.
+            return
+        if kind is not Kind.FILE:
+            self._gone(path)
+            return
+        mark = mark_of(stamp)
+        if self._tracker.observe(path, mark, now_s):
+            return
+        try:
             with opened(self._tree.absolute(path)) as descriptor:
                 if not self._tracker.judge(path, look_inside(descriptor), now_s):
                     return
@@ -373,6 +378,9 @@ class Folder:
         try:
             kind, stamp = look_up(self._tree, path)
         except OSError:
+            # The next rescan finds it as if it were new: a moment without the server must not cost a pair.
+            if self._catalogue.drop(path):
+                self._withdraw(path)
             return None
         if kind is not Kind.FILE:
             self._gone(path)
@@ -414,9 +422,13 @@ class Folder:
         if file.stems:
             self._told_as[path] = self._stems.stems(path)[0][1]
         parsed = self._names.parse(path)
-        partner = None if parsed is None else arriving.get((parsed.group, _OTHER[parsed.role]))
+        partner = None
+        if parsed is not None:
+            partner = arriving.get((parsed.group, _OTHER[parsed.role]))
+            if parsed.role is Role.DUB:
+                partner = self._book.coming_master(parsed.group) or partner
         message = orphan_message(self._told_as.get(path, path), due.reason, parsed, partner)
-        self._teller.say(OrphanFound(self._teller.index, Orphan(file, due.reason, message), due.overdue_s))
+        self._teller.say(OrphanFound(self._teller.index, Orphan(file, due.reason, message), is_overdue=due.is_overdue))
 
 
 def _is_within(path: str, folder: str) -> bool:

@@ -84,7 +84,7 @@ class _Group:
         if state is _State.AMBIGUOUS:
             return OrphanReason.AMBIGUOUS_PAIR
         if role is Role.DUB:
-            return OrphanReason.NO_MASTER if state is _State.NO_MASTER else None
+            return OrphanReason.NO_MASTER if state in {_State.NO_MASTER, _State.WAITING} else None
         return OrphanReason.NO_DUB if state is _State.PAIRED and not self.dubs else None
 
 
@@ -96,13 +96,19 @@ class PairBook:
         self._folded: dict[str, tuple[str, ...]] = {}
         self._coming: dict[str, tuple[str, ...]] = {}
 
-    def expect(self, path: str) -> None:
+    def expect(self, path: str) -> Changes:
         """A file of this name is arriving; a settled file of the name must have been removed before."""
         parsed = self._rules.parse(path)
-        if parsed is not None and parsed.role is Role.MASTER:
-            coming = self._coming.get(parsed.group, ())
-            if path not in coming:
-                self._coming[parsed.group] = (*coming, path)
+        if parsed is None or parsed.role is not Role.MASTER or path in self._coming.get(parsed.group, ()):
+            return Changes()
+        self._coming[parsed.group] = (*self._coming.get(parsed.group, ()), path)
+        if parsed.group not in self._folded:
+            return Changes()
+        return self._changes(self._unfolded(parsed.group), None, dubs_flipped=False)
+
+    def coming_master(self, group: str) -> str | None:
+        """One that is arriving, if any is."""
+        return next(iter(self._coming.get(group, ())), None)
 
     def add(self, path: str) -> Changes:
         """The file settled; for one that was there already: in a new version."""
@@ -127,16 +133,16 @@ class PairBook:
         if parsed.group not in self._folded and parsed.group not in self._coming:
             return Changes()
         group = self._unfolded(parsed.group)
-        before, had_dubs = group.state, bool(group.dubs)
+        before, was_coming = group.state, path in group.coming
         group.coming = tuple(other for other in group.coming if other != path)
         side = group.masters if parsed.role is Role.MASTER else group.dubs
         if path in side:
             side.remove(path)
         self._fold(parsed.group, group)
         changed = Changes()
-        if group.state is not before:
+        if group.state is not before or was_coming:
             changed = self._changes(group, None, dubs_flipped=False)
-        elif had_dubs and not group.dubs:
+        elif not group.dubs:
             changed = self._changes(group, path, dubs_flipped=True)
         lonely = {other: reason for other, reason in changed.lonely.items() if other != path}
         return Changes(changed.matches, lonely, (*changed.resolved, path))
@@ -215,8 +221,6 @@ def _name_below(folder: Path, file: MediaFile) -> str:
 
 LISTED_AFTER_S: Final = 30.0
 """Long before its time is over, people may look up what a file waits for."""
-_HOPELESS: Final = frozenset({OrphanReason.AMBIGUOUS_PAIR, OrphanReason.NO_ROLE})
-"""Waiting mends neither: they are told of at once."""
 _HEAP_SLACK: Final = 1_000
 """So many entries more than twice what is lonely: then most of the heap speaks of files that found their partner."""
 
@@ -224,13 +228,14 @@ _HEAP_SLACK: Final = 1_000
 class _Lonely:
     """A file without partner."""
 
-    __slots__ = ("due_s", "is_listed", "reason", "since_s")
+    __slots__ = ("due_s", "is_listed", "is_told", "reason", "since_s")
 
     def __init__(self, reason: OrphanReason, now_s: float) -> None:
         self.reason = reason
         self.since_s = now_s
         self.due_s = math.inf  # nothing left to tell
         self.is_listed = False  # under this or an earlier reason
+        self.is_told = False  # that its time is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,12 +244,12 @@ class Due:
 
     path: str
     reason: OrphanReason
-    overdue_s: float | None
-    """It has waited as long as a file may: for so long. None: it is only to be listed."""
+    is_overdue: bool
+    """It has waited as long as a file may. Else it is only to be listed."""
 
 
 class OrphanWatch:
-    """Which lonely files are due: to be listed soon, and to be told of after their time; once per reason. Pure."""
+    """Which lonely files are due: to be listed soon, and to be told of once per reason after their time. Pure."""
 
     def __init__(self, *, after_s: float) -> None:
         self._after_s = after_s
@@ -257,10 +262,12 @@ class OrphanWatch:
         if entry is None:
             entry = self._lonely[path] = _Lonely(reason, now_s)
         elif entry.reason is reason:
+            if entry.is_listed:
+                self._set_due(path, entry, now_s)  # What it waits for may be another file by now.
             return
-        entry.reason = reason
+        entry.reason, entry.is_told = reason, False
         soon_s = min(self._after_s, LISTED_AFTER_S)
-        self._set_due(path, entry, now_s if reason in _HOPELESS else entry.since_s + soon_s)
+        self._set_due(path, entry, entry.since_s + soon_s if reason.may_pass else now_s)
 
     def resolve(self, path: str) -> bool:
         """The file has a partner or is gone. True if it had been listed."""
@@ -283,11 +290,12 @@ class OrphanWatch:
             if entry is None or entry.due_s != due_s:
                 continue
             entry.is_listed, entry.due_s = True, math.inf
-            waits_s = 0.0 if entry.reason in _HOPELESS else self._after_s
-            is_overdue = now_s >= entry.since_s + waits_s
-            if not is_overdue:
-                self._set_due(path, entry, entry.since_s + waits_s)
-            due.append(Due(path, entry.reason, waits_s if is_overdue else None))
+            overdue_s = entry.since_s + (self._after_s if entry.reason.may_pass else 0.0)
+            is_overdue = now_s >= overdue_s and not entry.is_told
+            entry.is_told |= is_overdue
+            if now_s < overdue_s:
+                self._set_due(path, entry, overdue_s)
+            due.append(Due(path, entry.reason, is_overdue))
         return due
 
     def _set_due(self, path: str, entry: _Lonely, due_s: float) -> None:

@@ -38,6 +38,11 @@ _STOP_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 60.0
 
 
+def pause_after_s(faults: int) -> float:
+    """After so many faults in a row."""
+    return float(min(2.0 ** min(faults - 1, 10), _LONGEST_PAUSE_S))
+
+
 class Watcher:
     """Watches one folder and tells the daemon of pairs, orphans and troubles.
 
@@ -181,7 +186,7 @@ class Watcher:
             self._lose_settled()
         except Exception:  # whoever listens is at fault; the thread must outlive that too
             log.exception("watch.unheard")
-        self._stopping.wait(min(2.0 ** (self._faults - 1), _LONGEST_PAUSE_S))
+        self._stopping.wait(pause_after_s(self._faults))
 
     def _lose_settled(self) -> None:
         if self._told_settled:

@@ -224,7 +224,7 @@ def test_orphans_of_an_earlier_run_are_forgotten_when_their_folder_answers_but_f
     two.watch()
     assert time.monotonic() - began_s < AT_ONCE_S
     two.turn_until(lambda: ledger.orphan_paths() == [orphans[0].file.path, orphans[1].file.path])
-    two.find(OrphanFound(0, orphans[1], overdue_s=None))
+    two.find(OrphanFound(0, orphans[1], is_overdue=False))
     two.turn()
     hung.come_back()
     two.turn_until(lambda: ledger.orphan_paths() == [orphans[1].file.path])

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import structlog
 
 from syncd import intake as intake_module
 from syncd.config import Config, LedgerSection, WatchSection
+from syncd.domain import OrphanReason
 from syncd.errors import ErrorCode, SyncdError
 from syncd.intake import Intake
 from syncd.ledger.care import MARK, Mark
@@ -102,19 +104,21 @@ def told_of(intake: Intake, *events: OrphanFound) -> list[str]:
 def test_a_file_without_partner_is_listed_at_once_and_told_of_when_its_time_is_over(ledger: Ledger) -> None:
     intake = Intake(ledger, lambda _job_id, _now_s: None, lambda: None)
     orphan = an_orphan("Alone_dub_de.wav")
-    assert told_of(intake, OrphanFound(0, orphan, overdue_s=None)) == []
+    assert told_of(intake, OrphanFound(0, orphan, is_overdue=False)) == []
     assert ledger.orphan_paths() == [orphan.file.path]
     assert intake.counted.orphans == 0
-    assert told_of(intake, OrphanFound(0, orphan, overdue_s=3600.0)) == ["Alone_dub_de.wav"]
+    assert told_of(intake, OrphanFound(0, orphan, is_overdue=True)) == ["Alone_dub_de.wav"]
     assert intake.counted.orphans == 1
 
 
-def test_of_what_an_earlier_run_had_told_the_log_does_not_speak_again(ledger: Ledger) -> None:
-    first, hopeless, young = (an_orphan(f"{name}_dub_de.wav") for name in ("First", "Hopeless", "Young"))
-    before = Intake(ledger, lambda _job_id, _now_s: None, lambda: None)
-    told = [OrphanFound(0, first, overdue_s=0.001), OrphanFound(0, hopeless, overdue_s=0.0)]
-    assert len(told_of(before, *told, OrphanFound(0, young, overdue_s=None))) == 2
-    time.sleep(0.01)  # What is brought about is that time passes.
-    after = Intake(ledger, lambda _job_id, _now_s: None, lambda: None)
-    # The young one was listed by the run before, and its time ran out in this one.
-    assert told_of(after, *told, OrphanFound(0, young, overdue_s=3600.0)) == ["Young_dub_de.wav"]
+def test_a_name_that_no_waiting_mends_is_told_of_once_in_all(ledger: Ledger) -> None:
+    hopeless = OrphanFound(0, replace(an_orphan(), reason=OrphanReason.NO_ROLE), is_overdue=True)
+    for expected in (["Alone_dub_de.wav"], []):
+        assert told_of(Intake(ledger, lambda _job_id, _now_s: None, lambda: None), hopeless) == expected
+
+
+def test_a_file_whose_time_runs_out_in_a_later_run_is_told_of_then(ledger: Ledger) -> None:
+    orphan = an_orphan()
+    for is_overdue, expected in ((False, []), (True, ["Alone_dub_de.wav"])):
+        intake = Intake(ledger, lambda _job_id, _now_s: None, lambda: None)
+        assert told_of(intake, OrphanFound(0, orphan, is_overdue)) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -20,6 +21,8 @@ from syncd.config import WatchSection
 from syncd.domain import MediaFile, OrphanReason
 from syncd.errors import ErrorCode, SyncdError
 from syncd.temporary import temporary_name
+from syncd.watch import folder as folder_module
+from syncd.watch import rescan as rescan_module
 from syncd.watch.events import (
     EventsLost,
     FilesSettled,
@@ -28,6 +31,7 @@ from syncd.watch.events import (
     PairFound,
     RescanDone,
     WatchEvent,
+    WatchTrouble,
 )
 from syncd.watch.examine import fingerprint, identify, identify_side
 from syncd.watch.folder import Folder
@@ -172,6 +176,76 @@ def test_a_partner_that_is_there_and_not_complete_is_not_called_missing(drop: Pa
         assert "is missing beside it" in watching.wait_for_orphan("B_master.wav").message
         (drop / broken).write_bytes(wav_bytes(1.0))
         watching.wait_for_pairs(1)
+
+
+def test_a_pair_held_back_by_a_second_master_that_is_not_complete_is_listed_with_what_it_waits_for(drop: Path) -> None:
+    put(drop, "Film_master.wav", "Film_dub_fr.wav")
+    (drop / "Film_master.bwf").write_bytes(wav_bytes(1.0)[:50_000])
+    with Watching(drop, orphan_after_seconds=0.5) as watching:
+        message = watching.wait_for_orphan("Film_dub_fr.wav").message
+        assert message.startswith("'Film_dub_fr.wav' waits for 'Film_master.bwf', which is not complete")
+        assert watching.pairs == []
+        (drop / "Film_master.bwf").unlink()
+        watching.rescan()
+        watching.wait_for_pairs(1)
+
+
+def test_a_listed_dub_stops_waiting_for_an_upload_that_was_given_up(drop: Path) -> None:
+    put(drop, "Film_dub_fr.wav")
+    (drop / "Film_master.wav").write_bytes(wav_bytes(1.0)[:50_000])
+    with Watching(drop, orphan_after_seconds=0.5) as watching:
+        assert "waits for 'Film_master.wav'" in watching.wait_for_orphan("Film_dub_fr.wav").message
+        (drop / "Film_master.wav").unlink()
+        watching.rescan()
+        watching.wait_for(lambda: "is missing beside it" in watching.orphans[-1].message, "what is true now")
+
+
+def test_a_moment_without_the_file_server_costs_no_pair(drop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(drop, "Film_master.wav", "Film_dub_fr.wav")
+    blips = [OSError(errno.ESTALE, "Stale file handle")]
+    real = folder_module.Folder._standing_file
+
+    def look_up(tree: Tree, path: str) -> object:
+        if blips and is_standing.is_set():
+            raise blips.pop()
+        return rescan_module.look_up(tree, path)
+
+    is_standing = threading.Event()
+
+    def standing_file(folder: Folder, path: str) -> MediaFile | None:
+        is_standing.set()
+        try:
+            return real(folder, path)
+        finally:
+            is_standing.clear()
+
+    monkeypatch.setattr(folder_module, "look_up", look_up)
+    monkeypatch.setattr(folder_module.Folder, "_standing_file", standing_file)
+    with Watching(drop) as watching:
+        watching.wait_for(lambda: not blips, "the moment")
+        watching.rescan()
+        watching.wait_for_pairs(1)
+
+
+def test_a_folder_that_closes_before_its_file_settles_breaks_nothing(
+    drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(drop, "Film_master.wav", "Film_dub_fr.wav")
+    closed = threading.Event()
+    closed.set()
+
+    def look_up(tree: Tree, path: str) -> object:
+        if closed.is_set() and path == "Film_master.wav":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return rescan_module.look_up(tree, path)
+
+    monkeypatch.setattr(folder_module, "look_up", look_up)
+    with Watching(drop, orphan_after_seconds=0.0) as watching:
+        watching.wait_for_orphan("Film_dub_fr.wav")
+        closed.clear()
+        watching.rescan()
+        watching.wait_for_pairs(1)
+        assert watching.of(WatchTrouble) == []
 
 
 def test_two_masters_make_no_pair_until_one_is_gone(drop: Path) -> None:

@@ -80,6 +80,8 @@ def test_what_is_the_machinerys_fault_is_tried_again_later_and_later() -> None:
     assert after_failure(full, 2, 3) == TryAgain(5.0)
     assert after_failure(full, 3, 3) == GiveUp()
     assert after_failure(full, 50, 100) == TryAgain(MAX_DELAY_S)
+    silent = Failure(ErrorCode.FOLDER_STALLED, "x")
+    assert after_failure(silent, 100_000, 3) == TryAgain(MAX_DELAY_S)
 
 
 def test_after_a_fault_the_ladder_decides_unless_nothing_is_to_be_tried_twice() -> None:

@@ -195,7 +195,8 @@ def test_a_second_master_that_is_still_arriving_holds_the_pair_back() -> None:
     book = PairBook(RULES)
     book.expect("Film_master.mov")
     book.add("Film_master.wav")
-    assert book.add("Film_dub_fr.wav") == Changes(resolved=("Film_master.wav", "Film_dub_fr.wav"))
+    waits = {"Film_dub_fr.wav": OrphanReason.NO_MASTER}
+    assert book.add("Film_dub_fr.wav") == Changes(lonely=waits, resolved=("Film_master.wav",))
     assert [match.dub for match in book.remove("Film_master.mov").matches] == ["Film_dub_fr.wav"]
 
 
@@ -293,16 +294,17 @@ def test_an_orphan_is_listed_soon_and_told_of_once_after_its_time() -> None:
     assert orphans.next_due_s() == LISTED_AFTER_S
     assert orphans.pop_due(LISTED_AFTER_S - 1.0) == []
     orphans.lonely("a", OrphanReason.NO_DUB, LISTED_AFTER_S - 0.5)
-    assert orphans.pop_due(LISTED_AFTER_S) == [Due("a", OrphanReason.NO_DUB, overdue_s=None)]
+    assert orphans.next_due_s() == LISTED_AFTER_S
+    assert orphans.pop_due(LISTED_AFTER_S) == [Due("a", OrphanReason.NO_DUB, is_overdue=False)]
     assert orphans.pop_due(3599.0) == []
-    assert orphans.pop_due(3600.0) == [Due("a", OrphanReason.NO_DUB, overdue_s=3600.0)]
+    assert orphans.pop_due(3600.0) == [Due("a", OrphanReason.NO_DUB, is_overdue=True)]
     assert orphans.pop_due(1e6) == []
 
 
 def test_who_shall_be_told_sooner_than_files_are_listed_is_told_once() -> None:
     orphans = OrphanWatch(after_s=5.0)
     orphans.lonely("a", OrphanReason.NO_MASTER, 0.0)
-    assert orphans.pop_due(5.0) == [Due("a", OrphanReason.NO_MASTER, overdue_s=5.0)]
+    assert orphans.pop_due(5.0) == [Due("a", OrphanReason.NO_MASTER, is_overdue=True)]
     assert orphans.pop_due(1e6) == []
 
 
@@ -311,6 +313,28 @@ def test_a_file_that_found_its_partner_in_time_is_never_told_of() -> None:
     orphans.lonely("a", OrphanReason.NO_DUB, 0.0)
     assert not orphans.resolve("a")
     assert orphans.pop_due(1e6) == []
+
+
+def test_what_a_listed_file_waits_for_is_said_anew_when_that_changes_and_told_of_only_once() -> None:
+    orphans = OrphanWatch(after_s=60.0)
+    orphans.lonely("a", OrphanReason.NO_MASTER, 0.0)
+    assert [due.is_overdue for due in orphans.pop_due(31.0)] == [False]
+    orphans.lonely("a", OrphanReason.NO_MASTER, 40.0)
+    assert [due.is_overdue for due in orphans.pop_due(40.0)] == [False]
+    assert [due.is_overdue for due in orphans.pop_due(60.0)] == [True]
+    orphans.lonely("a", OrphanReason.NO_MASTER, 70.0)
+    assert [due.is_overdue for due in orphans.pop_due(1e6)] == [False]
+
+
+def test_a_dub_whose_pair_waits_for_a_second_master_to_arrive_is_lonely_until_that_is_gone() -> None:
+    book = PairBook(RULES)
+    book.add("Film_master.wav")
+    assert book.add("Film_dub_fr.wav").matches
+    assert book.expect("Film_master.mov").lonely == {"Film_dub_fr.wav": OrphanReason.NO_MASTER}
+    assert book.coming_master(parse("Film_master.mov").group) == "Film_master.mov"
+    gone = book.remove("Film_master.mov")
+    assert gone.matches == (Match("Film_master.wav", "Film_dub_fr.wav", "Film", "fr"),)
+    assert "Film_dub_fr.wav" in gone.resolved
 
 
 def test_an_orphan_that_was_listed_is_taken_back() -> None:
@@ -327,11 +351,11 @@ def test_what_no_waiting_mends_is_told_of_at_once_and_taken_back_even_after_anot
 ) -> None:
     orphans = OrphanWatch(after_s=60.0)
     orphans.lonely("a", reason, 5.0)
-    assert orphans.pop_due(5.0) == [Due("a", reason, overdue_s=0.0)]
+    assert orphans.pop_due(5.0) == [Due("a", reason, is_overdue=True)]
     orphans.lonely("a", OrphanReason.NO_DUB, 6.0)
     assert orphans.pop_due(34.0) == []
-    assert orphans.pop_due(64.0) == [Due("a", OrphanReason.NO_DUB, overdue_s=None)]
-    assert orphans.pop_due(65.0) == [Due("a", OrphanReason.NO_DUB, overdue_s=60.0)]
+    assert orphans.pop_due(64.0) == [Due("a", OrphanReason.NO_DUB, is_overdue=False)]
+    assert orphans.pop_due(65.0) == [Due("a", OrphanReason.NO_DUB, is_overdue=True)]
     assert orphans.resolve("a")
 
 
