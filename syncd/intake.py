@@ -55,6 +55,8 @@ BACKLOG: Final = 5_000
 PACE_S: Final = 0.02
 SILENT_S: Final = 300.0
 """A watcher that has not come round for so long hangs in a file system."""
+ASK_AGAIN_S: Final = 1.0
+"""How often it is asked whether a job that speaks for a pair in another place has ended."""
 LOOK_S: Final = 0.05
 """How long the main loop waits for a look at a disk; nearly all take a hundredth of it."""
 
@@ -116,6 +118,9 @@ class Intake:
         """By watched folder; in the order in which they were found, for a later version must not be overtaken."""
         self._has_pairs_left = False
         """Only for want of time."""
+        self._spoken_for: dict[int, list[tuple[WatchSection, Pair]]] = {}
+        """Pairs for which a job that has not ended speaks from another place; by that job."""
+        self._ask_again_at_s = 0.0
         self._looks: dict[Path, Question[_Seen]] = {}
         """For the first of a folder's pairs."""
         self._stale_looks: list[Errand[list[Path]]] = []
@@ -145,7 +150,9 @@ class Intake:
     @property
     def is_done(self) -> bool:
         """Whether every reachable folder has settled and all that was found is recorded."""
-        return not (self._unsettled - self._missing or self._events or self._held_back or not self._heard.empty())
+        if self._unsettled - self._missing or self._events or self._held_back or not self._heard.empty():
+            return False
+        return not self._spoken_for or self._ledger.is_paused()
 
     @property
     def has_missing_folders(self) -> bool:
@@ -184,6 +191,7 @@ class Intake:
         self._paces = True
         self.profiles, self._sections = config, config.watch
         self._unsettled, self._missing, self._unwritable = set(range(len(config.watch))), set(), set()
+        self._spoken_for.clear()  # All pairs are told of anew.
         self._forget_stale_orphans()
         self._begin_to_know()
 
@@ -238,7 +246,7 @@ class Intake:
         try:
             unwatched = set(self._ledger.orphan_paths())
             for section in self._sections:
-                inside = [path for path in unwatched if section.path in path.parents]
+                inside = [path for path in unwatched if _counts_in(section, path)]
                 unwatched.difference_update(inside)
                 if inside:
                     self._stale_looks.append(Errand(partial(_gone, inside), self._wake))
@@ -272,6 +280,7 @@ class Intake:
                 self._record(event)
             self._events.popleft()
         self._take_stale_orphans()
+        self._take_up_spoken_for()
         self._enqueue_found(end_s)
 
     def _record(self, event: WatchEvent) -> None:
@@ -298,6 +307,15 @@ class Intake:
                 self._missing.discard(event.watch_index)
             case _:
                 self._record_of_folder(event)
+
+    def _take_up_spoken_for(self) -> None:
+        """Pairs whose job has ended: if it did so because its files were gone, theirs are measured."""
+        if not self._spoken_for or time.monotonic() < self._ask_again_at_s:
+            return
+        self._ask_again_at_s = time.monotonic() + ASK_AGAIN_S
+        for job_id in self._spoken_for.keys() - self._ledger.live_among(self._spoken_for):
+            for section, pair in self._spoken_for.pop(job_id):
+                self._held_back.setdefault(section.path, deque()).append((section, pair))
 
     def _record_of_folder(
         self, event: WatchTrouble | FolderUnwritable | FolderWritable | EventsLost | RescanDone
@@ -386,6 +404,8 @@ class Intake:
         )
         for job_id in enqueued.superseded_running:
             self._call_off(job_id, time.monotonic())
+        if enqueued.is_spoken_for:
+            self._spoken_for.setdefault(enqueued.job_id, []).append((section, pair))
         if enqueued.created:
             self.counted.queued += 1
             log.info("enqueue", job=enqueued.job_id, title=pair.title, language=pair.language)
@@ -423,6 +443,10 @@ def _look_for_report(pair: Pair, profile: str, fallback: Path | None) -> _Seen:
 
 def _look_at(elsewhere: Elsewhere) -> _Seen:
     return _Seen(deserted_job_id=deserted_job_id(elsewhere))
+
+
+def _counts_in(section: WatchSection, path: Path) -> bool:
+    return path.parent == section.path or (section.recursive and section.path in path.parents)
 
 
 def _gone(paths: Sequence[Path]) -> list[Path]:

@@ -221,15 +221,24 @@ def enqueue(
     same = _job_of_version(connection, version, force=force)
     queued, running = _clear_place(connection, place, now, keep=None if same is None else same.job_id)
     job_id = _insert(connection, order, (master_id, dub_id), (place, version), now) if same is None else same.job_id
-    found = None
+    found, is_spoken_for = None, False
     if same is not None and same.place != place:
         if same.state is JobState.QUEUED and job_id == deserted_job_id:
             _move(connection, job_id, pair, now, file_ids=(master_id, dub_id), place=place)
-        elif _is_news(connection, job_id, pair, now, same.state):
-            found = FoundAgain(same.state, same.report)
+        else:
+            is_spoken_for = same.state in LIVE
+            if _is_news(connection, job_id, pair, now, same.state):
+                found = FoundAgain(same.state, same.report)
     if same is None or same.place != place:
         _point_on(connection, place, job_id, (*queued, *running))
-    return Enqueued(job_id, created=same is None, superseded=queued, superseded_running=running, found_again=found)
+    return Enqueued(
+        job_id,
+        created=same is None,
+        superseded=queued,
+        superseded_running=running,
+        found_again=found,
+        is_spoken_for=is_spoken_for,
+    )
 
 
 def is_unheard_of(connection: Connection, order: Order) -> bool:

@@ -52,7 +52,7 @@ from syncd.ledger.keep import (
     keep_report,
     keep_service_value,
 )
-from syncd.ledger.models import events, orphans, stage_pauses
+from syncd.ledger.models import events, jobs, orphans, stage_pauses
 from syncd.ledger.past import record_past
 from syncd.ledger.prune import Pruner
 from syncd.ledger.records import Attempt, AttemptOutcome, Depth, Enqueued
@@ -68,6 +68,8 @@ from syncd.ledger.rows import (
 
 _PAST: Final = "sidecar"
 """Where a job came from that was recorded from its report."""
+ASKED_AT_ONCE: Final = 500
+"""Jobs, in one question to SQLite."""
 
 
 class Ledger:
@@ -337,6 +339,15 @@ class Ledger:
         """Where the job stands; None if there is no such job."""
         with self._file.reading() as connection:
             return transitions.state_of(connection, job_id)
+
+    def live_among(self, job_ids: Iterable[int]) -> set[int]:
+        """Those that have not ended."""
+        asked, live = list(job_ids), set[int]()
+        with self._file.reading() as connection:
+            for first in range(0, len(asked), ASKED_AT_ONCE):
+                some = jobs.c.id.in_(asked[first : first + ASKED_AT_ONCE])
+                live.update(connection.scalars(select(jobs.c.id).where(some, jobs.c.state.in_(transitions.LIVE))))
+        return live
 
     def cancel(self, job_id: int) -> JobState | None:
         """queued -> canceled, running -> canceled; returns the state before, None if there is no such job.

@@ -51,6 +51,8 @@ class Enqueued:
     """Jobs that were running; their workers have nothing left to do."""
     found_again: FoundAgain | None = None
     """Set once for each place in which what this job is about is met, without being moved there."""
+    is_spoken_for: bool = False
+    """Whether the job lies in another place, and has not ended: it may still end for want of its files there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,27 @@ def test_a_measured_pair_that_is_renamed_is_not_measured_again_and_the_log_says_
     assert service.read(lambda reader: reader.events(job.job_id))[-1].verb == "found_again"
 
 
+def test_a_pair_that_was_copied_while_its_job_waited_is_measured_where_it_is_once_its_first_place_is_gone(
+    service: Service, short_pair: PairTruth
+) -> None:
+    service.start()
+    wait_for(service.ledger.exists, what="the ledger")
+    service.syncctl("pause")
+    master, dub = drop_pair(service, short_pair)
+    wait_for(service.jobs, what="the job")
+    elsewhere = service.drop / "moved"
+    elsewhere.mkdir()
+    for path in (master, dub):
+        shutil.copy2(path, elsewhere / path.name)
+    wait_for(lambda: "found_again" in service.log(), what="a word about the other place")
+    master.unlink()
+    dub.unlink()
+    service.syncctl("resume")
+    first, second = sorted(service.wait_for_jobs(2), key=lambda job: job.job_id)
+    assert (first.state, second.state) == (JobState.FAILED, JobState.COMPLETED)
+    assert valid_report(elsewhere / f"{dub.name}.sync.json")["job_id"] == second.job_id
+
+
 def test_slow_copies_of_every_kind_survive_a_kill_half_way(service: Service, tmp_path: Path) -> None:
     """Real WAV, FLAC, MP4 and MKV pairs; SIGKILL in the middle; exactly one report and one completed job for each."""
     made = tmp_path / "made"

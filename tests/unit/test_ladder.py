@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,3 +98,4 @@ def test_faults_of_different_jobs_in_a_row_pause_claiming_for_ever_longer() -> N
     assert pauses_s[0] == FIRST_PAUSE_S
     assert pauses_s == sorted(pauses_s)
     assert pauses_s[-1] == LONGEST_PAUSE_S
+    assert replace(breaker, pauses=5_000).tripped("again", now_s).paused_until_s == now_s + LONGEST_PAUSE_S
