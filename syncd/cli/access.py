@@ -36,7 +36,7 @@ def ledger_path(given: Path | None) -> Path:
         path = ledger_path_despite_faults(config_path)
         if path is None:
             raise
-        _warn(f"{error} Until then this ledger is used, which it names: {path}")
+        _warn(f"{error} Until then this ledger is used: {path}")
         return path
 
 

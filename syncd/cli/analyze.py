@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from syncd import __version__
 from syncd.cli.options import ConfigOption, DubLanguage, DubTrack, JsonOption, MasterTrack, ProfileOption
-from syncd.cli.output import console, plain, print_json, printable
+from syncd.cli.output import plain, print_json, print_whole, printable
 from syncd.cli.report_view import report_view
 from syncd.clock import utc_now
 from syncd.config import Config, find_config_path, load_config
@@ -77,7 +77,7 @@ def analyze(
     if as_json:
         print_json(report)
     else:
-        console().print(report_view(json.loads(json.dumps(report))))
+        print_whole(report_view(json.loads(json.dumps(report))))
     if isinstance(answer.outcome, Failure):
         raise typer.Exit(error_exit_code(answer.outcome.code))
 

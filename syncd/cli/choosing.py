@@ -17,7 +17,8 @@ PAGE_JOBS: Final = 500
 
 
 def named_or_filtered(config: Path | None, job_ids: Sequence[int] | None, filters: JobFilter) -> list[int]:
-    """The numbers of the jobs; raises `SyncdError` USAGE where neither names nor a state are given, or both.
+    """The numbers of the jobs; raises `SyncdError` USAGE where neither names nor a state are given, or both, and
+    NOT_FOUND where there is no job of a number: whether the daemon runs or not.
 
     By a filter only those are meant that no newer job replaced.
     """
@@ -26,6 +27,10 @@ def named_or_filtered(config: Path | None, job_ids: Sequence[int] | None, filter
     if job_ids:
         if filters != JobFilter():
             raise SyncdError(ErrorCode.USAGE, "A number names one job: with it there is nothing to filter.")
+        with ledger(config) as reader:
+            for job_id in job_ids:
+                if reader.job(job_id) is None:
+                    raise SyncdError(ErrorCode.NOT_FOUND, f"There is no job {job_id}.")
         return list(job_ids)
     with ledger(config) as reader:
         return sorted(job.job_id for job in all_jobs(reader, filters) if job.superseded_by is None)

@@ -42,7 +42,7 @@ _INTERVAL_S: Final = 0.2
 def devices(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the CPU and the GPUs: memory, who holds it, and why one is not used.
 
-    While the daemon runs this is what it saw last; else the devices are asked here and now.
+    While the daemon runs and has cards, this is what it saw last; else the devices are asked here and now.
     """
     view = daemons_view(ledger_path(config))
     source = "asked" if view is None else "daemon"

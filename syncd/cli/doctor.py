@@ -98,6 +98,8 @@ def _ledger(path: Path) -> Iterator[Check]:
     try:
         counts = ", ".join(f"{count} {state.value}" for state, count in reader.counts().items() if count) or "no jobs"
         yield Check("ledger", Finding.OK, f"{path}: {counts}.")
+        if reader.is_paused():
+            yield Check("ledger", Finding.WARNING, "It is paused: no job is begun.", "'syncctl resume' goes on.")
         if reader.daemon_is_running():
             yield Check("daemon", Finding.OK, "It runs.")
         else:

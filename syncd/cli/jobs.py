@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from syncd.cli.access import ledger
 from syncd.cli.options import (
@@ -41,6 +43,10 @@ BeforeId = Annotated[
     int | None,
     typer.Option("--before", metavar="ID", parser=job_number, help="The next page: jobs older than this one."),
 ]
+PAUSED_NOTE: Final = "Paused: no job is begun; 'syncctl resume' goes on."
+LEFT_OUT: Final = ("CONF", "LANG", "OFFSET", "VERDICT")
+LEAST_TITLE: Final = 16
+LEAST_NOTE: Final = 30
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -68,14 +74,20 @@ def list_jobs(
         raise SyncdError(ErrorCode.USAGE, "--orphans lists files and not jobs: of the other options it takes --limit.")
     with ledger(config) as reader:
         if orphans:
-            print_orphans(reader.orphans(limit), as_json=as_json)
+            print_orphans(reader.orphans(limit), reader.orphan_count(), as_json=as_json)
             return
         page = reader.jobs(filters, limit=limit, after=PageKey(before) if before else None)
+        is_paused = reader.is_paused()
     if as_json:
         print_json({"jobs": page.jobs, "next": page.next.before_job_id if page.next else None})
         return
     out = console()
-    out.print(job_table(page.jobs))
+    table, notes = job_table(page.jobs, out.width)
+    out.print(table)
+    for job_id, text in notes:
+        out.print(plain(f"{job_id}: {text}"))
+    if is_paused:
+        out.print(PAUSED_NOTE)
     if page.next:
         out.print(f"More: add --before {page.next.before_job_id}")
 
@@ -105,27 +117,58 @@ def job_filter(
     )
 
 
-def job_table(jobs: tuple[Job, ...]) -> Table:
-    """One row a job."""
+def job_table(jobs: tuple[Job, ...], width: int) -> tuple[Table, list[tuple[int, str]]]:
+    """One row a job, in so many columns of the terminal; and the notes, by job, that have no room in it.
+
+    A number is never cut, a title last of all: where there is little room, first the notes stand below, then
+    confidence, language, offset and verdict are left out.
+    """
+    columns = {
+        "ID": [Text(str(job.job_id)) for job in jobs],
+        "STATE": [plain(job.state.value, STATE_STYLES.get(job.state, "")) for job in jobs],
+        "TITLE": [plain(job.title) for job in jobs],
+        "LANG": [plain(job.language or "") for job in jobs],
+        "VERDICT": [Text(verdict_text(job)) for job in jobs],
+        "OFFSET": [Text(offset_text(job.offset_s)) for job in jobs],
+        "CONF": [Text("" if job.confidence is None else confidence_text(job.confidence)) for job in jobs],
+        "NOTE": [plain(note(job)) for job in jobs],
+    }
+    wanted = {name: max((cell.cell_len for cell in cells), default=0) for name, cells in columns.items()}
+    is_noted_below = wanted["NOTE"] > 0 and _least_width(columns, wanted) > width
+    if is_noted_below or not wanted["NOTE"]:
+        del columns["NOTE"]
+    for name in LEFT_OUT:
+        if _least_width(columns, wanted) > width:
+            del columns[name]
+    widths = {name: max(len(name), wanted[name]) for name in columns}
+    left = width - 2 * (len(columns) - 1) - sum(w for name, w in widths.items() if name not in {"TITLE", "NOTE"})
+    widths["TITLE"] = max(
+        1, min(widths["TITLE"], left - min(wanted["NOTE"], LEAST_NOTE) if "NOTE" in columns else left)
+    )
+    widths["NOTE"] = max(1, min(max(len("NOTE"), wanted["NOTE"]), left - widths["TITLE"]))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading, right in (("ID", True), ("STATE", False), ("TITLE", False), ("LANG", False), ("VERDICT", False)):
-        table.add_column(heading, justify="right" if right else "left", no_wrap=heading != "TITLE")
-    table.add_column("OFFSET", justify="right", no_wrap=True)
-    table.add_column("CONF", justify="right", no_wrap=True)
-    table.add_column("NOTE", overflow="fold")
-    for job in jobs:
-        verdict = f"{job.verdict.value}{' (check)' if job.review else ''}" if job.verdict else ""
-        table.add_row(
-            str(job.job_id),
-            plain(job.state.value, STATE_STYLES.get(job.state, "")),
-            plain(job.title),
-            plain(job.language or ""),
-            verdict,
-            offset_text(job.offset_s),
-            "" if job.confidence is None else confidence_text(job.confidence),
-            plain(note(job)),
+    for name in columns:
+        table.add_column(
+            name,
+            width=widths[name],
+            justify="right" if name in {"ID", "OFFSET", "CONF"} else "left",
+            no_wrap=name != "NOTE",
+            overflow="ellipsis" if name == "TITLE" else "fold",
         )
-    return table
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
+    return table, [(job.job_id, note(job)) for job in jobs if note(job)] if is_noted_below else []
+
+
+def _least_width(columns: Mapping[str, object], wanted: Mapping[str, int]) -> int:
+    """Below which something in these columns would have to be broken."""
+    least = {**wanted, "TITLE": min(wanted["TITLE"], LEAST_TITLE), "NOTE": min(wanted["NOTE"], LEAST_NOTE)}
+    return sum(max(len(name), least[name]) for name in columns) + 2 * (len(columns) - 1)
+
+
+def verdict_text(job: Job) -> str:
+    """In a word, and whether a person should look."""
+    return f"{job.verdict.value}{' (check)' if job.review else ''}" if job.verdict else ""
 
 
 def offset_text(offset_s: float | None) -> str:
@@ -157,17 +200,20 @@ def note(job: Job) -> str:
     return ""
 
 
-def print_orphans(orphans: list[OrphanRecord], *, as_json: bool) -> None:
-    """Files without partner."""
+def print_orphans(orphans: list[OrphanRecord], total: int, *, as_json: bool) -> None:
+    """Files without partner; `total`: how many there are, beside these too."""
     if as_json:
-        print_json({"orphans": orphans})
+        print_json({"orphans": orphans, "total": total})
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("FILE", "SINCE", "WHY"):
         table.add_column(heading, overflow="fold")
     for orphan in orphans:
         table.add_row(plain(orphan.path), f"{orphan.since:%Y-%m-%d %H:%M}", plain(orphan.message))
-    console().print(table)
+    out = console()
+    out.print(table)
+    if total > len(orphans):
+        out.print(f"{total - len(orphans)} more: add --limit {total}")
 
 
 def parse_since(text: str, now: datetime) -> datetime:

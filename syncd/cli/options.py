@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -96,6 +97,22 @@ ProfileOption = Annotated[
     str | None,
     typer.Option("--profile", metavar="NAME", help="A profile of the configuration; else 'default'."),
 ]
+TAG = re.compile(
+    r"([a-z]{2,3})(?:-([a-z]{4}))?(?:-([a-z]{2}|[0-9]{3}))?((?:-(?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*)", re.ASCII
+)
+
+
+def language_tag(text: str) -> str:
+    """A BCP 47 tag in the usual letters (pt-BR, zh-Hant), however it was written; raises `typer.BadParameter`."""
+    match = TAG.fullmatch(text.replace("_", "-").lower())
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no tag of a language, as fr and pt-BR are.")
+    language, script, region, variants = match.groups()
+    parts = (language, script and script.capitalize(), region and region.upper())
+    return "-".join(part for part in parts if part) + (variants or "")
+
+
 DubLanguage = Annotated[
-    str | None, typer.Option("--language", metavar="TAG", help="The dub's language, a BCP 47 tag: fr, pt-BR.")
+    str | None,
+    typer.Option("--language", metavar="TAG", parser=language_tag, help="The dub's language, a BCP 47 tag: fr, pt-BR."),
 ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import io
+import json
 import math
 import os
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from syncd.clock import utc_to_text
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 PIPED_WIDTH: Final = 400
+SPELT_OUT: Final = "backslashreplace"
+"""What becomes of characters that an encoding lacks."""
 
 
 class OutputFault(OSError):
@@ -46,7 +50,8 @@ def tell_output_faults_apart() -> None:
     if old is None or old is not sys.stdout:
         return
     raw = _Output(old.fileno(), "w", closefd=False)
-    sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), old.encoding, old.errors, line_buffering=old.isatty())
+    # A letter that the locale does not know must not cost the whole list.
+    sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), old.encoding, SPELT_OUT, line_buffering=old.isatty())
 
 
 def give_output_up() -> None:
@@ -60,6 +65,11 @@ def console() -> Console:
     return Console(highlight=False, soft_wrap=not is_terminal, width=None if is_terminal else PIPED_WIDTH)
 
 
+def print_whole(*parts: RenderableType) -> None:
+    """Tables and text fit the terminal; a command in them is never cut, for it is there to be copied."""
+    console().print(Group(*parts), crop=False)
+
+
 def confidence_text(confidence: float) -> str:
     """Two digits, never rounded up: nothing is certain."""
     return f"{math.floor(100.0 * confidence) / 100.0:.2f}"
@@ -67,9 +77,16 @@ def confidence_text(confidence: float) -> str:
 
 def printable(value: object) -> str:
     """Any text as one printable line: control characters and bytes that are not UTF-8 are written out."""
-    text = os.fspath(value) if isinstance(value, Path) else str(value)
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    text = _without_surrogates(os.fspath(value) if isinstance(value, Path) else str(value))
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _without_surrogates(text: str) -> str:
+    """The bytes that they stand for as ``\\xNN``, as JSON has them."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # Others stand for no byte.
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def plain(value: object, style: str = "") -> Text:
@@ -78,8 +95,11 @@ def plain(value: object, style: str = "") -> Text:
 
 
 def print_json(value: object) -> None:
-    """One JSON document, on one line."""
-    sys.stdout.write(msgspec.json.encode(to_builtins(value)).decode() + "\n")
+    """One JSON document, on one line; in ASCII where the locale is not UTF-8's."""
+    text = msgspec.json.encode(to_builtins(value)).decode()
+    if codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8":
+        text = json.dumps(json.loads(text))
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
@@ -99,7 +119,7 @@ def to_builtins(value: object) -> object:
         case _ if is_dataclass(value) and not isinstance(value, type):
             return _record_to_builtins({f.name: getattr(value, f.name) for f in fields(value)})
         case str():
-            return value.encode("utf-8", "backslashreplace").decode("utf-8")
+            return _without_surrogates(value)
         case _:
             return value
 

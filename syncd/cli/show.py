@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from syncd.cli.access import ledger
-from syncd.cli.jobs import note, offset_text
+from syncd.cli.jobs import PAUSED_NOTE, note, offset_text
 from syncd.cli.options import ConfigOption, JobId, JsonOption
-from syncd.cli.output import console, plain, print_json
+from syncd.cli.output import plain, print_json, print_whole
 from syncd.cli.report_view import report_view
-from syncd.domain import Estimate, MethodResult
+from syncd.domain import Estimate, JobState, MethodResult
 from syncd.errors import ErrorCode, SyncdError
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.records import Attempt, Event, Job
@@ -29,10 +29,11 @@ def show(job_id: JobId, config: ConfigOption = None, as_json: JsonOption = False
         report = final_report(reader, job_id)
         attempts, events = reader.attempts(job_id), reader.events(job_id)
         methods = reader.partial_methods(job_id)
+        is_paused = reader.is_paused()
     if as_json:
         print_json({"job": job, "report": report, "methods": methods, "attempts": attempts, "events": events})
         return
-    console().print(Group(*_view(job, report, methods, attempts, events)))
+    print_whole(*_view(job, report, methods, attempts, events, is_paused=is_paused))
 
 
 def final_report(reader: LedgerReader, job_id: int) -> dict[str, Any] | None:
@@ -47,8 +48,12 @@ def _view(
     methods: list[MethodResult],
     attempts: list[Attempt],
     events: list[Event],
+    *,
+    is_paused: bool,
 ) -> list[RenderableType]:
     parts: list[RenderableType] = [_head(job), Text()]
+    if is_paused and job.state is JobState.QUEUED:
+        parts += [Text(PAUSED_NOTE, style="yellow"), Text()]
     if report is not None:
         parts += [report_view(report), Text()]
     elif methods:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from syncd.cli.access import ledger
-from syncd.cli.jobs import parse_since
+from syncd.cli.jobs import PAUSED_NOTE, parse_since
 from syncd.cli.options import (
     WHEN,
     ConfigOption,
@@ -45,11 +45,15 @@ def stats(
     filters = JobFilter(title=title, language=language, priority=priority, profile=profile)
     with ledger(config) as reader:
         told = reader.stats(parse_since(since, until), until, filters)
+        is_paused = reader.is_paused()
         waiting = {state.value: count for state, count in reader.counts(filters).items()}
     if as_json:
-        print_json({"stats": told, "jobs_now": waiting})
+        print_json({"stats": told, "jobs_now": waiting, "paused": is_paused})
         return
-    console().print(Group(*_view(told, waiting)))
+    view = _view(told, waiting)
+    if is_paused:
+        view += [Text(), Text(PAUSED_NOTE)]
+    console().print(Group(*view))
 
 
 def _view(told: Stats, waiting: Mapping[str, int]) -> list[RenderableType]:

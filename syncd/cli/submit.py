@@ -17,6 +17,7 @@ from syncd.cli.options import (
     DubTrack,
     JsonOption,
     MasterTrack,
+    language_tag,
     one_of,
 )
 from syncd.cli.output import print_json, printable
@@ -41,7 +42,7 @@ def submit(
             "--batch",
             metavar="FILE",
             help=f"A CSV file instead, with a heading line; columns: {', '.join(COLUMNS)} (the first two must be). "
-            "What a row leaves empty, the options say.",
+            "What a row leaves empty, the options say; relative paths count from the file's folder.",
         ),
     ] = None,
     profile: Annotated[
@@ -87,6 +88,8 @@ def submit(
         raise SyncdError(ErrorCode.USAGE, "A master and a dub are needed.")
     else:
         payloads = [payload_of({**common, **tracks, "master": master, "dub": dub}, Path.cwd())]
+    if not payloads and not as_json:
+        typer.echo("There is nothing to submit.")
     profiles = known_profiles(config)
     for line, payload in enumerate(payloads, start=2):
         check_payload(profiles, payload, where=f"{batch}, line {line}: " if batch is not None else "")
@@ -114,12 +117,20 @@ def known_profiles(given: Path | None) -> Collection[str] | None:
 
 
 def check_payload(profiles: Collection[str] | None, payload: dict[str, object], *, where: str) -> None:
-    """What can be said before the daemon sees it; raises `SyncdError` USAGE that begins with `where`."""
+    """What can be said before the daemon sees it; raises `SyncdError` USAGE that begins with `where`.
+
+    The language is written as all are.
+    """
     profile, priority = payload.get("profile"), payload.get("priority")
     if profiles is not None and profile is not None and profile not in profiles:
         raise SyncdError(ErrorCode.USAGE, f"{where}There is no profile named {profile}.")
     if priority is not None and priority not in set(Priority):
         raise SyncdError(ErrorCode.USAGE, f"{where}{priority} is no priority: low, normal or high.")
+    if (language := payload.get("language")) is not None:
+        try:
+            payload["language"] = language_tag(str(language))
+        except typer.BadParameter as error:
+            raise SyncdError(ErrorCode.USAGE, f"{where}{error.message}") from error
     for side in ("master_track", "dub_track"):
         track = payload.get(side)
         if track is not None and not (str(track).isdecimal() and int(str(track)) <= MAX_TRACK):
@@ -131,6 +142,8 @@ def read_batch(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
             reader = csv.DictReader(stream)
+            if any(";" in str(name) for name in reader.fieldnames or ()):
+                raise SyncdError(ErrorCode.USAGE, f"{path} is separated by semicolons; commas are needed.")
             if unknown := {str(name) for name in reader.fieldnames or ()} - set(COLUMNS):
                 raise SyncdError(ErrorCode.USAGE, f"{path} has unknown columns: {', '.join(sorted(unknown))}.")
             if not {"master", "dub"} <= set(reader.fieldnames or ()):

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Annotated, Final
 
 import typer
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from syncd.cli.access import ledger
-from syncd.cli.jobs import STATE_STYLES, left_text, note, offset_text
+from syncd.cli.jobs import PAUSED_NOTE, STATE_STYLES, left_text, note, offset_text
 from syncd.cli.options import (
     ConfigOption,
     JsonOption,
@@ -68,10 +69,13 @@ def _follow_live(reader: LedgerReader, job_id: int | None, filters: JobFilter) -
     with Live(console=out, refresh_per_second=8, transient=False) as live:
         while True:
             jobs = current_jobs(reader, job_id, filters)
-            live.update(live_table(jobs), refresh=True)
+            paused = [PAUSED_NOTE] if reader.is_paused() else []
+            live.update(Group(live_table(jobs), *paused), refresh=True)
             if job_id is not None and jobs[0].state in FINAL_STATES:
-                return
+                break
             time.sleep(INTERVAL_S)
+    if not out.is_terminal:
+        out.line()  # On a terminal `Live` ends the last one itself.
 
 
 def _follow_json(reader: LedgerReader, job_id: int | None, filters: JobFilter) -> None:

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import DBAPIError
@@ -19,12 +18,9 @@ from syncd.ledger.care import BEFORE_REBUILD, MARK, Mark, SetAside, check, is_da
 from syncd.ledger.engine import BUSY_TIMEOUT_S, durable, explain, reading_engine, transaction, writing_engine
 from syncd.ledger.keep import keep_service_value, service_value
 from syncd.ledger.lock import LedgerLock
-from syncd.ledger.models import events, service
+from syncd.ledger.models import PAUSED, events, service
 from syncd.ledger.schema import bring_up_to_date, unreadable
 from syncd.ledger.transitions import hand_back_all
-
-PAUSED: Final = "paused"
-"""The row of `service` that says whether jobs are admitted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ from syncd.errors import SyncdError
 from syncd.ledger import queue, transitions
 from syncd.ledger.columns import readable_path
 from syncd.ledger.enqueue import Acquaintance, Order, acquaintance, enqueue, is_unheard_of, rank
-from syncd.ledger.file import PAUSED, LedgerFile
+from syncd.ledger.file import LedgerFile
 from syncd.ledger.handover import HandoverBook
 from syncd.ledger.keep import (
     keep_media_info,
@@ -52,7 +52,7 @@ from syncd.ledger.keep import (
     keep_report,
     keep_service_value,
 )
-from syncd.ledger.models import events, jobs, orphans, stage_pauses
+from syncd.ledger.models import PAUSED, events, jobs, orphans, stage_pauses
 from syncd.ledger.past import record_past
 from syncd.ledger.prune import Pruner
 from syncd.ledger.records import Attempt, AttemptOutcome, Depth, Enqueued

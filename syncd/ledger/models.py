@@ -298,6 +298,8 @@ stage_pauses: Final = Table(
     sqlite_autoincrement=True,
 )
 
+PAUSED: Final = "paused"
+"""The row of `service` that says whether jobs are admitted."""
 service: Final = Table(
     "service",
     metadata,

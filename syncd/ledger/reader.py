@@ -17,7 +17,7 @@ from syncd.domain import JobState, MediaFile, MethodResult
 from syncd.ledger.columns import readable
 from syncd.ledger.engine import reading_engine, transaction
 from syncd.ledger.lock import is_held
-from syncd.ledger.models import jobs, media, reports, requests, service
+from syncd.ledger.models import PAUSED, jobs, media, orphans, reports, requests, service
 from syncd.ledger.records import Attempt, Event, Job, JobFilter, JobPage, OrphanRecord, PageKey, Reported, Request
 from syncd.ledger.rows import (
     count_by_state,
@@ -98,6 +98,11 @@ class LedgerReader:
             text = connection.execute(select(reports.c.methods).where(reports.c.job_id == job_id)).scalar()
         return msgspec.convert(json.loads(text or "[]"), list[MethodResult])
 
+    def orphan_count(self) -> int:
+        """How many files wait for a partner."""
+        with self._snapshot() as connection:
+            return int(connection.execute(select(func.count()).select_from(orphans)).scalar_one())
+
     def orphans(self, limit: int) -> list[OrphanRecord]:
         """Files that wait for a partner, longest first."""
         with self._snapshot() as connection:
@@ -148,6 +153,12 @@ class LedgerReader:
         with self._snapshot() as connection:
             row = connection.execute(select_requests().where(requests.c.id == request_id)).first()
             return None if row is None else to_request(row)
+
+    def is_paused(self) -> bool:
+        """Whether no job is begun for now."""
+        with self._snapshot() as connection:
+            said = connection.execute(select(service.c.value).where(service.c.key == PAUSED)).scalar()
+        return said == "1"
 
     def daemon_is_running(self) -> bool:
         """Whether a daemon has this ledger now."""

@@ -133,7 +133,7 @@ def to_job(row: AnyRow) -> Job:
         interruptions=row.interruptions,
         device=row.device,
         progress=_to_progress(row),
-        eta_s=row.eta_s,
+        eta_s=row.eta_s if row.state == JobState.RUNNING else None,
         verdict=None if row.verdict is None else Verdict(row.verdict),
         review=None if row.review is None else bool(row.review),
         offset_s=row.offset_s,
@@ -292,7 +292,7 @@ def _to_state(text: str | None) -> JobState | None:
 
 
 def _to_progress(row: AnyRow) -> Progress | None:
-    if row.stage is None:
+    if row.stage is None or row.state != JobState.RUNNING:
         return None
     at: datetime | None = row.stage_at
     return Progress(row.stage, row.stage_done, row.stage_total, row.stage_text, at)

@@ -60,7 +60,7 @@ def test_a_pair_that_was_copied_while_its_job_waited_is_measured_where_it_is_onc
     service: Service, short_pair: PairTruth
 ) -> None:
     service.start()
-    wait_for(service.ledger.exists, what="the ledger")
+    wait_for(lambda: "started" in service.log(), what="the daemon")
     service.syncctl("pause")
     master, dub = drop_pair(service, short_pair)
     wait_for(service.jobs, what="the job")
