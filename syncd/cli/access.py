@@ -89,4 +89,7 @@ def _await_answer(reader: LedgerReader, request_id: int, deadline_s: float) -> R
 
 def kept_note(request: Request) -> str:
     """What to tell when there is no answer yet."""
-    return f"Recorded as request {request.request_id}; syncd carries it out as soon as it runs."
+    return (
+        f"Recorded as request {request.request_id}; syncd carries it out as soon as it runs. "
+        "Should it be refused then, 'syncctl doctor' says so."
+    )

@@ -11,12 +11,14 @@ import tempfile
 import time
 import wave
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 import typer
 
 from syncd.cli import doctor_machine as machine
+from syncd.cli.access import ANSWER_WAIT_S
 from syncd.cli.devices import ask, daemons_view
 from syncd.cli.finding import Check, Finding
 from syncd.cli.options import ConfigOption, JsonOption
@@ -42,6 +44,7 @@ SPARE_INSTANCES: Final = 16
 """Beside one for each watched folder: of other programs of the same user."""
 SUBFOLDERS_LOOKED_AT: Final = 1000
 SUBFOLDERS_NAMED: Final = 3
+REFUSED_NAMED: Final = 5
 
 
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -89,6 +92,15 @@ def examine(config_path: Path) -> Iterator[Check]:
     yield from machine.service(config)
 
 
+def _refused(reader: LedgerReader) -> Iterator[Check]:
+    """What was asked while the daemon did not run, and was refused when nobody waited for the answer any more."""
+    refused = reader.refused_unseen(utc_now() - timedelta(days=1), ANSWER_WAIT_S)
+    for request in refused[:REFUSED_NAMED]:
+        why = request.error.message if request.error is not None else ""
+        message = f"Request {request.request_id} ({request.kind.value}) was refused when the daemon came to it: {why}"
+        yield Check("requests", Finding.WARNING, message, "Ask anew; it is named for a day.")
+
+
 def _ledger(path: Path) -> Iterator[Check]:
     try:
         reader = LedgerReader.open(path)
@@ -104,6 +116,7 @@ def _ledger(path: Path) -> Iterator[Check]:
             yield Check("daemon", Finding.OK, "It runs.")
         else:
             yield Check("daemon", Finding.WRONG, "It does not run.", "Start it: 'systemctl start syncd'.")
+        yield from _refused(reader)
         newest = [job.finished_at or job.enqueued_at for job in reader.jobs(JobFilter(), limit=1).jobs]
         yield from machine.clock(max(newest, default=None), utc_now())
     finally:

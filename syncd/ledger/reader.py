@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +41,7 @@ from syncd.ledger.stats import Stats, read_ended, read_processed, summarise
 
 _REPORTED: Final = (JobState.COMPLETED, JobState.FAILED, JobState.QUARANTINED)
 _ALL: Final = JobFilter()
+REFUSED_LOOKED_AT: Final = 50
 REPORTED_AT_ONCE: Final = 50
 """A thousand at once leave holes in the heap that stay."""
 
@@ -153,6 +154,15 @@ class LedgerReader:
         with self._snapshot() as connection:
             row = connection.execute(select_requests().where(requests.c.id == request_id)).first()
             return None if row is None else to_request(row)
+
+    def refused_unseen(self, since: datetime, seen_within_s: float) -> list[Request]:
+        """Requests that were refused since then, and later than anybody waits for an answer; newest first."""
+        refused = select_requests().where(requests.c.error_code.is_not(None), requests.c.finished_at >= since)
+        with self._snapshot() as connection:
+            rows = connection.execute(refused.order_by(None).order_by(requests.c.id.desc()).limit(REFUSED_LOOKED_AT))
+            found = [to_request(row) for row in rows]
+        wait = timedelta(seconds=seen_within_s)
+        return [request for request in found if request.finished_at and request.finished_at > request.created_at + wait]
 
     def is_paused(self) -> bool:
         """Whether no job is begun for now."""

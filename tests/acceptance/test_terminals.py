@@ -12,10 +12,12 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import pytest
 
+from syncd.cli.access import ANSWER_WAIT_S
 from tests.acceptance.service import Service, wait_for
 from tests.material import PairTruth
 
@@ -159,3 +161,15 @@ def test_a_language_is_kept_as_all_are_written(
     service.run_once()
     assert [job.language for job in service.jobs()] == [kept]
     assert "no tag of a language" in service.syncctl("submit", *files, "--language", "x y", expect=2)
+
+
+def test_what_was_asked_of_a_stopped_daemon_and_refused_later_is_named_by_the_doctor(
+    service: Service, short_pair: PairTruth
+) -> None:
+    service.run_once()
+    asked = service.syncctl("submit", str(short_pair.master_path), "/nowhere/dub.wav")
+    assert "'syncctl doctor' says so" in asked
+    time.sleep(ANSWER_WAIT_S)  # What is brought about is that nobody waits any more.
+    service.run_once()
+    told = service.call("doctor").stdout
+    assert "Request 1 (submit) was refused when the daemon came to it: The service finds no file at" in told
