@@ -192,5 +192,7 @@ def _write(parts: Iterator[bytes] | list[bytes], output: Path | None) -> None:
             file.writelines(parts)
     except FileExistsError as error:
         raise SyncdError(ErrorCode.USAGE, f"{output} exists already; it is left alone.") from error
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise SyncdError(ErrorCode.USAGE, f"{output} cannot be made: {error.strerror}.") from error
     except OSError as error:
         raise SyncdError(ErrorCode.PERMISSION_DENIED, f"{output} cannot be written: {error.strerror}.") from error

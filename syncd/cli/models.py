@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -57,7 +58,19 @@ class ModelLine:
 
 
 LoadOption = Annotated[bool, typer.Option("--load", help="Load each in a worker and let it hear half a minute.")]
-DeviceOption = Annotated[str, typer.Option("--device", metavar="DEVICE", help="Where it is loaded: cpu or cuda.")]
+
+
+def device_name(text: str) -> str:
+    """Where a model can be loaded; raises `typer.BadParameter`."""
+    if text != "cpu" and re.fullmatch(r"cuda(:\d+)?", text) is None:
+        raise typer.BadParameter(f"{text!r} is neither cpu nor cuda.")
+    return text
+
+
+DeviceOption = Annotated[
+    str,
+    typer.Option("--device", metavar="DEVICE", parser=device_name, help="Where it is loaded: cpu or cuda."),
+]
 
 
 @app.callback(invoke_without_command=True)

@@ -173,3 +173,15 @@ def test_what_was_asked_of_a_stopped_daemon_and_refused_later_is_named_by_the_do
     service.run_once()
     told = service.call("doctor").stdout
     assert "Request 1 (submit) was refused when the daemon came to it: The service finds no file at" in told
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("export jobs -o nowhere/jobs.csv", "nowhere/jobs.csv cannot be made: No such file or directory."),
+        ("models check --device foo", "'foo' is neither cpu nor cuda."),
+    ],
+)
+def test_a_slip_of_the_pen_is_told_as_one(service: Service, command: str, words: str) -> None:
+    service.run_once()
+    assert words in service.syncctl(*command.split(), expect=2)
