@@ -51,7 +51,7 @@ def _view(
     *,
     is_paused: bool,
 ) -> list[RenderableType]:
-    parts: list[RenderableType] = [_head(job), Text()]
+    parts: list[RenderableType] = [_head(job, events), Text()]
     if is_paused and job.state is JobState.QUEUED:
         parts += [Text(PAUSED_NOTE, style="yellow"), Text()]
     if report is not None:
@@ -67,7 +67,7 @@ def _view(
     return [*parts, _events(events)]
 
 
-def _head(job: Job) -> Table:
+def _head(job: Job, events: list[Event]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -75,6 +75,8 @@ def _head(job: Job) -> Table:
     table.add_row("State", plain(job.state.value + (f": {note(job)}" if note(job) else "")))
     table.add_row("Master", plain(job.master_path))
     table.add_row("Dub", plain(job.dub_path))
+    if (again := [_where_or_why(event) for event in events if event.verb == "found_again"]) and again[-1]:
+        table.add_row("Found again", plain(again[-1]))
     table.add_row("Profile", plain(f"{job.profile}, {job.priority.value} priority"))
     if job.sidecar_path:
         table.add_row("Report", plain(job.sidecar_path))

@@ -54,6 +54,8 @@ def test_a_measured_pair_that_is_renamed_is_not_measured_again_and_the_log_says_
     assert f"{dub.name}.sync.json" in line
     assert [other.job_id for other in service.jobs()] == [job.job_id]
     assert service.read(lambda reader: reader.events(job.job_id))[-1].verb == "found_again"
+    head = service.syncctl("show", str(job.job_id)).partition("Profile")[0]
+    assert head.split("Found again")[1].strip() == str(service.drop / "other_dub_fr.wav")
 
 
 def test_a_pair_that_was_copied_while_its_job_waited_is_measured_where_it_is_once_its_first_place_is_gone(
