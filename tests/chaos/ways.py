@@ -57,6 +57,10 @@ class Upload:
         """What follows is the last thing done to it."""
         self.complete_s = time.monotonic()
 
+    def is_complete_since_its_date(self) -> None:
+        """A program has ended; when it did the last thing to the file, the file system says, however late we learn."""
+        self.complete_s = time.monotonic() - max(0.0, time.time() - self.target.stat().st_ctime)
+
 
 Way = Callable[[Upload], None]
 
@@ -64,7 +68,7 @@ Way = Callable[[Upload], None]
 def cp(upload: Upload) -> None:
     """Copied by the program of that name."""
     subprocess.run(["cp", upload.made, upload.target], check=True)
-    upload.is_complete_now()
+    upload.is_complete_since_its_date()
 
 
 def rsync(upload: Upload) -> None:
@@ -82,7 +86,7 @@ def _rsync(upload: Upload, *options: str) -> None:
     files = (os.fspath(upload.made), os.fspath(upload.target))
     command = ["rsync", "--whole-file", "--ignore-times", limit, *options, *files]
     subprocess.run(command, check=True)
-    upload.is_complete_now()
+    upload.is_complete_since_its_date()
 
 
 def sftp(upload: Upload) -> None:
