@@ -150,7 +150,7 @@ def compare(job: Job, truth: PairTruth) -> float:
     if job.sidecar_path is None:
         raise SystemExit(f"Job {job.job_id} left no report.")
     report = json.loads(job.sidecar_path.read_text(encoding="utf-8"))
-    console.print(report_view(report))
+    console.print(report_view(report), crop=False)
     if report["consensus_offset"] is None:
         raise SystemExit(f"syncd found no offset; the truth is {offset_text(truth.offset_s)}.")
     found_s = float(report["consensus_offset"]["offset_seconds"])

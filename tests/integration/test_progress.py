@@ -55,7 +55,7 @@ def printed(job: Job, reader: LedgerReader) -> str:
     console = Console(file=out, width=160)
     console.print(live_table((job,)))
     console.print(note(job))
-    console.print(RichGroup(*_view(job, None, reader.partial_methods(job.job_id), [], [])))
+    console.print(RichGroup(*_view(job, None, reader.partial_methods(job.job_id), [], [], is_paused=False)))
     return out.getvalue()
 
 
